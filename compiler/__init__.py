@@ -1,0 +1,1 @@
+"""Checked program -> plan and recipe -> shards."""

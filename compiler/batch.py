@@ -1,0 +1,103 @@
+"""The two types that the steps of the executor hand to each other: a batch of rendered texts, and a set of spans in it.
+
+All positions are byte offsets into one buffer that holds the UTF-8 of every text of the batch, one after another. Records
+occupy disjoint ranges of it, so that comparing two positions never needs to ask which record they belong to. Code points
+appear where a user put them (`offsets(...)`) or asked for them (`start`, `end`), and are converted there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTable:
+    """The tokens of a batch, all records one after another, before any cut by the context.
+
+    `ids[n]`; `start[n]`, `end[n]`: byte range with outer white space trimmed, empty (start == end) for a token of white space
+    alone and for tokens that the tokenizer added; `record[n]`; `offsets[records + 1]`: where each record's tokens begin.
+    `start` and `end` are both non-decreasing. Added tokens (BOS, EOS) are in the table, and `added[n]` marks them.
+    """
+
+    ids: Ints
+    start: Ints
+    end: Ints
+    record: Ints
+    offsets: Ints
+    added: Bools
+
+
+@dataclass(frozen=True, eq=False)
+class TextBatch:
+    """Records of one source, rendered and tokenised.
+
+    `buffer`: uint8, the UTF-8 of all texts; `bounds[records + 1]`: byte offset of each text; `slots`: for every slot of the
+    template, the byte range `(start[records], end[records])` of what stands there; `fields`: the record's fields that the
+    recipe names, one Arrow array of `records` entries each, absent where this source does not have the field.
+    """
+
+    source: str
+    ids: pa.StringArray
+    buffer: npt.NDArray[np.uint8]
+    bounds: Ints
+    slots: Mapping[tuple[str, ...], tuple[Ints, Ints]]
+    fields: Mapping[tuple[str, ...], pa.Array]
+    tokens: TokenTable
+    rows: Ints
+    """Row number of each record in its source file, from 0, for diagnostics."""
+
+    @property
+    def records(self) -> int:
+        return len(self.bounds) - 1
+
+    def text(self, record: int) -> str:
+        """The text of one record."""
+        return bytes(self.buffer[self.bounds[record] : self.bounds[record + 1]]).decode()
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """A set of spans in a batch, sorted by (start, end), no two with equal extents within a record (tokens of white space
+    alone excepted).
+
+    `record[n]`; `start[n]`, `end[n]`: bytes in the batch's buffer, outer white space trimmed; `index[n]`: rank from 0 in the
+    nearest named set, per record; `token[n]`: for spans that *are* a token, its row in the TokenTable, else -1; `attributes`:
+    Arrow arrays of n entries, null where a span lacks one.
+    """
+
+    record: Ints
+    start: Ints
+    end: Ints
+    index: Ints
+    token: Ints
+    attributes: Mapping[str, pa.Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    def take(self, rows: Ints | Bools) -> Spans:
+        """The spans at `rows` (positions or a mask), in that order."""
+        if rows.dtype == np.bool_:
+            rows = np.flatnonzero(rows)
+        chosen = {name: column.take(pa.array(rows)) for name, column in self.attributes.items()}
+        return Spans(self.record[rows], self.start[rows], self.end[rows], self.index[rows], self.token[rows], chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Pairs of spans: positions into the join's query and key sets, sorted by (query, key).
+
+    `surplus[records]` counts the edges per record that were dropped beyond `max_edges`.
+    """
+
+    query: Ints
+    key: Ints
+    surplus: Ints

@@ -1,0 +1,73 @@
+"""The manifest: versions, the digest of every input, counts per rule and cause, and a checksum per file.
+
+Written last; a directory without one is no dataset.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .plan import Digest, Frozen
+
+MANIFEST_FORMAT = 1
+
+Cause = Literal[
+    "matched",  # spans, or edges, that the set holds: the one entry that is no loss
+    "rows",  # token rows of them within the context
+    "unmatched",  # records in which the set holds nothing
+    "cut",  # spans that the context cut off, whole or in part
+    "ragged",  # span edges that fall inside a token (the span acts on the whole token)
+    "between",  # spans without a token of their own
+    "forward",  # edges whose keys all lie after the query: impossible in a causal model
+    "surplus",  # edges beyond max_edges
+    "null",  # spans without the attribute or field value that the rule reads
+    "outside",  # labels outside the classes
+]
+
+
+class FileEntry(Frozen):
+    """A written file, by its path below the output directory."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class ShardEntry(FileEntry):
+    """A shard: one Arrow IPC file."""
+
+    split: str
+    records: int
+    tokens: int
+
+
+class InputEntry(Frozen):
+    """An input by its content."""
+
+    path: str
+    digest: Digest
+
+
+class Counts(Frozen):
+    """Counts by split and cause."""
+
+    splits: dict[str, dict[Cause, int]]
+
+    def total(self, cause: Cause) -> int:
+        return sum(counts.get(cause, 0) for counts in self.splits.values())
+
+
+class Manifest(Frozen):
+    """The whole of `manifest.json`."""
+
+    format: int = MANIFEST_FORMAT
+    version: str
+    shards_key: Digest
+    inputs: tuple[InputEntry, ...]
+    records: dict[str, int]
+    tokens: dict[str, int]
+    dropped: dict[str, int]
+    sets: dict[Digest, Counts]
+    rules: dict[str, Counts]
+    files: tuple[FileEntry, ...]
+    shards: tuple[ShardEntry, ...]

@@ -1,0 +1,186 @@
+"""The plan: *how* a model is supervised, as `program.json` holds it.
+
+The plan and the shards are all that the runtime reads. The plan refers to span and edge sets by the digest of their
+canonical definition, never by a rule's name, so that a rule can change without touching a shard. Every model here is
+frozen and refuses unknown fields; a file from a newer version is refused by `format` before it is read any further.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PLAN_FORMAT = 1
+"""Raised by every change that an older reader would misread."""
+
+Digest = str
+"""Lower-case hexadecimal, the first 32 digits of a SHA-256."""
+
+Layer = int | Literal["final"]
+
+
+class Frozen(BaseModel):
+    """A pydantic model that is frozen and refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Contract(Frozen):
+    """The model that layers and heads were resolved against."""
+
+    architecture: str | None
+    layers: int
+    heads: int
+    hidden: int
+    vocab: int
+    causal: bool
+    context: int
+
+
+class Tokenizer(Frozen):
+    """The tokenizer that made the shards: the digest of its file's content."""
+
+    digest: Digest
+
+
+class SetInfo(Frozen):
+    """A stored span set, or the pair of span sets behind a stored edge set, in the words of the spec."""
+
+    kind: Literal["span", "edge"]
+    written: str
+
+
+class SpanSetRef(Frozen):
+    """A span set of the shards, or one that is never stored: every token, or the whole record."""
+
+    set: Digest | Literal["tokens", "record"]
+
+
+class EdgeSetRef(Frozen):
+    """A stored edge set."""
+
+    edges: Digest
+
+
+class CrossRef(Frozen):
+    """Two span sets joined without a condition: every pair, never stored as pairs."""
+
+    query: SpanSetRef
+    key: SpanSetRef
+
+
+class Line(Frozen):
+    """A rule's line in its spec."""
+
+    file: str
+    line: int
+
+
+class RuleBase(Frozen):
+    """What every rule has."""
+
+    id: str
+    line: Line
+    lost: Literal["warn", "drop", "error"]
+
+
+class AttendPlan(RuleBase):
+    """A bound on the attention probability that a query token places on its keys."""
+
+    kind: Literal["attend"] = "attend"
+    edges: EdgeSetRef | CrossRef
+    layers: tuple[int, ...]
+    heads: Literal["any", "all", "mean"] | tuple[int, ...]
+    loss: Literal["nll", "hinge", "kl"]
+    mass: float | None
+    avoid: bool
+    each: bool
+    weight: float
+    per: Literal["row", "record"]
+
+
+class HiddenRule(RuleBase):
+    """What every rule on the hidden state has."""
+
+    subject: SpanSetRef
+    layers: tuple[Layer, ...]
+    pool: Literal["each", "first", "last", "mean"]
+    weight: float
+    per: Literal["row", "record"]
+
+
+class TowardPlan(HiddenRule):
+    """Pulls the hidden state toward an anchor (a name in anchors.safetensors) or a vector column (a field)."""
+
+    kind: Literal["toward"] = "toward"
+    anchor: str | None
+    field: str | None
+    loss: Literal["cosine", "mse"]
+
+
+class ClassifyPlan(HiddenRule):
+    """Trains an affine probe to read a label: column `field.NAME`, or span attribute `span.at.NAME`."""
+
+    kind: Literal["classify"] = "classify"
+    field: str | None
+    attribute: str | None
+    classes: int
+    labels: tuple[str, ...] | None
+
+
+class RelatePlan(HiddenRule):
+    """A bound on the cosine with an anchor: `is_a` at least margin, `opposes` at most -margin, `distinct` |cos| at most."""
+
+    kind: Literal["relate"] = "relate"
+    relation: Literal["is_a", "opposes", "distinct"]
+    anchor: str
+    margin: float
+
+
+class WeighPlan(RuleBase):
+    """Multiplies the loss of the predicted token by `factor`, or by column `field`; `only` gives 0 to all others."""
+
+    kind: Literal["weigh"] = "weigh"
+    subject: SpanSetRef
+    factor: float | None
+    field: str | None
+    only: bool
+
+
+RulePlan = Annotated[AttendPlan | TowardPlan | ClassifyPlan | RelatePlan | WeighPlan, Field(discriminator="kind")]
+
+
+class RampPlan(Frozen):
+    """A multiplier from `start` to `end` over a stage."""
+
+    start: float
+    end: float
+    shape: Literal["linear", "cosine", "exponential"]
+
+
+class StagePlan(Frozen):
+    """A part `[start, end)` of training time. Rules that `factors` leaves out have 1, or 0 where `only` leaves them out."""
+
+    name: str
+    start: float
+    end: float
+    factors: dict[str, RampPlan]
+    only: tuple[str, ...] | None
+    token_loss: RampPlan
+
+
+class Plan(Frozen):
+    """The whole of `program.json`."""
+
+    format: int = PLAN_FORMAT
+    version: str
+    edition: int
+    spec: str
+    model: Contract
+    tokenizer: Tokenizer
+    columns: tuple[str, ...]
+    sets: dict[Digest, SetInfo]
+    anchors: dict[str, str]
+    rules: tuple[RulePlan, ...]
+    stages: tuple[StagePlan, ...]

@@ -1,0 +1,1 @@
+"""Spec text -> syntax tree -> checked program."""

@@ -1,0 +1,3 @@
+"""MCD4xx: the model contract."""
+
+from __future__ import annotations

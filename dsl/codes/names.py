@@ -1,0 +1,3 @@
+"""MCD2xx: names and imports."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""MCD7xx: the runtime."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""MCD6xx: shards and plan."""
+
+from __future__ import annotations

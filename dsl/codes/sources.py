@@ -1,0 +1,3 @@
+"""MCD5xx: sources and alignment."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""MCD1xx: syntax."""
+
+from __future__ import annotations

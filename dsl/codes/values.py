@@ -1,0 +1,3 @@
+"""MCD3xx: types and values."""
+
+from __future__ import annotations

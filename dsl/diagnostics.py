@@ -1,0 +1,95 @@
+"""Diagnostics as declared objects.
+
+A `Code` is declared once, in `codes.py`. A checker constructs a `Diagnostic` from it; only `render.py` turns one into
+text or JSON. Whatever cannot go on raises `Failure` with all it found.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .source import DataPlace, Place
+
+
+class Severity(StrEnum):
+    """How a finding counts: an error stops what was asked for, a warning does not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A kind of finding. `id` is stable and never reused; `name` is its readable twin."""
+
+    id: str
+    name: str
+    summary: str
+    severity: Severity = Severity.ERROR
+
+    def at(
+        self,
+        place: Place | DataPlace | None,
+        message: str,
+        *,
+        help: str | None = None,
+        related: Iterable[Related] = (),
+    ) -> Diagnostic:
+        """A finding of this kind at `place`."""
+        return Diagnostic(self, message, place, help, tuple(related))
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A second place that a finding is about: the other of two duplicates, say."""
+
+    place: Place
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding: the fact in one line, where it is, and at most one line of help."""
+
+    code: Code
+    message: str
+    place: Place | DataPlace | None = None
+    help: str | None = None
+    related: tuple[Related, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        return self.code.severity
+
+
+class Failure(Exception):
+    """What was asked for cannot be done; `diagnostics` says why, and is never empty."""
+
+    def __init__(self, *diagnostics: Diagnostic) -> None:
+        super().__init__("; ".join(f"{d.code.id} {d.message}" for d in diagnostics))
+        self.diagnostics = diagnostics
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects diagnostics while a phase goes on to find the rest."""
+
+    items: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        self.items.append(diagnostic)
+
+    @property
+    def failed(self) -> bool:
+        return any(item.severity is Severity.ERROR for item in self.items)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A help line with at most four near names, or None where nothing is near."""
+    near = difflib.get_close_matches(name, sorted(set(known)), n=4, cutoff=0.6)
+    if not near:
+        return None
+    return "did you mean " + " or ".join(f"`{n}`" for n in near) + "?"

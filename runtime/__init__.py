@@ -1,0 +1,1 @@
+"""Shards -> batches -> losses. The only package that imports torch."""

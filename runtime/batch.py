@@ -1,0 +1,88 @@
+"""What the collator gives and the supervisor takes: token ids, and the sparse records as index tensors.
+
+Nothing here is dense in [T, T] or [T, width]. `B` records, padded on the right to `T` tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class AttendRows:
+    """The supervised query tokens of one AttendGroup, padded per record to `Q` rows, and their key tokens as `E` pairs.
+
+    A row without a key that the model can attend to is left out by the collator and is no row. With `each`, every pair is a
+    row of its own.
+    """
+
+    position: Tensor  # [B, Q] int64, query position; 0 where padded
+    valid: Tensor  # [B, Q] bool
+    rule: Tensor  # [B, Q] int64, index within the group
+    share: Tensor  # [B, Q] float32, the row's weight in its rule's mean: 1, or 1 / rows of its record; 0 where padded
+    pair_record: Tensor  # [E] int64, 0..B-1
+    pair_row: Tensor  # [E] int64, 0..Q-1
+    pair_key: Tensor  # [E] int64, key position
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenRows:
+    """The rows of one HiddenGroup: `R` rows, each the mean of the hidden states of its tokens, `N` tokens in all.
+
+    Under `pool = each`, `first` or `last` every row has one token, so `N == R`.
+    """
+
+    record: Tensor  # [N] int64, 0..B-1
+    position: Tensor  # [N] int64
+    row: Tensor  # [N] int64, 0..R-1, non-decreasing
+    rule: Tensor  # [R] int64, index within the group
+    share: Tensor  # [R] float32, the row's weight in its rule's mean
+    label: Tensor | None  # [R] int64, for classify
+    vector: Tensor | None  # [R, width] float32, for toward a field
+
+
+@dataclass(frozen=True, slots=True)
+class WeighRows:
+    """Factors of the weigh rules: at most one entry per rule and token. Tokens outside an `only` rule have factor 0."""
+
+    record: Tensor  # [N] int64
+    position: Tensor  # [N] int64
+    rule: Tensor  # [N] int64, index within Groups.weigh
+    factor: Tensor  # [N] float32
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One micro-batch."""
+
+    input_ids: Tensor  # [B, T] int64
+    attention_mask: Tensor  # [B, T] int64: 1 for a token, 0 for padding
+    scored: Tensor  # [B, T] bool: tokens with a loss (not a record's first, not padding, not a repeated overlap)
+    weigh: WeighRows
+    attend: tuple[AttendRows, ...]  # in the order of Groups.attend
+    hidden: tuple[HiddenRows, ...]  # in the order of Groups.hidden
+    ids: tuple[str, ...]
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """The same batch with every tensor on `device`."""
+        moved: Batch = _map(self, lambda t: t.to(device, non_blocking=non_blocking))
+        return moved
+
+    def pin_memory(self) -> Batch:
+        """The same batch in pinned memory; DataLoader calls this."""
+        pinned: Batch = _map(self, lambda t: t.pin_memory())
+        return pinned
+
+
+def _map(value: Any, change: Any) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_map(item, change) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{f.name: _map(getattr(value, f.name), change) for f in fields(value)})
+    return value

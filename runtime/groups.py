@@ -1,0 +1,81 @@
+"""Rules that differ in nothing but their rows and constants are computed together.
+
+A spec with three hundred `is_a` lines is three hundred rules in the plan and in the receipts, and one group here: one gather,
+one matrix product, one segmented mean. The collator builds one set of index tensors per group, the losses return one value
+per rule of the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..compiler.plan import AttendPlan, ClassifyPlan, Plan, RelatePlan, RulePlan, TowardPlan, WeighPlan
+
+
+@dataclass(frozen=True, slots=True)
+class AttendGroup:
+    """Attention rules with the same layers, heads, loss and direction."""
+
+    rules: tuple[AttendPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TowardGroup:
+    """Anchored or vector-carrying signals with the same layers, pool, loss and kind of target."""
+
+    rules: tuple[TowardPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyGroup:
+    """One rule: a probe is its own."""
+
+    rules: tuple[ClassifyPlan]
+
+
+@dataclass(frozen=True, slots=True)
+class RelateGroup:
+    """Relations of the same kind with the same layers and pool."""
+
+    rules: tuple[RelatePlan, ...]
+
+
+HiddenGroup = TowardGroup | ClassifyGroup | RelateGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Every rule of a plan, in exactly one group each; `weigh` rules act together on the token weights."""
+
+    attend: tuple[AttendGroup, ...]
+    hidden: tuple[HiddenGroup, ...]
+    weigh: tuple[WeighPlan, ...]
+
+
+R = TypeVar("R", bound=RulePlan)
+
+
+def group_rules(plan: Plan) -> Groups:
+    """The groups of a plan. Rules keep their order within a group, and groups that of their first rule."""
+    attend = [rule for rule in plan.rules if isinstance(rule, AttendPlan)]
+    toward = [rule for rule in plan.rules if isinstance(rule, TowardPlan)]
+    relate = [rule for rule in plan.rules if isinstance(rule, RelatePlan)]
+    hidden: list[HiddenGroup] = [
+        TowardGroup(rules) for rules in _alike(toward, lambda r: (r.layers, r.pool, r.loss, r.field, r.anchor is None))
+    ]
+    hidden += [ClassifyGroup((rule,)) for rule in plan.rules if isinstance(rule, ClassifyPlan)]
+    hidden += [RelateGroup(rules) for rules in _alike(relate, lambda r: (r.layers, r.pool, r.relation))]
+    return Groups(
+        attend=tuple(AttendGroup(rules) for rules in _alike(attend, lambda r: (r.layers, r.heads, r.loss, r.avoid))),
+        hidden=tuple(hidden),
+        weigh=tuple(rule for rule in plan.rules if isinstance(rule, WeighPlan)),
+    )
+
+
+def _alike(rules: Iterable[R], key: Callable[[R], Hashable]) -> list[tuple[R, ...]]:
+    found: dict[Hashable, list[R]] = {}
+    for rule in rules:
+        found.setdefault(key(rule), []).append(rule)
+    return [tuple(group) for group in found.values()]
