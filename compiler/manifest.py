@@ -5,11 +5,17 @@ Written last; a directory without one is no dataset.
 
 from __future__ import annotations
 
+import hashlib
+import os
+from pathlib import Path
 from typing import Literal
 
 from .plan import Digest, Frozen
 
 MANIFEST_FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+PLAN_FILE = "program.json"
+ANCHORS_FILE = "anchors.safetensors"
 
 Cause = Literal[
     "matched",  # spans, or edges, that the set holds: the one entry that is no loss
@@ -58,7 +64,11 @@ class Counts(Frozen):
 
 
 class Manifest(Frozen):
-    """The whole of `manifest.json`."""
+    """The whole of `manifest.json`.
+
+    `records`, `tokens`: by split; `dropped`: records by cause; `sets`: counts by the digest of a span or edge set; `labels`:
+    spans without a usable label, by the digest of what reads it; `rules`: counts by rule, which follow from the others.
+    """
 
     format: int = MANIFEST_FORMAT
     version: str
@@ -68,6 +78,13 @@ class Manifest(Frozen):
     tokens: dict[str, int]
     dropped: dict[str, int]
     sets: dict[Digest, Counts]
+    labels: dict[Digest, Counts]
     rules: dict[str, Counts]
     files: tuple[FileEntry, ...]
     shards: tuple[ShardEntry, ...]
+
+
+def file_digest(path: Path) -> tuple[str, int]:
+    """The SHA-256 of a file's content and its size in bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size

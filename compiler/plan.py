@@ -39,9 +39,12 @@ class Contract(Frozen):
 
 
 class Tokenizer(Frozen):
-    """The tokenizer that made the shards: the digest of its file's content."""
+    """The tokenizer that made the shards: the digest of its file's content, and how many tokens it adds before and after a
+    text. Added tokens belong to no span, `tokens` included."""
 
     digest: Digest
+    prefix: int = 0
+    suffix: int = 0
 
 
 class SetInfo(Frozen):

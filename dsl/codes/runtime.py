@@ -1,3 +1,18 @@
 """MCD7xx: the runtime."""
 
 from __future__ import annotations
+
+from ..diagnostics import Code
+
+CONTRACT = Code("MCD701", "model-contract", "The model is not the one that the plan was made for.")
+UNSUPPORTED_MODEL = Code("MCD702", "unsupported-model", "Nothing says where this model keeps its blocks.")
+UNSUPPORTED_ATTENTION = Code(
+    "MCD703", "unsupported-attention", "The attention rows of this model cannot be recomputed."
+)
+FOREIGN_BATCH = Code("MCD704", "foreign-batch", "The batch does not fit the plan or the model.")
+ANCHOR = Code("MCD705", "anchor", "An anchor is missing or has another width than the model.")
+DEAD_RULE = Code("MCD706", "dead-rule", "A rule that should act does nothing.")
+TIME = Code("MCD707", "training-time", "Training time is a share of the optimiser steps, from 0 to 1.")
+RAMP = Code("MCD708", "ramp", "An exponential ramp needs two positive ends.")
+PROBES = Code("MCD709", "probes", "The file does not hold the probes of this plan.")
+CLOSED = Code("MCD710", "closed", "Supervision was closed.")

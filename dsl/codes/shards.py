@@ -1,3 +1,28 @@
 """MCD6xx: shards and plan."""
 
 from __future__ import annotations
+
+from ..diagnostics import Code
+
+NOT_A_DATASET = Code("MCD601", "not-a-dataset", "The directory holds no compiled dataset: it has no manifest.")
+FILE_MISSING = Code("MCD602", "file-missing", "A file that the manifest lists is not there.")
+FILE_SIZE = Code("MCD603", "file-size", "A file is shorter or longer than the manifest says.")
+FILE_DIGEST = Code("MCD604", "file-digest", "A file's content is not what was written.")
+NOT_ARROW = Code("MCD605", "not-arrow", "A shard is not a readable Arrow IPC file.")
+NEWER_FORMAT = Code("MCD606", "newer-format", "A plan, manifest or shard was written by a newer version.")
+NOT_READABLE = Code("MCD607", "not-readable", "A plan, manifest or anchor file cannot be read.")
+SHARD_STRUCTURE = Code("MCD608", "shard-structure", "A shard's columns do not have the types or values of the format.")
+COLUMN_MISSING = Code("MCD609", "column-missing", "A shard lacks a column that the plan requires.")
+SET_MISSING = Code("MCD610", "set-missing", "A shard lacks a span or edge set that the plan reads.")
+SPLIT_UNKNOWN = Code("MCD611", "split-unknown", "The dataset has no split of that name.")
+OUTPUT_FOREIGN = Code("MCD612", "output-foreign", "The output directory holds files that no compilation wrote.")
+OUTPUT_FAILED = Code("MCD613", "output-failed", "The output directory cannot be written.")
+ROW_TOO_LARGE = Code("MCD614", "row-too-large", "A record has more list elements than a record batch may hold.")
+ANCHOR_WIDTH = Code("MCD615", "anchor-width", "An anchor is missing, or is not a vector of the model's width.")
+
+FIELD_TYPE = Code("MCD620", "field-type", "A field's value is not of the type that a rule takes it for.")
+FIELD_LENGTH = Code("MCD621", "field-length", "A list runs along a span set and has another length.")
+VECTOR_WIDTH = Code("MCD622", "vector-width", "A vector does not have the model's width.")
+VALUE_RANGE = Code("MCD623", "value-range", "A number does not fit the type that shards store it in.")
+TEXT_TOO_LONG = Code("MCD624", "text-too-long", "A text has more tokens than the context, and `overflow` is `error`.")
+CONTEXT_TOO_SHORT = Code("MCD625", "context-too-short", "The context leaves no room for a text's own tokens.")

@@ -1,3 +1,45 @@
 """MCD5xx: sources and alignment."""
 
 from __future__ import annotations
+
+from ..diagnostics import Code, Severity
+
+SOURCE_UNREADABLE = Code(
+    "MCD501", "source-unreadable", "a file of a source cannot be read, or changed while it was read"
+)
+SOURCE_EMPTY = Code("MCD502", "source-empty", "a source holds no record")
+SOURCE_CORRUPT = Code("MCD503", "source-corrupt", "a file of a source is not what its format says")
+BROKEN_JSON = Code("MCD504", "broken-json", "a line of a source is no JSON")
+NOT_AN_OBJECT = Code("MCD505", "not-an-object", "a record of a source is JSON, but no object")
+BAD_ENCODING = Code("MCD506", "bad-encoding", "text of a source is no valid UTF-8, or holds a NUL")
+MIXED_TYPES = Code("MCD507", "mixed-types", "a field has values of types that do not go together")
+NOT_A_TEXT = Code("MCD508", "not-a-text", "a field that stands for a text, an id or a split is a list or an object")
+NO_ID = Code("MCD509", "no-id", "a record has no id where the source reads it from a field")
+BAD_SPLIT = Code("MCD510", "bad-split", "a record names no split, or one that cannot name a folder")
+BAD_TOKENIZER = Code("MCD511", "bad-tokenizer", "a tokenizer file cannot be used")
+REPEATED_COLUMN = Code("MCD512", "repeated-column", "a file has two columns of the name that a source reads")
+OFFSETS_SHAPE = Code("MCD550", "offsets-shape", "a field that `offsets` reads is no list of `{start, end, ...}`")
+OFFSETS_ENTRY = Code("MCD551", "offsets-entry", "an entry that `offsets` reads lacks a whole number as start or end")
+OFFSETS_OUTSIDE = Code(
+    "MCD552", "offsets-outside", "an entry that `offsets` reads is no range of characters of its text"
+)
+OFFSETS_RESERVED = Code("MCD553", "offsets-reserved", "a key of the data has the name of a built-in attribute")
+OFFSETS_REPEATED = Code("MCD554", "offsets-repeated", "two keys of the data become the attribute of one name")
+ATTRIBUTE_CONFLICT = Code("MCD555", "attribute-conflict", "`|` joins attributes of one name and different types")
+CONDITION_TYPES = Code("MCD556", "condition-types", "a condition puts together values of different types")
+PATTERN_REJECTED = Code("MCD557", "pattern-rejected", "the engine for regular expressions rejects a pattern")
+PATTERN_BYTES = Code("MCD558", "pattern-bytes", "a pattern matches a part of a character")
+
+LOST = Code("MCD580", "lost", "spans, edges or labels are lost to a rule", Severity.WARNING)
+LOST_REFUSED = Code("MCD581", "lost-refused", "spans, edges or labels are lost to a rule with `lost = error`")
+EMPTY = Code("MCD582", "empty", "a rule matched nothing", Severity.WARNING)
+EMPTY_REFUSED = Code("MCD583", "empty-refused", "a rule with `lost = error` matched nothing")
+RAGGED = Code("MCD584", "ragged", "edges of spans fall inside tokens", Severity.WARNING)
+DROPPED = Code("MCD585", "dropped", "records came to nothing", Severity.WARNING)
+DROPPED_REFUSED = Code("MCD586", "dropped-refused", "records came to nothing under `lost = error`")
+NO_SUCH_FIELD = Code("MCD587", "no-such-field", "no record has a field that the spec reads")
+SHARED_IDS = Code("MCD588", "shared-ids", "two splits share a record")
+NOTHING_LEFT = Code("MCD589", "nothing-left", "no record is left to compile")
+NO_SUCH_SPLIT = Code("MCD590", "no-such-split", "an expectation names a split that the sources do not have")
+EXPECTATION = Code("MCD591", "expectation", "an expectation is not met")
+VOCABULARY = Code("MCD592", "vocabulary", "the tokenizer has more tokens than the model's vocabulary")

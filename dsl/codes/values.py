@@ -1,3 +1,27 @@
 """MCD3xx: types and values."""
 
 from __future__ import annotations
+
+from ..diagnostics import Code
+
+WRONG_TYPE = Code("MCD301", "wrong-type", "A value of another type than its place takes.")
+OUT_OF_BOUNDS = Code("MCD302", "out-of-bounds", "A number outside the bounds of its place.")
+UNKNOWN_WORD = Code("MCD303", "unknown-word", "A word that its place does not know.")
+MIXED_ALGEBRA = Code("MCD304", "mixed-algebra", "Two set operators are mixed without parentheses.")
+BAD_TEMPLATE = Code("MCD305", "bad-template", "A text template is malformed.")
+BAD_PATTERN = Code("MCD306", "bad-pattern", "The linear-time engine refuses a regular expression.")
+EMPTY_PHRASE = Code("MCD307", "empty-phrase", "A phrase or a text has no character to match.")
+NESTED_TOO_DEEP = Code("MCD308", "nested-too-deep", "A definition is nested deeper than the limit.")
+TOO_LARGE = Code("MCD309", "too-large", "A definition is larger than the limit once its names are written out.")
+BAD_SHARES = Code("MCD310", "bad-shares", "Shares do not add up to 100%.")
+ATTRIBUTES_CLASH = Code("MCD311", "attributes-clash", "Attributes of one block exclude or require each other.")
+OFFSETS_OF = Code("MCD312", "offsets-of", "Offsets do not say which field they are counted in.")
+LISTED_TWICE = Code("MCD313", "listed-twice", "A list or a map holds an entry twice.")
+BUILT_IN_ATTRIBUTE = Code("MCD314", "built-in-attribute", "A key of the data is renamed to a built-in attribute.")
+DIVISION_BY_ZERO = Code("MCD315", "division-by-zero", "A constant is divided by zero.")
+TARGETS_CLASH = Code("MCD320", "targets-clash", "Two signals pull the same hidden states toward different anchors.")
+BOUNDS_CLASH = Code("MCD321", "bounds-clash", "Attention bounds on one head add up to more than 1.")
+FORWARD_JOIN = Code("MCD322", "forward-join", "A join can give only edges forward in time.")
+IS_A_CYCLE = Code("MCD323", "is-a-cycle", "`is_a` relations form a circle.")
+RELATIONS_CLASH = Code("MCD324", "relations-clash", "`is_a` and `opposes` stand between the same concepts.")
+NOT_SUPPORTED = Code("MCD390", "not-supported", "A construct of the language that has no meaning yet.")

@@ -1,0 +1,87 @@
+"""The `mcd` command: finds the commands, and turns what they raise into an exit code.
+
+A command's module is imported when it is called, so that `mcd check` does not wait for what only `mcd train` needs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from ..dsl.diagnostics import Failure
+from .output import ExitCode, report
+
+COMMANDS = {
+    "check": (".check", "Check specs and print every finding with its place."),
+    "compile": (".compile", "Compile a spec and its sources to shards."),
+    "plan": (".plan", "Print the plan that a spec compiles to."),
+    "train": (".train", "Train a model on compiled shards."),
+}
+"""Command -> its module, which has it as `command`, and the line that `mcd --help` shows."""
+
+EXTRAS = {"torch": "train", "transformers": "train", "accelerate": "train", "matplotlib": "dev"}
+"""Package that may be missing -> the extra that brings it."""
+
+
+class Commands(click.Group):
+    """The commands of `COMMANDS`, each imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(COMMANDS[cmd_name][0], __package__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for. What it raises ends in printed lines and an exit code, never in a traceback."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Failure as failure:
+            ctx.exit(report(failure.diagnostics, err=True))
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            ctx.exit(_explain(error))
+
+
+def _explain(error: Exception) -> ExitCode:
+    """Print one line about an exception that no command expects: a missing extra, or a bug of ours."""
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing in EXTRAS:
+        click.echo(f"error: this command needs {missing}: pip install 'mcd-lang[{EXTRAS[missing]}]'", err=True)
+    elif os.environ.get("MCD_DEBUG"):
+        traceback.print_exception(error)
+    else:
+        line = " ".join(str(error).split())[:200]
+        click.echo(f"internal error (bug): {type(error).__name__}: {line}; MCD_DEBUG=1 shows the traceback", err=True)
+    return ExitCode.USAGE
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mcd-lang", prog_name="mcd")
+def mcd() -> None:
+    """Datasets that supervise what happens inside a transformer."""
+
+
+def main() -> None:
+    """Entry point. A stream that cannot show a character shows its escape."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    mcd()

@@ -1,0 +1,99 @@
+"""Nothing vanishes: the counts of sets and labels -> counts per rule, and what `lost` says should happen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..dsl import checked as c
+from ..dsl.codes import sources as codes
+from ..dsl.diagnostics import Diagnostic
+from .manifest import Cause, Counts
+from .plan import AttendPlan, CrossRef, EdgeSetRef, HiddenRule, Plan, RulePlan, WeighPlan
+from .sets import RECORD, TOKENS
+
+LOSSES: tuple[Cause, ...] = ("cut", "between", "forward", "surplus", "null", "outside")
+"""The causes by which a span, an edge or a label is lost to its rule. A ragged span still acts."""
+
+WORDS: Mapping[Cause, str] = {
+    "cut": "cut off by the context",
+    "between": "between tokens",
+    "forward": "that only point forward in time",
+    "surplus": "beyond `max_edges`",
+    "null": "without a value",
+    "outside": "with a label outside the classes",
+    "ragged": "with an edge inside a token",
+}
+
+
+def rule_counts(
+    plan: Plan,
+    sets: Mapping[str, Counts],
+    labels: Mapping[str, Counts],
+    records: Mapping[str, int],
+    tokens: Mapping[str, int],
+) -> dict[str, Counts]:
+    """Counts of every rule by split and cause. `rows` is how many rows of its loss the runtime will meet in one epoch.
+
+    A rule over two whole sets has no `rows`: its edges are never formed while compiling.
+    """
+    plain = {
+        TOKENS: Counts(splits={split: {"matched": n, "rows": n} for split, n in sorted(tokens.items())}),
+        RECORD: Counts(splits={split: {"matched": n, "rows": n} for split, n in sorted(records.items())}),
+    }
+    return {rule.id: _counts(rule, plan.model.causal, {**sets, **plain}, labels.get(rule.id)) for rule in plan.rules}
+
+
+def _counts(rule: RulePlan, causal: bool, sets: Mapping[str, Counts], labels: Counts | None) -> Counts:
+    match rule:
+        case AttendPlan(edges=EdgeSetRef(edges=key)):
+            counts = sets[key].splits
+        case AttendPlan(edges=CrossRef(query=query)):
+            counts = {
+                split: {k: n for k, n in causes.items() if k != "rows"}
+                for split, causes in sets[query.set].splits.items()
+            }
+        case HiddenRule(subject=subject) | WeighPlan(subject=subject):
+            counts = sets[subject.set].splits
+    found: dict[str, dict[Cause, int]] = {}
+    for split, causes in counts.items():
+        mine = dict(causes)
+        if isinstance(rule, AttendPlan) and not causal:
+            mine.pop("forward", None)
+        if isinstance(rule, HiddenRule):
+            mine = _hidden_rows(mine, rule.pool, labels.splits.get(split, {}) if labels is not None else {})
+        found[split] = mine
+    return Counts(splits=found)
+
+
+def _hidden_rows(causes: dict[Cause, int], pool: str, labels: Mapping[Cause, int]) -> dict[Cause, int]:
+    """Rows of a rule on hidden states: tokens under `pool = each`, else spans; those without a usable label are none."""
+    matched = causes.get("matched", 0)
+    acting = matched - causes.get("cut", 0) - causes.get("between", 0)
+    rows = causes.get("rows", 0) if pool == "each" else acting
+    unlabelled = sum(labels.values())
+    if unlabelled and matched:
+        rows = rows * max(matched - unlabelled, 0) // matched
+    return {**causes, **labels, "rows": rows}
+
+
+def lost_findings(program: c.Program, counts: Mapping[str, Counts]) -> Iterator[Diagnostic]:
+    """One finding per rule and cause, as the rule's `lost` asks."""
+    for rule in program.rules:
+        found = counts[rule.id]
+        if rule.lost == "drop":
+            continue
+        code = codes.LOST_REFUSED if rule.lost == "error" else codes.LOST
+        if found.total("matched") == 0:
+            empty = codes.EMPTY_REFUSED if rule.lost == "error" else codes.EMPTY
+            yield empty.at(rule.place, f"`{rule.id}` matched nothing in any record")
+            continue
+        for cause in LOSSES:
+            if found.total(cause) and not (cause == "cut" and isinstance(rule, c.Weigh)):
+                yield code.at(rule.place, _said(rule, cause, found))
+        if found.total("ragged") and rule.lost != "error":
+            yield codes.RAGGED.at(rule.place, _said(rule, "ragged", found))
+
+
+def _said(rule: c.Rule, cause: Cause, counts: Counts) -> str:
+    things = "edges" if isinstance(rule, c.Attend) else "spans"
+    return f"`{rule.id}`: {counts.total(cause):,} of {counts.total('matched'):,} {things} {WORDS[cause]}"

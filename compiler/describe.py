@@ -1,0 +1,173 @@
+"""A plan in words: what `mcd plan` prints and golden tests store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..dsl import checked as c
+from .lower import Lowered
+from .plan import (
+    AttendPlan,
+    ClassifyPlan,
+    CrossRef,
+    EdgeSetRef,
+    Layer,
+    Plan,
+    RampPlan,
+    RelatePlan,
+    RulePlan,
+    SpanSetRef,
+    StagePlan,
+    TowardPlan,
+    WeighPlan,
+)
+from .written import field_text
+
+ATTEND_FORMULAE = {
+    "nll": "-log p(keys)",
+    "hinge": "max(0, log {mass:g} - log p(keys))",
+    "kl": "KL(uniform over keys || p)",
+    "avoid": "max(0, log(1 - {mass:g}) - log(1 - p(keys)))",
+}
+RELATE_FORMULAE = {
+    "is_a": "max(0, {margin:g} - cos)",
+    "opposes": "max(0, cos + {margin:g})",
+    "distinct": "max(0, |cos| - {margin:g})",
+}
+
+
+def describe(program: c.Program, lowered: Lowered) -> str:
+    """The whole plan, for a person: contract, sources, sets, rules with layers, heads and formulae, schedule."""
+    plan = lowered.plan
+    sections = [
+        ("spec", [f"{plan.spec} (edition {plan.edition})"]),
+        ("model", list(_model(program.model, plan))),
+        ("sources", [_source(source) for source in program.sources]),
+        ("sets", [f"{key[:8]}  {info.kind:<4}  {info.written}" for key, info in plan.sets.items()]),
+        ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
+        ("rules", _table(_rule(rule, plan) for rule in plan.rules)),
+        ("schedule", [_stage(stage) for stage in plan.stages]),
+        ("expects", [f"coverage({e.written}) {e.op} {e.count:g} of {e.of}" for e in program.expects]),
+    ]
+    return "".join(_section(title, lines) for title, lines in sections if lines)
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return f"{title}\n" + "".join(f"  {line}\n" for line in lines)
+
+
+def _table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns padded to equal width, the last left as it is."""
+    table = list(rows)
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))] if table else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _model(model: c.Model, plan: Plan) -> Iterator[str]:
+    kind = model.architecture or "given by numbers"
+    direction = "causal" if model.causal else "bidirectional"
+    yield (
+        f"{model.name}: {kind}, {model.layers} layers x {model.heads} heads, width {model.hidden}, "
+        f"vocabulary {model.vocab}, {direction}"
+    )
+    overflow = model.overflow
+    how = f"split with stride {overflow.stride}" if overflow.how == "split" else overflow.how
+    yield f"context {model.context}, on overflow {how}; tokenizer {plan.tokenizer.digest[:8]}"
+
+
+def _source(source: c.Source) -> str:
+    where = f"{len(source.files)} files" if source.format != "inline" else f"{len(source.records)} records"
+    match source.split:
+        case c.HashSplit(shares):
+            split = "hash of the id: " + ", ".join(f"{name} {share:.0%}" for name, share in shares)
+        case c.FieldSplit(path):
+            split = f"by {field_text(path)}"
+        case c.ConstantSplit(name):
+            split = f'all "{name}"'
+    text = "".join(part if isinstance(part, str) else f"{{{field_text(part)}}}" for part in source.text.parts)
+    return f"{source.name}: {source.format}, {where}; split {split}; text {text!r}"
+
+
+def _rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
+    where = f"{rule.line.file}:{rule.line.line}"
+    match rule:
+        case AttendPlan():
+            return (rule.id, where, _edges(rule, plan), f"layers {_layers(rule.layers)}", _attend(rule))
+        case TowardPlan():
+            target = rule.anchor if rule.anchor is not None else f".{rule.field}"
+            loss = "1 - cos" if rule.loss == "cosine" else "mean squared error"
+            return _hidden(rule, plan, f"{loss} to {target}")
+        case ClassifyPlan():
+            label = f".{rule.field}" if rule.field is not None else rule.attribute
+            return _hidden(rule, plan, f"cross-entropy of an affine probe for {label} in {rule.classes} classes")
+        case RelatePlan():
+            formula = RELATE_FORMULAE[rule.relation].format(margin=rule.margin)
+            return _hidden(rule, plan, f"{rule.relation} {rule.anchor}: {formula}")
+        case WeighPlan():
+            factor = f"{rule.factor:g}" if rule.factor is not None else f".{rule.field}"
+            only = ", 0 outside" if rule.only else ""
+            return (rule.id, where, _set(rule.subject, plan), "token loss", f"factor {factor}{only}")
+
+
+def _hidden(rule: TowardPlan | ClassifyPlan | RelatePlan, plan: Plan, formula: str) -> tuple[str, ...]:
+    where = f"{rule.line.file}:{rule.line.line}"
+    layers = f"layers {_layers(rule.layers)}"
+    mean = "; mean per record" if rule.per == "record" else ""
+    return (
+        rule.id,
+        where,
+        f"{_set(rule.subject, plan)} ({rule.pool})",
+        layers,
+        f"{rule.weight:g} x [{formula}]{mean}",
+    )
+
+
+def _attend(rule: AttendPlan) -> str:
+    formula = ATTEND_FORMULAE["avoid" if rule.avoid else rule.loss].format(mass=rule.mass or 0.0)
+    heads = rule.heads if isinstance(rule.heads, str) else ", ".join(map(str, rule.heads))
+    each = ", each key alone" if rule.each else ""
+    mean = "; mean per record" if rule.per == "record" else ""
+    return f"heads {heads}: {rule.weight:g} x [{formula}]{each}{mean}"
+
+
+def _edges(rule: AttendPlan, plan: Plan) -> str:
+    match rule.edges:
+        case EdgeSetRef(edges=key):
+            return plan.sets[key].written
+        case CrossRef(query=query, key=key):
+            return f"{_set(query, plan)} -> {_set(key, plan)}"
+
+
+def _set(ref: SpanSetRef, plan: Plan) -> str:
+    return plan.sets[ref.set].written if ref.set in plan.sets else ref.set
+
+
+def _layers(layers: Sequence[Layer]) -> str:
+    """`1, 3..5, final`."""
+    numbers = [layer for layer in layers if layer != "final"]
+    runs: list[list[int]] = []
+    for layer in numbers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    parts = [f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return ", ".join([*parts, *(["final"] if "final" in layers else [])])
+
+
+def _stage(stage: StagePlan) -> str:
+    factors = [f"{name} {_ramp(ramp)}" for name, ramp in stage.factors.items()]
+    only = [] if stage.only is None else [f"only {', '.join(stage.only)}"]
+    token = (
+        []
+        if stage.token_loss == RampPlan(start=1, end=1, shape="linear")
+        else [f"token loss {_ramp(stage.token_loss)}"]
+    )
+    said = "; ".join([*only, *factors, *token]) or "every rule at its weight"
+    return f"{stage.start:>4.0%} to {stage.end:>4.0%}  {stage.name}: {said}"
+
+
+def _ramp(ramp: RampPlan) -> str:
+    if ramp.start == ramp.end:
+        return f"x {ramp.start:g}"
+    return f"x {ramp.start:g} to {ramp.end:g} ({ramp.shape})"

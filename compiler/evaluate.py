@@ -1,0 +1,119 @@
+"""Span sets and joins of a recipe -> spans and edges of a batch.
+
+An `Evaluator` is made once per process: it compiles every pattern and builds the automata over the phrases of *all* sets, so
+that a thousand concepts cost one pass over a text. `start` gives an `Evaluation` of one batch, in which each distinct
+definition is computed once, however many sets and joins mention it. What it gives depends on the records alone, never on
+which others are in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import get_args
+
+from ..dsl import checked
+from .batch import Edges, Ints, Spans, TextBatch
+from .joins import joined
+from .scalars import Scope, Text
+from .selectors.base import Context
+from .selectors.phrases import Matches, PhraseIndex
+from .selectors.regex import Pattern
+from .selectors.registry import SELECTORS
+
+_SETS = get_args(checked.SpanSet)
+
+
+class Evaluator:
+    """Everything about a recipe's sets that does not depend on the text.
+
+    `definitions`: every set that will be asked for, those of joins among them (`join_sets`). Raises Failure (MCD557) for a
+    pattern that the engine rejects.
+    """
+
+    def __init__(self, definitions: Iterable[checked.SpanSet]) -> None:
+        nodes = dict.fromkeys(_below(definitions))
+        self._patterns = {node: Pattern(node) for node in nodes if isinstance(node, checked.Regex)}
+        self._phrases: dict[checked.Phrases, tuple[PhraseIndex, int]] = {}
+        for fold in (False, True):
+            self._index([n for n in nodes if isinstance(n, checked.Phrases) and n.ignore_case == fold])
+
+    def _index(self, sets: Sequence[checked.Phrases]) -> None:
+        if sets:
+            index = PhraseIndex(sets)
+            self._phrases.update({node: (index, number) for number, node in enumerate(sets)})
+
+    def start(self, batch: TextBatch) -> Evaluation:
+        """An evaluation of one batch."""
+        return Evaluation(self, batch)
+
+    def pattern(self, node: checked.Regex) -> Pattern:
+        """The compiled pattern of a set."""
+        if node not in self._patterns:
+            self._patterns[node] = Pattern(node)
+        return self._patterns[node]
+
+    def phrases(self, node: checked.Phrases) -> tuple[PhraseIndex, int]:
+        """The automaton that a set of phrases is in, and its number there."""
+        if node not in self._phrases:
+            self._index([node])
+        return self._phrases[node]
+
+
+def join_sets(joins: Iterable[checked.Join]) -> Iterator[checked.SpanSet]:
+    """The sets that joins ask for."""
+    for join in joins:
+        yield join.query
+        yield join.key
+
+
+def _below(definitions: Iterable[checked.SpanSet]) -> Iterator[checked.SpanSet]:
+    """The sets and every set that they are made of."""
+    rest, seen = list(definitions), set[int]()
+    while rest:
+        node = rest.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        rest += [value for f in fields(node) if isinstance(value := getattr(node, f.name), _SETS)]
+
+
+class Evaluation(Context):
+    """The spans and edges of one batch. Every method gives arrays that the caller must not change."""
+
+    def __init__(self, evaluator: Evaluator, batch: TextBatch) -> None:
+        super().__init__(batch)
+        self._evaluator = evaluator
+        self._spans: dict[checked.SpanSet, Spans] = {}
+        self._scopes: dict[checked.SpanSet, Scope] = {}
+        self._matches: dict[int, Matches] = {}
+
+    def spans(self, definition: checked.SpanSet) -> Spans:
+        """The spans of a set. Raises Failure (MCD55x) for what only the data could show to be wrong."""
+        if definition not in self._spans:
+            self._spans[definition] = SELECTORS[type(definition)](definition, self)
+        return self._spans[definition]
+
+    def scope(self, definition: checked.SpanSet) -> Scope:
+        """The spans of a set as conditions read them."""
+        if definition not in self._scopes:
+            text = Text(self.batch, self.tokens, self.points)
+            self._scopes[definition] = Scope(text, self.spans(definition))
+        return self._scopes[definition]
+
+    def join(self, join: checked.Join) -> tuple[Spans, Spans, Edges]:
+        """The query set, the key set, and the edges as positions in the two. Raises Failure (MCD55x)."""
+        query, key = self.scope(join.query), self.scope(join.key)
+        return query.spans, key.spans, joined(join, query, key)
+
+    def phrases(self, definition: checked.Phrases) -> tuple[Ints, Ints, Ints]:
+        """Record, start and end of every match of a set of phrases, in order."""
+        index, number = self._evaluator.phrases(definition)
+        if id(index) not in self._matches:
+            self._matches[id(index)] = index.find(self.batch)
+        return self._matches[id(index)].of(number)
+
+    def regex(self, definition: checked.Regex) -> tuple[Ints, Ints, Ints]:
+        """Record, start and end of every match of a pattern, in order."""
+        return self._evaluator.pattern(definition).find(self.batch)

@@ -1,0 +1,126 @@
+"""One task of the executor: a range of a source -> one shard per split, and what was counted on the way.
+
+A task is a pure function of the recipe and its range. Which process runs it, after which other, and in what batches the
+records come changes none of its bytes; its number alone names its files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ..dsl import checked
+from .align import Aligned, align
+from .batch import TextBatch
+from .counted import Found, merge
+from .evaluate import Evaluator
+from .fields import count_labels, field_columns
+from .manifest import ShardEntry
+from .reader import Splits, read_batches
+from .recipe import Recipe
+from .shards import ShardWriter, shard_rows, shard_schema
+from .sources.base import Tally, Task
+from .tokenize import Encoder
+from .walk import field_paths, join_sets
+
+IdHashes = npt.NDArray[np.uint64]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a task, or several merged, wrote and counted.
+
+    `sets` and `labels` count by set key and by rule; `dropped` counts records by cause; `seen` holds the fields that some
+    record had, with their source; `ids` holds a hash of every record's id by split.
+    """
+
+    shards: list[ShardEntry] = field(default_factory=list)
+    sets: Found = field(default_factory=dict)
+    labels: Found = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    seen: set[tuple[str, checked.FieldPath]] = field(default_factory=set)
+    ids: dict[str, list[IdHashes]] = field(default_factory=dict)
+
+    def add(self, other: Outcome) -> None:
+        """Take in the outcome of another task."""
+        self.shards += other.shards
+        merge(self.sets, other.sets)
+        merge(self.labels, other.labels)
+        self.dropped += other.dropped
+        self.seen |= other.seen
+        for split, hashes in other.ids.items():
+            self.ids.setdefault(split, []).extend(hashes)
+
+
+class Executor:
+    """What the tasks of one recipe share in one process: the tokenizer, the compiled patterns, the schema."""
+
+    def __init__(self, recipe: Recipe, root: Path, encoder: Encoder) -> None:
+        self._recipe = recipe
+        self._root = root
+        self._encoder = encoder
+        self._sources = {source.name: source for source in recipe.sources}
+        definitions = [
+            *(stored.definition for stored in recipe.sets),
+            *join_sets(stored.join for stored in recipe.edges),
+        ]
+        self._evaluator = Evaluator(definitions)
+        self._schema = shard_schema(recipe)
+        self._fields = sorted(field_paths(definitions) | {stored.path for stored in recipe.fields})
+
+    def run(self, task: Task, number: int, work: Path) -> Outcome:
+        """Run one task and write its shards below `work`, named by `number`. Raises Failure for what is wrong in the data."""
+        outcome, tally = Outcome(), Tally()
+        source = self._sources[task.source]
+        with ExitStack() as stack:
+            writers: dict[str, ShardWriter] = {}
+
+            def writer(split: str) -> ShardWriter:
+                if split not in writers:
+                    path = work / "shards" / split / f"{number:05}.arrow"
+                    writers[split] = stack.enter_context(ShardWriter(path, self._schema))
+                return writers[split]
+
+            for batch, splits in read_batches(source, self._root, task, self._fields, self._encoder, tally):
+                rows, aligned = self._batch(batch, splits, outcome)
+                split_of_row = splits.index[aligned.parts.record]
+                for place in np.unique(split_of_row).tolist():
+                    chosen = rows if len(splits.names) == 1 else rows.filter(pa.array(split_of_row == place))
+                    writer(splits.names[place]).write(chosen)
+            outcome.shards = [writers[split].close(split, work) for split in sorted(writers)]
+        outcome.dropped += tally.dropped
+        outcome.seen |= {(source.name, path) for path in tally.seen}
+        return outcome
+
+    def _batch(self, batch: TextBatch, splits: Splits, outcome: Outcome) -> tuple[pa.RecordBatch, Aligned]:
+        """The rows of one batch; counts into `outcome`."""
+        recipe, evaluation = self._recipe, self._evaluator.start(batch)
+        spans = {stored.digest: evaluation.spans(stored.definition) for stored in recipe.sets}
+        edges = {stored.digest: evaluation.join(stored.join) for stored in recipe.edges}
+        aligned = align(batch, recipe, spans, edges)
+        columns = field_columns(batch, recipe, spans)
+        labels = count_labels(batch, recipe, spans, columns, aligned.dropped)
+        merge(outcome.sets, aligned.counts.by_split(splits.index, splits.names))
+        merge(outcome.labels, labels.by_split(splits.index, splits.names))
+        empty = batch.bounds[1:] == batch.bounds[:-1]
+        outcome.dropped += Counter(
+            {"empty_text": int((aligned.dropped & empty).sum()), "too_long": int((aligned.dropped & ~empty).sum())}
+        )
+        _note_ids(batch, splits, outcome.ids)
+        return shard_rows(batch, recipe, aligned, columns, self._schema), aligned
+
+
+def _note_ids(batch: TextBatch, splits: Splits, ids: dict[str, list[IdHashes]]) -> None:
+    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in batch.ids.to_pylist())
+    hashes = np.frombuffer(digests, dtype=np.uint64)
+    for place, split in enumerate(splits.names):
+        found = hashes[splits.index == place]
+        if len(found):
+            ids.setdefault(split, []).append(found)

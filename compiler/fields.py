@@ -1,0 +1,344 @@
+"""Fields of records and attributes of spans -> columns of one type, and what of them a rule cannot use.
+
+A field's column holds a list per record: one value for the whole record, or one per span of the set it runs along; of vectors
+the numbers of one after another. A list of one entry means the same as a single value, since it stands beside one span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..dsl import checked
+from ..dsl.codes import shards as codes
+from ..dsl.diagnostics import Code, Failure
+from ..dsl.source import DataPlace
+from .batch import Bools, Spans, TextBatch
+from .counted import Counted
+from .plan import Digest
+from .ragged import Ints, offsets, owners, ranges
+from .recipe import LabelCheck, Recipe, StoredField
+from .sets import RECORD, TOKENS
+from .shard_reader import TYPES, Kind
+
+_EXPECTED: dict[Kind, str] = {
+    "index": "a whole number",
+    "class": "a whole number (a class)",
+    "label": "a string (a label)",
+    "factor": "a number of at least 0 (a factor)",
+    "vector": "a list of numbers (a vector)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Who reads values: what a diagnostic says about one of them. `record[n]`: the record of each value."""
+
+    batch: TextBatch
+    what: str
+    record: Ints
+
+    def failure(self, code: Code, at: int, found: str) -> Failure:
+        """A finding about value `at`."""
+        return self.about(code, int(self.record[at]), found)
+
+    def about(self, code: Code, record: int, found: str) -> Failure:
+        """A finding about one record."""
+        row = int(self.batch.rows[record]) + 1
+        message = f"{self.what} in record {row} of source `{self.batch.source}` {found}"
+        return Failure(code.at(DataPlace(self.batch.source, row), message))
+
+
+# --- attributes
+
+
+def attribute_kinds(recipe: Recipe) -> dict[str, Kind]:
+    """What each stored attribute is taken for, in the order of their names.
+
+    Raises Failure where one rule takes an attribute for a class number and another for a label.
+    """
+    kinds: dict[str, Kind] = {name: "label" for each in recipe.sets for name in each.attributes}
+    readers: dict[str, LabelCheck] = {}
+    for check in recipe.labels:
+        if check.attribute is None:
+            continue
+        other = readers.setdefault(check.attribute, check)
+        if isinstance(check.classes, int) != isinstance(other.classes, int):
+            message = f"`{other.rule}` and `{check.rule}` read attribute `{check.attribute}` as a number and as a label"
+            raise Failure(codes.FIELD_TYPE.at(None, message, help="give the attribute a second name for one of them"))
+        kinds[check.attribute] = "class" if isinstance(check.classes, int) else "label"
+    if "index" in kinds:
+        kinds["index"] = "index"
+    return dict(sorted(kinds.items()))
+
+
+def attribute_columns(batch: TextBatch, recipe: Recipe, spans: Mapping[Digest, Spans]) -> dict[str, pa.Array]:
+    """Per stored attribute an array along the spans of all stored sets, in the order of their digests."""
+    columns = {}
+    for name, kind in attribute_kinds(recipe).items():
+        along = [pa.array([], TYPES[kind])]
+        for each in sorted(recipe.sets, key=lambda each: each.digest):
+            found = spans[each.digest]
+            along.append(_attribute(batch, found, name, kind) if name in each.attributes else _nulls(len(found), kind))
+        columns[name] = pa.concat_arrays(along)
+    return columns
+
+
+def _attribute(batch: TextBatch, spans: Spans, name: str, kind: Kind) -> pa.Array:
+    if kind == "index":
+        return pa.array(spans.index, TYPES[kind])
+    if name not in spans.attributes:
+        return _nulls(len(spans), kind)
+    return convert(spans.attributes[name], kind, _Reader(batch, f"attribute `{name}` of a span", spans.record))
+
+
+def _nulls(length: int, kind: Kind) -> pa.Array:
+    return pa.nulls(length, TYPES[kind])
+
+
+# --- values of one type
+
+
+def convert(values: pa.Array, kind: Kind, reader: _Reader) -> pa.Array:
+    """The values as the type that shards store, nulls as they are. Raises Failure naming the first that has another type."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_null(values.type):
+        return _nulls(len(values), kind)
+    if not _accepts(values.type, kind):
+        at = _first(pc.is_valid(values))
+        if at is None:
+            return _nulls(len(values), kind)
+        found = f"is {_shown(values[at])}; {_EXPECTED[kind]} is expected"
+        raise reader.failure(codes.FIELD_TYPE, at, found)
+    if kind == "label":
+        return values.cast(pa.string())
+    return _numbers(values, kind, reader)
+
+
+def _accepts(found: pa.DataType, kind: Kind) -> bool:
+    if kind == "label":
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+    if kind == "class" and pa.types.is_boolean(found):
+        return True
+    return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
+
+
+def _numbers(values: pa.Array, kind: Kind, reader: _Reader) -> pa.Array:
+    """Numbers, checked against the range of their type before they are cast to it."""
+    valid = np.asarray(pc.is_valid(values))
+    wide = values.cast(pa.float64(), safe=False) if not pa.types.is_boolean(values.type) else values.cast(pa.int8())
+    numbers = np.asarray(pc.fill_null(wide, 0), dtype=np.float64)
+    narrow = TYPES[kind].to_pandas_dtype()
+    if kind in ("class", "index"):
+        limit = float(np.iinfo(np.int32).max)
+        broken = valid & (numbers != np.floor(numbers))
+        if broken.any():
+            at = int(np.flatnonzero(broken)[0])
+            raise reader.failure(codes.FIELD_TYPE, at, f"is {_shown(values[at])}; {_EXPECTED[kind]} is expected")
+        fits = np.abs(numbers) <= limit
+    else:
+        limit = float(np.finfo(narrow).max)
+        fits = np.abs(numbers) <= limit
+        if kind == "factor":
+            fits &= numbers >= 0
+    if not fits.all():
+        at = int(np.flatnonzero(~fits)[0])
+        bound = "0" if kind == "factor" else f"{-limit:g}"
+        raise reader.failure(codes.VALUE_RANGE, at, f"is {_shown(values[at])}; {bound} to {limit:g} is expected")
+    return pa.array(numbers.astype(narrow), TYPES[kind], mask=~valid)
+
+
+def _first(mask: pa.Array) -> int | None:
+    found = np.flatnonzero(np.asarray(mask))
+    return int(found[0]) if len(found) else None
+
+
+def _shown(value: pa.Scalar) -> str:
+    text = repr(value.as_py())
+    return f"`{text if len(text) <= 40 else text[:37] + '...'}` ({_type_name(value.type)})"
+
+
+def _type_name(found: pa.DataType) -> str:
+    if pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found):
+        return f"a list of {found.value_type}"
+    return "an object" if pa.types.is_struct(found) else str(found)
+
+
+# --- fields
+
+
+@dataclass(frozen=True, eq=False)
+class FieldColumn:
+    """A field of a batch: a list per record. `lengths[records]`; `values`, all lists one after another; `null[records]`."""
+
+    lengths: Ints
+    values: pa.Array
+    null: Bools
+
+    def take(self, record: Ints) -> pa.ListArray:
+        """The lists of the records `record`, in that order and however often."""
+        starts = offsets(self.lengths)[:-1]
+        lengths = self.lengths[record]
+        flat = self.values.take(pa.array(ranges(starts[record], lengths)))
+        null = self.null[record]
+        return pa.ListArray.from_arrays(
+            pa.array(offsets(lengths).astype(np.int32)), flat, mask=pa.array(null) if null.any() else None
+        )
+
+
+def field_columns(batch: TextBatch, recipe: Recipe, spans: Mapping[Digest, Spans]) -> dict[str, FieldColumn]:
+    """The stored fields of a batch by name; a source without the field has nulls.
+
+    Raises Failure for a value of the wrong type or range, and for a list that is not as long as the set it runs along.
+    """
+    return {each.name: _field(batch, each, _span_counts(batch, recipe, each.spans, spans)) for each in recipe.fields}
+
+
+def _span_counts(batch: TextBatch, recipe: Recipe, definition: checked.SpanSet, spans: Mapping[Digest, Spans]) -> Ints:
+    """How many entries a list along a set has. `index` counts in the nearest named set, so that a list along a part of one
+    has to reach the greatest index, and may be longer."""
+    plain = definition.base if isinstance(definition, checked.Named) else definition
+    for each in recipe.sets:
+        if each.definition == definition:
+            found = spans[each.digest]
+            count = np.bincount(found.record, minlength=batch.records)
+            if plain is definition and not isinstance(plain, _SELECTORS):
+                np.maximum.at(count, found.record, found.index + 1)
+            return count
+    if isinstance(plain, checked.Record):
+        return np.ones(batch.records, dtype=np.int64)
+    if isinstance(plain, checked.Tokens):
+        return _content(batch)
+    raise ValueError(f"a field runs along a set that the recipe does not store: {definition}")
+
+
+_SELECTORS = (checked.Tokens, checked.Record, checked.Phrases, checked.Regex, checked.Offsets, checked.Slot)
+
+
+def _content(batch: TextBatch) -> Ints:
+    """How many tokens of its own each record has."""
+    return np.bincount(batch.tokens.record[~batch.tokens.added], minlength=batch.records)
+
+
+def _field(batch: TextBatch, stored: StoredField, count: Ints) -> FieldColumn:
+    values = batch.fields.get(stored.path)
+    nothing = np.zeros(batch.records, dtype=np.int64)
+    if values is None or pa.types.is_null(values.type):
+        return FieldColumn(nothing, _nulls(0, stored.type), np.ones(batch.records, dtype=np.bool_))
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    reader = _Reader(batch, f"field `.{'.'.join(stored.path)}`", np.arange(batch.records, dtype=np.int64))
+    null = ~np.asarray(pc.is_valid(values))
+    lengths, flat = _unlisted(values)
+    if stored.type == "vector":
+        return _vectors(stored, count, reader, lengths, flat, null)
+    if lengths is None:
+        single = (~null).astype(np.int64)
+        chosen = values.take(pa.array(np.flatnonzero(~null)))
+        return FieldColumn(single, convert(chosen, stored.type, _at(reader, single)), null)
+    wrong = ~null & (lengths != count)
+    if wrong.any():
+        record = int(np.flatnonzero(wrong)[0])
+        raise reader.about(codes.FIELD_LENGTH, record, f"has {lengths[record]} entries for {count[record]} spans")
+    return FieldColumn(lengths, convert(flat, stored.type, _at(reader, lengths)), null)
+
+
+def _at(reader: _Reader, lengths: Ints) -> _Reader:
+    return _Reader(reader.batch, reader.what, reader.record[owners(lengths)])
+
+
+def _unlisted(values: pa.Array) -> tuple[Ints | None, pa.Array]:
+    """The lengths of lists and their values; None for the lengths where there are no lists. A null list has length 0."""
+    kind = values.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return None, values
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(values), 0), dtype=np.int64)
+    return lengths, pc.list_flatten(values)
+
+
+def _vectors(
+    stored: StoredField, count: Ints, reader: _Reader, lengths: Ints | None, flat: pa.Array, null: Bools
+) -> FieldColumn:
+    """One vector per record, or a list of them. Either may come as numbers one after another."""
+    if lengths is None:
+        raise reader.failure(
+            codes.FIELD_TYPE, int(np.flatnonzero(~null)[0]), f"is no list; {_EXPECTED['vector']} is expected"
+        )
+    inner, numbers = _unlisted(flat)
+    if inner is not None:
+        wrong = inner != stored.width
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            found = f"holds a vector of {inner[at]} numbers; {stored.width} are expected"
+            raise _at(reader, lengths).failure(codes.VECTOR_WIDTH, at, found)
+        lengths = lengths * stored.width
+    one = lengths == stored.width if inner is None else np.zeros(len(lengths), dtype=np.bool_)
+    wrong = ~null & ~one & (lengths != count * stored.width)
+    if wrong.any():
+        record = int(np.flatnonzero(wrong)[0])
+        found = (
+            f"has {lengths[record]} numbers; {stored.width}, or that for each of {count[record]} spans, are expected"
+        )
+        code = codes.VECTOR_WIDTH if lengths[record] % stored.width else codes.FIELD_LENGTH
+        raise reader.about(code, record, found)
+    converted = convert(numbers, "vector", _at(reader, lengths))
+    if converted.null_count:
+        hole = _first(pc.is_null(converted)) or 0
+        raise _at(reader, lengths).failure(codes.FIELD_TYPE, hole, "holds a vector with a null; a number is expected")
+    return FieldColumn(lengths, converted, null)
+
+
+# --- labels
+
+
+def count_labels(
+    batch: TextBatch,
+    recipe: Recipe,
+    spans: Mapping[Digest, Spans],
+    columns: Mapping[str, FieldColumn],
+    dropped: Bools,
+) -> Counted:
+    """Spans whose label is null, or outside the classes, by rule; records in `dropped` are left out."""
+    counted = Counted(tuple(check.rule for check in recipe.labels), batch.records)
+    for place, check in enumerate(recipe.labels):
+        record, values = _labels(batch, check, spans, columns)
+        null = ~np.asarray(pc.is_valid(values))
+        for cause, found in (("null", null), ("outside", ~null & ~_inside(values, check.classes))):
+            where = record[found & ~dropped[record]]
+            counted.add(cause, np.full_like(where, place), where)  # type: ignore[arg-type]
+    return counted
+
+
+def _labels(
+    batch: TextBatch, check: LabelCheck, spans: Mapping[Digest, Spans], columns: Mapping[str, FieldColumn]
+) -> tuple[Ints, pa.Array]:
+    """The record and the label of every span that the rule reads."""
+    if check.set == RECORD:
+        record, index = np.arange(batch.records, dtype=np.int64), np.zeros(batch.records, dtype=np.int64)
+    elif check.set == TOKENS:
+        lengths = _content(batch)
+        record, index = owners(lengths), ranges(np.zeros_like(lengths), lengths)
+    else:
+        record, index = spans[check.set].record, spans[check.set].index
+    if check.attribute is not None:
+        kind: Kind = "class" if isinstance(check.classes, int) else "label"
+        return record, _attribute(batch, spans[check.set], check.attribute, kind)
+    column = columns[check.field or ""]
+    lengths = column.lengths[record]
+    at = offsets(column.lengths)[:-1][record] + np.where(lengths == 1, 0, index)
+    there = (lengths == 1) | (index < lengths)
+    return record, column.values.take(pa.array(np.where(there, at, 0), mask=~there))
+
+
+def _inside(values: pa.Array, classes: int | tuple[str, ...]) -> Bools:
+    if isinstance(classes, int):
+        numbers = np.asarray(pc.fill_null(values, -1))
+        return (numbers >= 0) & (numbers < classes)
+    return np.asarray(pc.is_in(values, value_set=pa.array(classes, pa.string())))

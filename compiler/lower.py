@@ -1,0 +1,286 @@
+"""Checked program -> plan and recipe: what is asked of the model is parted from where in the text it applies.
+
+Takes a program that checked clean. Establishes that every span set, edge set and field that a rule reads is in the recipe
+exactly once, under the digest of its definition, and that the plan refers to them by that digest alone. One walk over the
+rules; no data is read but the tokenizer file, for its digest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..dsl import checked as c
+from ..dsl.canonical import digest
+from .plan import (
+    AttendPlan,
+    ClassifyPlan,
+    Contract,
+    CrossRef,
+    Digest,
+    EdgeSetRef,
+    Line,
+    Plan,
+    RampPlan,
+    RelatePlan,
+    RulePlan,
+    SetInfo,
+    SpanSetRef,
+    StagePlan,
+    Tokenizer,
+    TowardPlan,
+    WeighPlan,
+)
+from .recipe import LabelCheck, Recipe, StoredEdges, StoredField, StoredSet
+from .written import field_text, written
+
+BASE_COLUMNS = ("id", "part", "source", "input_ids", "span.set", "span.start", "span.end")
+EDGE_COLUMNS = ("edge.set", "edge.query_start", "edge.query_end", "edge.key_start", "edge.key_end")
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """The two halves of a program."""
+
+    plan: Plan
+    recipe: Recipe
+
+
+def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
+    """Part `program` into plan and recipe."""
+    gathered = _Gathered(program.model.hidden)
+    rules = tuple(_rule(rule, gathered) for rule in program.rules)
+    for expect in program.expects:
+        gathered.span_set(expect.subject)
+    recipe = Recipe(
+        model=program.model,
+        tokenizer_digest=tokenizer.digest,
+        sources=program.sources,
+        sets=gathered.stored_sets(),
+        edges=tuple(StoredEdges(key, gathered.edges[key]) for key in sorted(gathered.edges)),
+        fields=gathered.stored_fields(),
+        labels=tuple(gathered.labels),
+    )
+    model = program.model
+    plan = Plan(
+        version=version,
+        edition=program.edition,
+        spec=program.path,
+        model=Contract(
+            architecture=model.architecture,
+            layers=model.layers,
+            heads=model.heads,
+            hidden=model.hidden,
+            vocab=model.vocab,
+            causal=model.causal,
+            context=model.context,
+        ),
+        tokenizer=tokenizer,
+        columns=_columns(recipe),
+        sets=gathered.infos(),
+        anchors={name: written_anchor(concept.anchor) for name, concept in sorted(gathered.anchors.items())},
+        rules=rules,
+        stages=tuple(_stage(stage) for stage in program.stages),
+    )
+    return Lowered(plan, recipe)
+
+
+def _columns(recipe: Recipe) -> tuple[str, ...]:
+    attributes = sorted({name for stored in recipe.sets for name in stored.attributes})
+    return (
+        *BASE_COLUMNS,
+        *(f"span.at.{name}" for name in attributes),
+        *(EDGE_COLUMNS if recipe.edges else ()),
+        *(f"field.{stored.name}" for stored in recipe.fields),
+    )
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What the rules read, gathered while they are walked. Keyed by digest, so that order carries no meaning."""
+
+    hidden: int
+    sets: dict[Digest, c.SpanSet] = field(default_factory=dict)
+    attributes: dict[Digest, set[str]] = field(default_factory=dict)
+    edges: dict[Digest, c.Join] = field(default_factory=dict)
+    fields: dict[tuple[str, str, Digest], StoredField] = field(default_factory=dict)
+    labels: list[LabelCheck] = field(default_factory=list)
+    anchors: dict[str, c.Concept] = field(default_factory=dict)
+
+    def span_set(self, definition: c.SpanSet, *attributes: str) -> SpanSetRef:
+        """A reference to `definition`, stored unless it is every token or the whole record and nothing is read along it."""
+        plain = definition.base if isinstance(definition, c.Named) else definition
+        if not attributes and isinstance(plain, c.Tokens):
+            return SpanSetRef(set="tokens")
+        if isinstance(plain, c.Record):
+            return SpanSetRef(set="record")
+        key = digest(definition)
+        self.sets.setdefault(key, definition)
+        self.attributes.setdefault(key, set()).update(attributes)
+        return SpanSetRef(set=key)
+
+    def field(self, path: c.FieldPath, kind: str, subject: c.SpanSet) -> str:
+        """The column name of a field that runs along `subject`."""
+        key = (field_text(path), kind, digest(subject))
+        if key not in self.fields:
+            taken = {stored.name for stored in self.fields.values()}
+            dotted = ".".join(path)
+            name = next(n for n in (dotted, *(f"{dotted}#{i}" for i in range(2, 1 << 20))) if n not in taken)
+            width = self.hidden if kind == "vector" else 1
+            self.fields[key] = StoredField(name, path, kind, width, subject)  # type: ignore[arg-type]
+        return self.fields[key].name
+
+    def anchor(self, concept: c.Concept) -> str:
+        self.anchors[concept.name] = concept
+        return concept.name
+
+    def stored_sets(self) -> tuple[StoredSet, ...]:
+        return tuple(StoredSet(key, self.sets[key], tuple(sorted(self.attributes[key]))) for key in sorted(self.sets))
+
+    def stored_fields(self) -> tuple[StoredField, ...]:
+        return tuple(sorted(self.fields.values(), key=lambda stored: stored.name))
+
+    def infos(self) -> dict[Digest, SetInfo]:
+        spans = {key: SetInfo(kind="span", written=written(node)) for key, node in self.sets.items()}
+        edges = {key: SetInfo(kind="edge", written=written(join)) for key, join in self.edges.items()}
+        return dict(sorted({**spans, **edges}.items()))
+
+
+def _rule(rule: c.Rule, gathered: _Gathered) -> RulePlan:
+    match rule:
+        case c.Attend():
+            return _attend(rule, gathered)
+        case c.Toward():
+            return _toward(rule, gathered)
+        case c.Classify():
+            return _classify(rule, gathered)
+        case c.Relate():
+            return _relate(rule, gathered)
+        case c.Weigh():
+            return _weigh(rule, gathered)
+
+
+def _line(rule: c.RuleBase) -> Line:
+    return Line(file=rule.place.source.path, line=rule.place.source.position(rule.place.start)[0])
+
+
+def _attend(rule: c.Attend, gathered: _Gathered) -> AttendPlan:
+    edges: EdgeSetRef | CrossRef
+    if rule.join.condition is None and rule.join.pick == "all":
+        edges = CrossRef(query=gathered.span_set(rule.join.query), key=gathered.span_set(rule.join.key))
+    else:
+        key = digest(rule.join)
+        gathered.edges.setdefault(key, rule.join)
+        edges = EdgeSetRef(edges=key)
+    return AttendPlan(
+        id=rule.id,
+        line=_line(rule),
+        lost=rule.lost,
+        edges=edges,
+        layers=tuple(layer for layer in rule.layers.resolved if layer != "final"),
+        heads=rule.heads,
+        loss=rule.loss,
+        mass=rule.mass,
+        avoid=rule.avoid,
+        each=rule.each,
+        weight=rule.weight,
+        per=rule.per,
+    )
+
+
+def _toward(rule: c.Toward, gathered: _Gathered) -> TowardPlan:
+    anchored = isinstance(rule.target, c.Concept)
+    return TowardPlan(
+        id=rule.id,
+        line=_line(rule),
+        lost=rule.lost,
+        subject=gathered.span_set(rule.subject, *(() if anchored else ("index",))),
+        layers=rule.layers.resolved,
+        pool=rule.pool,
+        weight=rule.weight,
+        per=rule.per,
+        anchor=gathered.anchor(rule.target) if isinstance(rule.target, c.Concept) else None,
+        field=None if isinstance(rule.target, c.Concept) else gathered.field(rule.target, "vector", rule.subject),
+        loss=rule.loss,
+    )
+
+
+def _classify(rule: c.Classify, gathered: _Gathered) -> ClassifyPlan:
+    named = isinstance(rule.classes, tuple)
+    attribute = rule.label if isinstance(rule.label, str) else None
+    subject = gathered.span_set(rule.subject, attribute or "index")
+    column = None
+    if isinstance(rule.label, tuple):
+        column = gathered.field(rule.label, "label" if named else "class", rule.subject)
+    gathered.labels.append(LabelCheck(rule.id, subject.set, column, attribute, rule.classes))
+    return ClassifyPlan(
+        id=rule.id,
+        line=_line(rule),
+        lost=rule.lost,
+        subject=subject,
+        layers=rule.layers.resolved,
+        pool=rule.pool,
+        weight=rule.weight,
+        per=rule.per,
+        field=column,
+        attribute=attribute,
+        classes=len(rule.classes) if isinstance(rule.classes, tuple) else rule.classes,
+        labels=rule.classes if isinstance(rule.classes, tuple) else None,
+    )
+
+
+def _relate(rule: c.Relate, gathered: _Gathered) -> RelatePlan:
+    assert rule.subject.spans is not None, "the checker requires spans of a relation's subject"
+    return RelatePlan(
+        id=rule.id,
+        line=_line(rule),
+        lost=rule.lost,
+        subject=gathered.span_set(rule.subject.spans),
+        layers=rule.layers.resolved,
+        pool=rule.pool,
+        weight=rule.weight,
+        per=rule.per,
+        relation=rule.relation,
+        anchor=gathered.anchor(rule.object),
+        margin=rule.margin,
+    )
+
+
+def _weigh(rule: c.Weigh, gathered: _Gathered) -> WeighPlan:
+    by_field = isinstance(rule.factor, tuple)
+    return WeighPlan(
+        id=rule.id,
+        line=_line(rule),
+        lost=rule.lost,
+        subject=gathered.span_set(rule.subject, *(("index",) if by_field else ())),
+        factor=None if isinstance(rule.factor, tuple) else rule.factor,
+        field=gathered.field(rule.factor, "factor", rule.subject) if isinstance(rule.factor, tuple) else None,
+        only=rule.only,
+    )
+
+
+def _stage(stage: c.Stage) -> StagePlan:
+    return StagePlan(
+        name=stage.name,
+        start=stage.start,
+        end=stage.end,
+        factors={name: _ramp(ramp) for name, ramp in stage.factors},
+        only=stage.only,
+        token_loss=_ramp(stage.token_loss),
+    )
+
+
+def _ramp(ramp: c.Ramp) -> RampPlan:
+    return RampPlan(start=ramp.start, end=ramp.end, shape=ramp.shape)
+
+
+def written_anchor(anchor: c.Anchor | None) -> str:
+    """An anchor's definition in words; a file by its name alone, since paths carry no meaning."""
+    match anchor:
+        case c.Orthonormal():
+            return "orthonormal"
+        case c.VectorAnchor(file, key):
+            return f'vector("{file.name}", "{key}")'
+        case c.EmbeddingAnchor(text):
+            return f'embedding("{text}")'
+        case None:
+            raise ValueError("the checker requires an anchor of every concept that a rule is pulled toward")

@@ -1,0 +1,136 @@
+"""`phrases(...)`: literal phrases, by the thousand, over many sets at once.
+
+All sets of a program whose text is read the same way (as it stands, or folded to one case) share one Aho-Corasick automaton,
+which goes over each text once and reports every occurrence, overlapping ones too. What a set keeps of them is decided
+afterwards by array operations: whole words where the set asks for them, then the leftmost and of these the longest, without
+overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from ahocorasick_rs import BytesAhoCorasick
+
+from ...dsl import checked
+from ..batch import Bools, Ints, Spans, TextBatch
+from ..ragged import offsets, ranges
+from ..text import Bytes
+from .base import Context
+from .letters import fold, joins_word
+
+STRETCH = 1 << 16
+"""Bytes of whole records that one call of the automaton reads, at least. A call costs about a microsecond."""
+
+
+def phrases(node: checked.Phrases, context: Context) -> Spans:
+    """The occurrences of a set's phrases."""
+    return context.select(*context.phrases(node))
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """What the sets of one automaton found in a batch, sorted by (set, start): `offsets[sets + 1]` cuts them by set."""
+
+    offsets: Ints
+    record: Ints
+    start: Ints
+    end: Ints
+
+    def of(self, number: int) -> tuple[Ints, Ints, Ints]:
+        cut = slice(self.offsets[number], self.offsets[number + 1])
+        return self.record[cut], self.start[cut], self.end[cut]
+
+
+class PhraseIndex:
+    """One automaton over the phrases of several sets that read the text alike."""
+
+    def __init__(self, sets: Sequence[checked.Phrases]) -> None:
+        self._fold = any(node.ignore_case for node in sets)
+        self._words = np.array([node.words for node in sets], np.bool_)
+        owners: dict[bytes, list[int]] = {}
+        for number, node in enumerate(sets):
+            for phrase in dict.fromkeys(map(self._encoded, node.phrases)):
+                if phrase:
+                    owners.setdefault(phrase, []).append(number)
+        self._owners = np.fromiter(chain.from_iterable(owners.values()), np.int64)
+        self._owner_offsets = offsets(np.fromiter(map(len, owners.values()), np.int64, len(owners)))
+        self._automaton = BytesAhoCorasick(owners)
+
+    def _encoded(self, phrase: str) -> bytes:
+        encoded = phrase.encode()
+        return fold(np.frombuffer(encoded, np.uint8)).tobytes() if self._fold else encoded
+
+    def find(self, batch: TextBatch) -> Matches:
+        """Every match of every set, in one pass over the texts."""
+        text = fold(batch.buffer) if self._fold else batch.buffer
+        pattern, start, end = self._occurrences(text, batch.bounds)
+        record = np.searchsorted(batch.bounds, start, side="right") - 1
+        whole = _whole_words(batch, record, start, end)
+        counts = np.diff(self._owner_offsets)[pattern]
+        owner = self._owners[ranges(self._owner_offsets[pattern], counts)]
+        row = np.repeat(np.arange(len(pattern)), counts)
+        kept = whole[row] | ~self._words[owner]
+        owner, row = owner[kept], row[kept]
+        order = np.lexsort((-end[row], start[row], owner))
+        owner, row = owner[order], row[order]
+        chosen = _leftmost_longest(owner, start[row], end[row])
+        owner, row = owner[chosen], row[chosen]
+        return Matches(np.searchsorted(owner, np.arange(len(self._words) + 1)), record[row], start[row], end[row])
+
+    def _occurrences(self, text: Bytes, bounds: Ints) -> tuple[Ints, Ints, Ints]:
+        """Phrase, start and end of every occurrence within one record."""
+        view = np.ascontiguousarray(text).data
+        search = self._automaton.find_matches_as_indexes
+        parts: list[Ints] = []
+        for first, last in _stretches(bounds):
+            found = search(view[first:last], overlapping=True)
+            part = np.fromiter(chain.from_iterable(found), np.int64, 3 * len(found)).reshape(-1, 3)
+            part[:, 1:] += first
+            parts.append(part)
+        pattern, start, end = np.concatenate([np.zeros((0, 3), np.int64), *parts]).T
+        one_record = end <= bounds[np.searchsorted(bounds, start, side="right")]
+        return pattern[one_record], start[one_record], end[one_record]
+
+
+def _stretches(bounds: Ints) -> Iterator[tuple[int, int]]:
+    """Runs of whole records of about STRETCH bytes."""
+    first, stop = int(bounds[0]), int(bounds[-1])
+    while first < stop:
+        last = int(bounds[min(int(np.searchsorted(bounds, first + STRETCH)), len(bounds) - 1)])
+        yield first, last
+        first = last
+
+
+def _whole_words(batch: TextBatch, record: Ints, start: Ints, end: Ints) -> Bools:
+    """Whether no match begins or ends between two word characters of its record."""
+    begins = (start > batch.bounds[record]) & joins_word(batch.buffer, start)
+    ends = (end < batch.bounds[record + 1]) & joins_word(batch.buffer, end)
+    return ~(begins | ends)
+
+
+def _leftmost_longest(owner: Ints, start: Ints, end: Ints) -> Ints:
+    """Rows of the matches that stay: from the left, the longest at each place, none that overlaps the one before.
+
+    Sorted by (owner, start, -end). Most matches touch no other, so that the walk is over the few knots of those that do.
+    """
+    if not len(owner):
+        return np.zeros(0, np.int64)
+    apart = int(end.max()) + 1
+    base = owner * apart
+    reach = np.maximum.accumulate(base + end)
+    head = np.concatenate([[True], base[1:] + start[1:] >= reach[:-1]])
+    alone = head & np.append(head[1:], True)
+    chosen = np.flatnonzero(alone).tolist()
+    knotted = np.flatnonzero(~alone)
+    free = -1
+    for row, begin, stop in zip(
+        knotted.tolist(), (base + start)[knotted].tolist(), (base + end)[knotted].tolist(), strict=True
+    ):
+        if begin >= free:
+            chosen.append(row)
+            free = stop
+    return np.sort(np.array(chosen, np.int64))

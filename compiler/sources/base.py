@@ -1,0 +1,154 @@
+"""What the formats share: the types that they take and give, and how their failures become diagnostics."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from ...dsl import checked
+from ...dsl.checked import FieldPath
+from ...dsl.codes.sources import SOURCE_CORRUPT, SOURCE_UNREADABLE
+from ...dsl.diagnostics import Code, Diagnostic, Failure
+from ...dsl.source import DataPlace
+from ..batch import Ints
+
+TASK_BYTES = 32 << 20
+"""About how much of a file one task reads. Part of the shards' identity: a change cuts them elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a batch may hold. They bound memory and never change a result."""
+
+    records: int = 4096
+    bytes: int = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A part of a file: `[start, stop)` in bytes, row groups, record batches or records, as the format counts; `row` is
+    the number of its first row in the file."""
+
+    start: int
+    stop: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass over a file finds: its ranges, its rows in all, and types that only the whole file can show (csv)."""
+
+    ranges: tuple[Range, ...]
+    rows: int
+    types: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A range of one file of a source. Tasks depend on the content of the files alone.
+
+    `number` counts the tasks of the source; `file` is the position in `Source.files`; `base` is the number of rows in the
+    files before, so that `base + row` numbers a row over the whole source; `bytes` is the size of the file when surveyed.
+    """
+
+    source: str
+    number: int
+    file: int
+    range: Range
+    base: int
+    bytes: int
+    types: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """The fields to read: `texts` as strings (numbers and booleans written out), `fields` as they are."""
+
+    texts: tuple[FieldPath, ...]
+    fields: tuple[FieldPath, ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What reading a task counts: records dropped, by cause, and the fields that some record had."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    seen: set[FieldPath] = field(default_factory=set)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Records as columns, null where a record lacks the field. `rows[n]`: their numbers in the file."""
+
+    rows: Ints
+    texts: Mapping[FieldPath, pa.StringArray]
+    fields: Mapping[FieldPath, pa.Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file, or the inline records, that rows come from, for reading and for diagnostics.
+
+    `path` is what a person is shown. Rows of line formats are shown by their line, from 1, others by their number, from 0,
+    as generated ids have it.
+    """
+
+    source: checked.Source
+    file: Path
+    path: str
+
+    def at(self, code: Code, fact: str, row: int | None = None, help: str | None = None) -> Diagnostic:
+        """A finding in this file: `fact` follows the name of the file and the row."""
+        if self.source.format == "inline":
+            record = "" if row is None else f" record {row}"
+            return code.at(self.source.place, f"source `{self.source.name}`{record}: {fact}", help=help)
+        if row is None:
+            return code.at(DataPlace(self.path), f"`{self.path}`: {fact}", help=help)
+        if self.source.format == "jsonl":
+            return code.at(DataPlace(self.path, row + 1), f"`{self.path}` line {row + 1}: {fact}", help=help)
+        return code.at(DataPlace(self.path), f"`{self.path}` row {row}: {fact}", help=help)
+
+
+@contextmanager
+def reading(origin: Origin) -> Iterator[None]:
+    """Turns what the operating system and the format's library raise while a file is read into a `Failure`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # pyarrow raises a bare OSError for content it cannot read
+            raise Failure(origin.at(SOURCE_CORRUPT, f"broken {origin.source.format}: {shorten(error)}")) from error
+        raise Failure(origin.at(SOURCE_UNREADABLE, f"cannot be read: {os.strerror(error.errno)}")) from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise Failure(origin.at(SOURCE_CORRUPT, f"broken {origin.source.format}: {shorten(error)}")) from error
+
+
+def shorten(error: Exception, limit: int = 160) -> str:
+    """The first line of what a library said, cut to `limit` characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= limit else lines[0][: limit - 3] + "..."
+
+
+def written(path: FieldPath) -> str:
+    """A field path as a spec writes it: `.a."odd-name"`."""
+    return "".join(f".{name}" if name.isidentifier() else f'."{name}"' for name in path)
+
+
+def grouped(sizes: Iterable[tuple[int, float]]) -> Survey:
+    """Ranges of consecutive row groups or record batches, each of about TASK_BYTES; `sizes` gives rows and bytes of each."""
+    ranges: list[Range] = []
+    start = row = rows = index = 0
+    held = 0.0
+    for index, (count, size) in enumerate(sizes, 1):
+        rows, held = rows + count, held + size
+        if held >= TASK_BYTES:
+            ranges.append(Range(start, index, row))
+            start, row, held = index, rows, 0.0
+    if rows > row:
+        ranges.append(Range(start, index, row))
+    return Survey(tuple(ranges), rows)

@@ -1,0 +1,84 @@
+"""CSV files with a header, as RFC 4180 has them: a task is a whole file.
+
+Whether a column holds numbers shows in the whole of it alone, so the survey decides, and the task carries the answer. An
+empty cell is null, a quoted empty one is an empty text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from ...dsl.codes.sources import SOURCE_CORRUPT
+from ...dsl.diagnostics import Failure
+from .base import Limits, Origin, Range, Rows, Survey, Tally, Task, Want, reading
+from .columns import chosen, to_rows
+
+_BLOCK = 16 << 20
+_TYPES: dict[str, pa.DataType] = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+_SPELLINGS = {
+    "int": r"^-?(0|[1-9][0-9]{0,17})$",
+    "float": r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$",
+    "bool": r"^([Tt]rue|[Ff]alse)$",
+}
+"""How the cells of a column of that type are written. `007` and digits beyond what the type holds exactly stay texts."""
+
+
+def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
+    """One range, and the first of int, float and bool that fits every cell of a column."""
+    quotes = size = 0
+    for block in blocks:
+        quotes, size = quotes + block.count(b'"'), size + len(block)
+    if quotes % 2:
+        raise Failure(origin.at(SOURCE_CORRUPT, 'broken csv: an odd number of `"`, so that a quoted cell never ends'))
+    if not size:
+        return Survey((), 0)
+    rows = 0
+    with reading(origin):
+        names = _names(origin)
+        fitting = {name: list(_TYPES) for name in names}
+        for batch in _open(origin, names):
+            rows += batch.num_rows
+            for name, column in zip(names, batch.columns, strict=True):
+                fitting[name] = [
+                    kind
+                    for kind in fitting[name]
+                    if pc.all(pc.match_substring_regex(column, _SPELLINGS[kind]), min_count=0).as_py()
+                ]
+    types = tuple((name, kinds[0]) for name, kinds in fitting.items() if kinds)
+    return Survey((Range(0, 1, 0),) if rows else (), rows, types)
+
+
+def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
+    """The records of the file. What stands for a text is kept as it is written, whatever the type of its column."""
+    types = {(name,): _TYPES[kind] for name, kind in task.types}
+    with reading(origin):
+        names = _names(origin)
+        batches = _open(origin, chosen(names, origin, want) or names)
+        for rows in to_rows(batches, origin, want, limits, tally, task.range.row):
+            yield replace(rows, fields={p: c.cast(types[p]) if p in types else c for p, c in rows.fields.items()})
+
+
+def _names(origin: Origin) -> list[str]:
+    names: list[str] = _open(origin).schema.names
+    return names
+
+
+def _open(origin: Origin, columns: Sequence[str] = ()) -> csv.CSVStreamingReader:
+    """The file in batches; these columns alone, as strings, or all of them where none is named."""
+    return csv.open_csv(
+        origin.file,
+        read_options=csv.ReadOptions(block_size=_BLOCK, use_threads=False),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()),
+            include_columns=list(columns),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            null_values=[""],
+        ),
+    )

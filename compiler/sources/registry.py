@@ -1,0 +1,26 @@
+"""The one table of source formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from . import arrow, csv, inline, jsonl, parquet
+from .base import Limits, Origin, Rows, Survey, Tally, Task, Want
+
+
+class Format(NamedTuple):
+    """How a format is surveyed and read. `survey` takes the file's bytes as they are digested, for formats that look at them;
+    both raise `Failure`."""
+
+    survey: Callable[[Origin, Iterator[bytes]], Survey]
+    read: Callable[[Task, Origin, Want, Limits, Tally], Iterator[Rows]]
+
+
+FORMATS: dict[str, Format] = {
+    "jsonl": Format(jsonl.survey, jsonl.read),
+    "parquet": Format(parquet.survey, parquet.read),
+    "csv": Format(csv.survey, csv.read),
+    "arrow": Format(arrow.survey, arrow.read),
+    "inline": Format(inline.survey, inline.read),
+}

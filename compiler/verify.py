@@ -1,0 +1,113 @@
+"""The plan's verifier: what must hold of every plan that `lower` makes and of every one that a reader is given.
+
+A broken invariant in a plan that was just lowered is our bug, not the user's; in one that was read from a file it means that
+somebody else wrote the file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from .plan import (
+    AttendPlan,
+    ClassifyPlan,
+    CrossRef,
+    EdgeSetRef,
+    HiddenRule,
+    Plan,
+    RelatePlan,
+    RulePlan,
+    SpanSetRef,
+    TowardPlan,
+    WeighPlan,
+)
+
+
+def broken_invariants(plan: Plan) -> list[str]:
+    """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
+    return [*_rules(plan), *_stages(plan)]
+
+
+def _rules(plan: Plan) -> Iterator[str]:
+    for rule_id, count in Counter(rule.id for rule in plan.rules).items():
+        if count > 1:
+            yield f"{count} rules have the id `{rule_id}`"
+    for rule in plan.rules:
+        for problem in (*_references(rule, plan), *_layers(rule, plan)):
+            yield f"rule `{rule.id}`: {problem}"
+
+
+def _references(rule: RulePlan, plan: Plan) -> Iterator[str]:
+    for key, kind in _set_keys(rule):
+        if key not in plan.sets:
+            yield f"reads a set {key} that the plan does not list"
+        elif plan.sets[key].kind != kind:
+            yield f"reads {key} as {kind} set, which is a {plan.sets[key].kind} set"
+    for column in _columns(rule):
+        if column not in plan.columns:
+            yield f"reads a column `{column}` that the plan does not require"
+    anchor = getattr(rule, "anchor", None)
+    if anchor is not None and anchor not in plan.anchors:
+        yield f"is pulled toward an anchor `{anchor}` that the plan does not list"
+    if isinstance(rule, TowardPlan) and (rule.anchor is None) == (rule.field is None):
+        yield "needs exactly one of an anchor and a field"
+    if isinstance(rule, ClassifyPlan) and (rule.attribute is None) == (rule.field is None):
+        yield "needs exactly one of an attribute and a field"
+    if isinstance(rule, WeighPlan) and (rule.factor is None) == (rule.field is None):
+        yield "needs exactly one of a factor and a field"
+
+
+def _set_keys(rule: RulePlan) -> Iterator[tuple[str, str]]:
+    spans: list[SpanSetRef] = []
+    match rule:
+        case AttendPlan(edges=EdgeSetRef(edges=key)):
+            yield key, "edge"
+        case AttendPlan(edges=CrossRef(query=query, key=key_set)):
+            spans = [query, key_set]
+        case HiddenRule(subject=subject) | WeighPlan(subject=subject):
+            spans = [subject]
+    for span in spans:
+        if span.set not in ("tokens", "record"):
+            yield span.set, "span"
+
+
+def _columns(rule: RulePlan) -> Iterator[str]:
+    field = getattr(rule, "field", None)
+    if field is not None:
+        yield f"field.{field}"
+    attribute = getattr(rule, "attribute", None)
+    if attribute is not None:
+        yield f"span.at.{attribute}"
+    if isinstance(rule, AttendPlan) and isinstance(rule.edges, EdgeSetRef):
+        yield "edge.set"
+
+
+def _layers(rule: RulePlan, plan: Plan) -> Iterator[str]:
+    model = plan.model
+    if isinstance(rule, AttendPlan):
+        if not rule.layers or not all(1 <= layer <= model.layers for layer in rule.layers):
+            yield f"attends at layers {rule.layers} of 1..{model.layers}"
+        if isinstance(rule.heads, tuple) and not all(0 <= head < model.heads for head in rule.heads):
+            yield f"names heads {rule.heads} of 0..{model.heads - 1}"
+        if (rule.mass is None) == (rule.loss == "hinge"):
+            yield f"has loss {rule.loss} with mass {rule.mass}"
+    elif isinstance(rule, TowardPlan | ClassifyPlan | RelatePlan) and (
+        not rule.layers or not all(layer == "final" or 0 <= layer <= model.layers for layer in rule.layers)
+    ):
+        yield f"reads layers {rule.layers} of 0..{model.layers}"
+
+
+def _stages(plan: Plan) -> Iterator[str]:
+    if not plan.stages:
+        return
+    if plan.stages[0].start != 0.0 or plan.stages[-1].end != 1.0:
+        yield "the stages do not run from 0 to 1"
+    for before, after in pairwise(plan.stages):
+        if before.end != after.start:
+            yield f"stage `{after.name}` starts at {after.start}, `{before.name}` ends at {before.end}"
+    known = {rule.id for rule in plan.rules}
+    for stage in plan.stages:
+        for name in {*stage.factors, *(stage.only or ())} - known:
+            yield f"stage `{stage.name}` names a rule `{name}` that the plan does not have"

@@ -1,0 +1,121 @@
+"""What only the whole data can show: fields that no record has, splits that share a record, claims that do not hold."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
+
+import numpy as np
+
+from ..dsl import checked as c
+from ..dsl.canonical import digest
+from ..dsl.codes import sources as codes
+from ..dsl.diagnostics import Diagnostic, Failure
+from .execute import IdHashes, Outcome
+from .manifest import Manifest
+from .render import slots_of
+from .walk import field_paths, join_sets
+from .written import field_text
+
+COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+DROP_WORDS = {
+    "null_text": "a field of the text is missing or null",
+    "too_long": "longer than the context",
+    "empty_text": "the text is empty",
+}
+
+
+def dropped_findings(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:
+    """Records that came to nothing, by cause."""
+    for cause, count in manifest.dropped.items():
+        if cause == "too_long" and program.model.lost == "drop":
+            continue
+        code = codes.DROPPED_REFUSED if program.model.lost == "error" else codes.DROPPED
+        yield code.at(program.sources[0].place, f"{count:,} records dropped: {DROP_WORDS.get(cause, cause)}")
+
+
+def unmet_expectations(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:
+    """A finding for every `expect coverage` that the counts do not meet."""
+    for expect in program.expects:
+        found = _coverage(expect, manifest)
+        if found is None:
+            known = ", ".join(f"`{split}`" for split in manifest.records)
+            message = f"`coverage({expect.written})` is expected of split `{expect.of}`; there is {known}"
+            yield codes.NO_SUCH_SPLIT.at(expect.place, message)
+        elif not COMPARE[expect.op](found, expect.count):
+            message = f"`coverage({expect.written})` is {found:,} in split `{expect.of}`, expected {expect.op} {expect.count:g}"
+            yield codes.EXPECTATION.at(expect.place, message)
+
+
+def _coverage(expect: c.Coverage, manifest: Manifest) -> int | None:
+    """How many spans the set has in the split, None where there is no such split."""
+    if expect.of not in manifest.records:
+        return None
+    plain = expect.subject.base if isinstance(expect.subject, c.Named) else expect.subject
+    if isinstance(plain, c.Tokens):
+        return manifest.tokens[expect.of]
+    if isinstance(plain, c.Record):
+        return manifest.records[expect.of]
+    return manifest.sets[digest(expect.subject)].splits.get(expect.of, {}).get("matched", 0)
+
+
+def check_whole(program: c.Program, outcome: Outcome) -> None:
+    """What only all tasks together can show. Raises Failure."""
+    findings = [*_missing_fields(program, outcome), *_shared_ids(program, outcome.ids)]
+    if not findings and not outcome.shards:
+        findings.append(codes.NOTHING_LEFT.at(program.sources[0].place, f"no record is left: {_said(outcome.dropped)}"))
+    if findings:
+        raise Failure(*findings)
+
+
+def _said(dropped: Mapping[str, int]) -> str:
+    parts = [f"{count:,} dropped, {DROP_WORDS.get(cause, cause)}" for cause, count in sorted(dropped.items()) if count]
+    return "; ".join(parts) or "the sources are empty"
+
+
+def _missing_fields(program: c.Program, outcome: Outcome) -> Iterator[Diagnostic]:
+    """Fields that no record has: of one source for its template, of all for sets, labels and factors."""
+    for source in program.sources:
+        for path in slots_of(source.text):
+            if (source.name, path) not in outcome.seen:
+                yield codes.NO_SUCH_FIELD.at(
+                    source.place, f"no record of source `{source.name}` has `{field_text(path)}`"
+                )
+    seen = {path for _, path in outcome.seen}
+    for rule in program.rules:
+        for path in sorted(_fields_of(rule) - seen):
+            yield codes.NO_SUCH_FIELD.at(rule.place, f"`{rule.id}` reads `{field_text(path)}`, which no record has")
+
+
+def _fields_of(rule: c.Rule) -> set[c.FieldPath]:
+    match rule:
+        case c.Attend(join=join):
+            return field_paths(join_sets([join]))
+        case c.Toward(subject=subject, target=target):
+            return field_paths([subject]) | ({target} if isinstance(target, tuple) else set())
+        case c.Classify(subject=subject, label=label):
+            return field_paths([subject]) | ({label} if isinstance(label, tuple) else set())
+        case c.Relate(subject=concept):
+            return field_paths([concept.spans] if concept.spans is not None else [])
+        case c.Weigh(subject=subject, factor=factor):
+            return field_paths([subject]) | ({factor} if isinstance(factor, tuple) else set())
+
+
+def _shared_ids(program: c.Program, ids: Mapping[str, list[IdHashes]]) -> Iterator[Diagnostic]:
+    """Splits never share an id. Ids are compared by 64-bit hashes: among 10^8 records, one false alarm in 4,000 builds."""
+    unique = {split: np.unique(np.concatenate(hashes)) for split, hashes in ids.items()}
+    for one, other in combinations(sorted(unique), 2):
+        shared = len(np.intersect1d(unique[one], unique[other], assume_unique=True))
+        if shared:
+            message = f"splits `{one}` and `{other}` share {shared:,} ids"
+            help = "give copies of a record one split, or each its own id"
+            yield codes.SHARED_IDS.at(program.sources[0].place, message, help=help)

@@ -1,0 +1,140 @@
+"""Reading a block or a call by its table: names are known, given once, and complete; values have their types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from .. import ast
+from ..codes import names as codes
+from ..codes import values as value_codes
+from ..diagnostics import Related, did_you_mean
+from ..source import Place
+from ..vocabulary import BLOCKS, Entry, Table
+from .env import Env, Reported
+from .values import choice, read
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The values of a block, defaults included, and the attributes that were written.
+
+    Asking for a value that could not be read, or is missing, raises `Reported`. `later`: an attribute has no meaning yet, so
+    that what others require of each other cannot be told.
+    """
+
+    values: Mapping[str, Any]
+    written: Mapping[str, ast.Attribute]
+    later: bool
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.values:
+            raise Reported
+        return self.values[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.written
+
+    def place(self, name: str) -> Place:
+        """Where the value of an attribute stands."""
+        return self.written[name].value.place
+
+
+def read_block(
+    env: Env, kind: str, attributes: tuple[ast.Attribute, ...], owner: Place, noun: str | None = None
+) -> Given:
+    """The values of a block of `kind`. `owner` is where a missing attribute is reported; `noun` what the block is called."""
+    table = BLOCKS[kind]
+    values: dict[str, Any] = {entry.name: entry.default for entry in table.entries.values() if not entry.required}
+    written: dict[str, ast.Attribute] = {}
+    for attribute in attributes:
+        with suppress(Reported):
+            entry = _known(env, table, noun or kind, attribute, written)
+            written[entry.name] = attribute
+            values.pop(entry.name, None)
+            values[entry.name] = read(env, attribute.value, entry)
+    later = any(attribute.path[0] in table.later for attribute in attributes)
+    if not later:
+        _check_complete(env, table, noun or kind, written, owner)
+    return Given(values, written, later)
+
+
+def _known(env: Env, table: Table, noun: str, attribute: ast.Attribute, written: Mapping[str, ast.Attribute]) -> Entry:
+    """The entry of an attribute; fails on one that is repeated, unknown, or has no meaning yet."""
+    name = ".".join(attribute.path)
+    if name in table.later:
+        env.later(attribute.name_place, f"`{name}` of a {noun}")
+        raise Reported
+    if name not in table.entries:
+        near = did_you_mean(name, [*table.entries, *table.later])
+        raise env.fail(
+            codes.UNKNOWN_ATTRIBUTE.at(attribute.name_place, f"a {noun} has no attribute `{name}`", help=near)
+        )
+    once(env, name, attribute, written)
+    return table.entries[name]
+
+
+def once(env: Env, name: str, attribute: ast.Attribute, written: Mapping[str, ast.Attribute]) -> None:
+    """Fail on an attribute that was `written` before, showing both."""
+    if name in written:
+        first = Related(written[name].name_place, "first given here")
+        raise env.fail(codes.REPEATED_ATTRIBUTE.at(attribute.name_place, f"`{name}` is given twice", related=[first]))
+
+
+def _check_complete(env: Env, table: Table, noun: str, written: Mapping[str, ast.Attribute], owner: Place) -> None:
+    """Report required attributes that are missing, and those that stand without one that they belong to."""
+    for entry in table.entries.values():
+        if entry.required and entry.name not in written:
+            env.report(codes.MISSING_ATTRIBUTE.at(owner, f"this {noun} lacks `{entry.name}`"))
+        if entry.name in written and entry.needs and not any(name in written for name in entry.needs):
+            message = f"`{entry.name}` belongs to {choice(entry.needs)}, which this {noun} lacks"
+            env.report(value_codes.ATTRIBUTES_CLASH.at(written[entry.name].name_place, message))
+
+
+def read_call(env: Env, call: ast.Call, name: str, table: Table) -> dict[str, Any]:
+    """The arguments of a call by parameter, defaults included."""
+    values: dict[str, Any] = {entry.name: () if entry.variadic else entry.default for entry in table.entries.values()}
+    positional = [entry for entry in table.entries.values() if not entry.keyword]
+    given: set[str] = set()
+    complete = True
+    for argument in call.arguments:
+        with suppress(Reported):
+            entry = _parameter(env, argument, name, table, positional, given)
+            given.add(entry.name)
+            value = read(env, argument.value, entry)
+            values[entry.name] = (*values[entry.name], value) if entry.variadic else value
+            continue
+        complete = False
+    for entry in table.entries.values():
+        if entry.required and entry.name not in given and complete:
+            env.report(codes.MISSING_ARGUMENT.at(call.place, f"`{name}` lacks its argument `{entry.name}`, {entry.type.one}"))
+            complete = False
+    if not complete:
+        raise Reported
+    return values
+
+
+def _parameter(
+    env: Env, argument: ast.Argument, name: str, table: Table, positional: list[Entry], given: set[str]
+) -> Entry:
+    """The entry that an argument is for."""
+    place = argument.place
+    if argument.label is None:
+        entry = next((entry for entry in positional if entry.variadic or entry.name not in given), None)
+        if entry is None:
+            count = (
+                f"{len(positional)} argument{'s' * (len(positional) != 1)} without a label"
+                if positional
+                else "labelled arguments alone"
+            )
+            raise env.fail(codes.UNKNOWN_ARGUMENT.at(place, f"`{name}` takes {count}"))
+        return entry
+    entry = table.entries.get(argument.label)
+    if entry is None or entry.variadic:
+        near = did_you_mean(argument.label, table.entries)
+        raise env.fail(codes.UNKNOWN_ARGUMENT.at(place, f"`{name}` has no argument `{argument.label}`", help=near))
+    if entry.name in given:
+        raise env.fail(codes.UNKNOWN_ARGUMENT.at(place, f"`{argument.label}` is given twice"))
+    return entry

@@ -1,0 +1,120 @@
+"""Spans and concepts: the definitions that rules refer to, each checked once, after those that it names."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from .. import ast
+from .. import checked as c
+from ..codes import model as model_codes
+from ..codes import names as name_codes
+from ..codes import values as codes
+from ..diagnostics import did_you_mean
+from ..vocabulary import ANCHORS, LATER_ANCHORS, Entry, Type
+from .blocks import read_block, read_call
+from .env import Declaration, Env, Reported, State
+from .order import definitions
+from .spans import bound, subject
+from .tensors import Unreadable, shapes
+from .values import mismatch, reads
+
+ANCHOR_KINDS = ("orthonormal", *ANCHORS)
+
+
+def check_definitions(state: State) -> None:
+    """Fill the state's spans and concepts."""
+    for found in definitions(state):
+        env = Env(state, found.file)
+        with suppress(Reported):
+            match found.item:
+                case ast.SpanDecl():
+                    state.spans[found] = _span(env, found, found.item)
+                case ast.Concept():
+                    state.concepts[found] = _concept(env, found, found.item)
+    _check_room(state)
+
+
+def _span(env: Env, found: Declaration, item: ast.SpanDecl) -> c.Named:
+    if item.of is None:
+        return c.Named(subject(env, item.value, "span"), found.qualified, item.name.place)
+    source = env.find(ast.Name(item.of.name, item.of.place), "source")
+    if source.file.prefix or source.ident.name not in env.state.sources:
+        raise Reported
+    spans = subject(replace(env, of=source.ident.name), item.value, "span")
+    return c.Named(c.OfSource(spans, source.ident.name), found.qualified, item.name.place)
+
+
+def _concept(env: Env, found: Declaration, item: ast.Concept) -> c.Concept:
+    given = read_block(env, "concept", item.block.attributes, item.name.place)
+    spans = given["spans"]
+    if spans is not None and not isinstance(spans, c.Named):
+        spans = c.Named(spans, found.qualified, item.name.place)
+    if spans is not None:
+        bound(env, spans, given.place("spans"))
+    return c.Concept(found.qualified, spans, given["anchor"], item.name.place)
+
+
+@reads(Type.ANCHOR)
+def _anchor(env: Env, expr: ast.Expr, entry: Entry) -> c.Anchor:
+    """`orthonormal`, `vector("file", "key")` or `embedding("text")`."""
+    word = expr.callee if isinstance(expr, ast.Call) else expr
+    if not isinstance(word, ast.Name):
+        raise mismatch(env, expr, entry)
+    if word.name in LATER_ANCHORS:
+        env.later(word.place, f"the anchor `{word.name}`")
+        raise Reported
+    if word.name not in ANCHOR_KINDS:
+        near = did_you_mean(word.name, ANCHOR_KINDS)
+        raise env.fail(name_codes.UNKNOWN_FUNCTION.at(word.place, f"no anchor `{word.name}`", help=near))
+    match expr:
+        case ast.Name("orthonormal"):
+            return c.Orthonormal()
+        case ast.Call() if word.name in ANCHORS:
+            given = read_call(env, expr, word.name, ANCHORS[word.name])
+            return _vector(env, expr, **given) if word.name == "vector" else _embedding(env, expr, **given)
+    raise mismatch(
+        env, expr, entry, help=f'write `{word.name}("...")`' if word.name in ANCHORS else "write `orthonormal`"
+    )
+
+
+def _vector(env: Env, expr: ast.Expr, file: Path, key: ast.String) -> c.VectorAnchor:
+    try:
+        found = env.state.tensors[file] if file in env.state.tensors else shapes(file)
+    except Unreadable as error:
+        raise env.fail(
+            model_codes.VECTOR_UNREADABLE.at(expr.place, f"`{file.name}` is no safetensors file: {error}")
+        ) from None
+    env.state.tensors[file] = found
+    if key.value not in found:
+        near = did_you_mean(key.value, found)
+        raise env.fail(
+            model_codes.NO_SUCH_TENSOR.at(key.place, f"`{file.name}` has no tensor `{key.value}`", help=near)
+        )
+    contract = env.state.contract
+    if contract is not None and found[key.value] != (contract.hidden,):
+        has = " x ".join(map(str, found[key.value])) or "no"
+        message = f"tensor `{key.value}` has {has} numbers, the model `{env.state.model_name}` has a width of {contract.hidden}"
+        raise env.fail(model_codes.VECTOR_WIDTH.at(expr.place, message))
+    return c.VectorAnchor(file, key.value)
+
+
+def _embedding(env: Env, expr: ast.Expr, text: ast.String) -> c.EmbeddingAnchor:
+    if not text.value.strip():
+        raise env.fail(codes.EMPTY_PHRASE.at(text.place, "the text has no character to embed"))
+    if env.state.model is not None and env.state.model.weights is None:
+        message = f"`embedding` needs `weights` of the model `{env.state.model_name}`, which it does not give"
+        raise env.fail(model_codes.NEEDS_WEIGHTS.at(expr.place, message))
+    return c.EmbeddingAnchor(text.value)
+
+
+def _check_room(state: State) -> None:
+    """Report the first orthonormal anchor that the hidden state has no dimension left for."""
+    contract = state.contract
+    anchored = [concept for concept in state.concepts.values() if concept and isinstance(concept.anchor, c.Orthonormal)]
+    if contract is not None and len(anchored) > contract.hidden:
+        message = (
+            f"{len(anchored)} orthonormal anchors, but the model `{state.model_name}` has a width of {contract.hidden}"
+        )
+        state.findings.add(model_codes.TOO_MANY_ANCHORS.at(anchored[contract.hidden].place, message))

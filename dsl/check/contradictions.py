@@ -1,0 +1,215 @@
+"""What cannot hold together: rules that are right one by one and contradict each other, or themselves.
+
+Last pass. Rules are compared by canonical subject, layer and explicit head alone, and only where one stage lets both act; what
+needs the data to be decided is counted while compiling.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+
+from .. import checked as c
+from ..canonical import Memo, digest
+from ..codes import model as model_codes
+from ..codes import values as codes
+from ..diagnostics import Code, Related
+from .env import State
+
+
+def check_contradictions(state: State, rules: Iterable[c.Rule], stages: tuple[c.Stage, ...]) -> None:
+    """Report contradictions among `rules`."""
+    found = list(rules)
+    acting = {rule.id: _acting(rule, stages) for rule in found}
+    attends = [rule for rule in found if isinstance(rule, c.Attend)]
+    relates = [rule for rule in found if isinstance(rule, c.Relate)]
+    memo: Memo = {}
+    _targets(state, [rule for rule in found if isinstance(rule, c.Toward)], acting, memo)
+    _bounds(state, attends, acting, memo)
+    _forward(state, attends)
+    _circles(state, relates)
+    _opposites(state, relates)
+    _window(state, attends)
+
+
+Acting = dict[str, frozenset[int]]
+"""The stages in which a rule acts, by its id; without stages, training is one."""
+
+
+def _acting(rule: c.Rule, stages: tuple[c.Stage, ...]) -> frozenset[int]:
+    if not isinstance(rule, c.Weigh) and rule.weight == 0:
+        return frozenset()
+    if not stages:
+        return frozenset([0])
+    return frozenset(at for at, stage in enumerate(stages) if _has_factor(rule, stage))
+
+
+def _has_factor(rule: c.Rule, stage: c.Stage) -> bool:
+    ramp = dict(stage.factors).get(rule.id)
+    if ramp is not None:
+        return ramp.start > 0 or ramp.end > 0
+    return stage.only is None or rule.id in stage.only
+
+
+# --- hidden states ---------------------------------------------------------------------------------------------------
+
+
+def _targets(state: State, rules: list[c.Toward], acting: Acting, memo: Memo) -> None:
+    """Two signals that pull the same spans at the same layer toward different anchors."""
+    seen: dict[Hashable, list[c.Toward]] = defaultdict(list)
+    for rule in rules:
+        if not isinstance(rule.target, c.Concept):
+            continue
+        rivals: list[c.Toward] = []
+        for layer in rule.layers.resolved:
+            key = (digest(rule.subject, memo), layer)
+            rivals += [
+                other for other in seen[key] if other.target != rule.target and acting[other.id] & acting[rule.id]
+            ]
+            seen[key].append(rule)
+        if rivals:
+            other = rivals[0]
+            assert isinstance(other.target, c.Concept)
+            shared = next(layer for layer in rule.layers.resolved if layer in other.layers.resolved)
+            message = (
+                f"the same spans are pulled toward `{rule.target.name}` and `{other.target.name}` at layer {shared}"
+            )
+            _report(state, codes.TARGETS_CLASH, rule, message, other)
+
+
+def _report(state: State, code: Code, rule: c.Rule, message: str, *others: c.Rule) -> None:
+    related = [Related(other.place, f"`{other.id}` is here") for other in others]
+    state.findings.add(code.at(rule.place, message, related=related))
+
+
+# --- attention -------------------------------------------------------------------------------------------------------
+
+
+def _bounds(state: State, rules: list[c.Attend], acting: Acting, memo: Memo) -> None:
+    """Masses that queries owe to key sets on one head, where no set is part of another: together at most 1."""
+    owed: dict[Hashable, list[c.Attend]] = defaultdict(list)
+    for rule in rules:
+        if rule.mass is None or rule.avoid or not isinstance(rule.heads, tuple):
+            continue
+        for layer in rule.layers.resolved:
+            for head in rule.heads:
+                for stage in acting[rule.id]:
+                    owed[digest(rule.join.query, memo), layer, head, stage].append(rule)
+    reported: set[str] = set()
+    for (_, layer, head, _), sharing in owed.items():  # type: ignore[misc]
+        if len(sharing) < 2 or sharing[-1].id in reported:
+            continue
+        largest = list(_apart(sharing, memo))
+        total = sum(rule.mass or 0 for rule in largest)
+        if total > 1 + 1e-9:
+            reported.add(sharing[-1].id)
+            message = f"bounds on head {head} of layer {layer} add up to {total:g}, and a query has 1 to give"
+            last, *others = sorted(largest, key=lambda rule: rule.place.start, reverse=True)
+            _report(state, codes.BOUNDS_CLASH, last, message, *others)
+
+
+def _apart(rules: Sequence[c.Attend], memo: Memo) -> Iterator[c.Attend]:
+    """The rule with the largest mass of each group whose key sets are made of the same selectors, and so may overlap."""
+    groups: list[tuple[set[str], list[c.Attend]]] = []
+    for rule in rules:
+        roots, members = set(_roots(rule.join.key, memo)), [rule]
+        if "" in roots:  # tokens and the record overlap with every set
+            yield max(rules, key=lambda rule: rule.mass or 0)
+            return
+        for other in [group for group in groups if group[0] & roots]:
+            groups.remove(other)
+            roots, members = roots | other[0], other[1] + members
+        groups.append((roots, members))
+    for _, members in groups:
+        yield max(members, key=lambda rule: rule.mass or 0)
+
+
+def _roots(spans: c.SpanSet, memo: Memo) -> Iterator[str]:
+    """Digests of the selectors that the spans of a set come from; the empty string for tokens and neighbours."""
+    pending: list[c.SpanSet] = [spans]
+    while pending:
+        match pending.pop():
+            case c.Union(left, right):
+                pending += [left, right]
+            case c.Intersection(left, _) | c.Difference(left, _) | c.Within(left, _):
+                pending.append(left)
+            case c.Filter(base) | c.Take(base) | c.Edge(base) | c.OfSource(base) | c.Named(base):
+                pending.append(base)
+            case c.Tokens() | c.Record() | c.Neighbour() | c.Predicting():
+                yield ""
+            case selector:
+                yield digest(selector, memo)
+
+
+def _forward(state: State, rules: list[c.Attend]) -> None:
+    """Joins whose condition asks for the query before the key, in a causal model."""
+    if state.contract is None or not state.contract.causal:
+        return
+    for rule in rules:
+        if rule.join.condition is not None and _only_forward(rule.join.condition):
+            message = f"`{rule.id}` joins only keys after the query, which the causal model `{state.model_name}` cannot attend to"
+            state.findings.add(codes.FORWARD_JOIN.at(rule.place, message, help="write `key before query`"))
+
+
+def _only_forward(condition: c.Scalar) -> bool:
+    match condition:
+        case c.Before(c.SpanRef("query", ()), c.SpanRef("key", ())):
+            return True
+        case c.And(operands):
+            return any(map(_only_forward, operands))
+        case c.Or(operands):
+            return all(map(_only_forward, operands))
+    return False
+
+
+def _window(state: State, rules: list[c.Attend]) -> None:
+    contract, model = state.contract, state.model
+    if not rules or contract is None or model is None or contract.window is None or contract.window >= model.context:
+        return
+    message = (
+        f"the model `{model.name}` attends within a window of {contract.window} tokens, less than the context of"
+        f" {model.context}; attention rules for it are not supported yet"
+    )
+    state.findings.add(model_codes.SLIDING_WINDOW.at(rules[0].place, message))
+
+
+# --- relations -------------------------------------------------------------------------------------------------------
+
+
+def _circles(state: State, rules: list[c.Relate]) -> None:
+    """`is_a` is acyclic; each circle is reported at one of its lines."""
+    lines = {(rule.subject.name, rule.object.name): rule for rule in rules if rule.relation == "is_a"}
+    graph: dict[str, set[str]] = defaultdict(set)
+    for low, high in lines:
+        graph[low].add(high)
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            circle: list[str] = error.args[1][::-1]
+            last = max(
+                (lines[pair] for pair in pairwise(circle)), key=lambda rule: (rule.place.source.path, rule.place.start)
+            )
+            start = circle.index(last.subject.name)
+            chain = [*circle[start:-1], *circle[: start + 1]]
+            message = "`is_a` leads back to where it started: " + " -> ".join(f"`{name}`" for name in chain)
+            state.findings.add(codes.IS_A_CYCLE.at(last.place, message))
+            graph[last.subject.name].discard(last.object.name)
+        else:
+            return
+
+
+def _opposites(state: State, rules: list[c.Relate]) -> None:
+    """`is_a` and `opposes` between the same two concepts."""
+    for rule in rules:
+        if rule.subject.name == rule.object.name and rule.relation != "is_a":
+            message = f"`{rule.subject.name}` {rule.relation} itself"
+            state.findings.add(codes.RELATIONS_CLASH.at(rule.place, message))
+    alike = {frozenset((rule.subject.name, rule.object.name)): rule for rule in rules if rule.relation == "is_a"}
+    for rule in rules:
+        pair = frozenset((rule.subject.name, rule.object.name))
+        if rule.relation == "opposes" and len(pair) == 2 and pair in alike:
+            message = f"`{rule.subject.name}` and `{rule.object.name}` cannot both oppose and be each other"
+            _report(state, codes.RELATIONS_CLASH, rule, message, alike[pair])

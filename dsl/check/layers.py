@@ -1,0 +1,106 @@
+"""Layers and heads, counted against the model.
+
+Without a contract (its own failure is reported) types are checked and nothing is counted: the result is empty.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from .. import ast
+from .. import checked as c
+from ..codes import model as model_codes
+from ..codes import values as codes
+from ..vocabulary import Entry, Type
+from .env import Env, Reported, one_line, shown
+from .values import known_word, listed_once, mismatch, reads
+
+HEAD_WORDS = ("any", "all", "mean")
+
+
+@reads(Type.LAYERS)
+def _layers(env: Env, expr: ast.Expr, entry: Entry) -> c.Layers:
+    """`50%`, `4..6`, `-1`, `final` or a list of them: in order, each once."""
+    found: set[c.Layer] = set()
+    for item in _items(env, expr, entry):
+        found.update(_run(*env.unwrap(item), entry))
+    numbers = sorted(layer for layer in found if isinstance(layer, int))
+    final: tuple[c.Layer, ...] = ("final",) if "final" in found else ()
+    return c.Layers((*numbers, *final), one_line(expr.place.text))
+
+
+def _items(env: Env, expr: ast.Expr, entry: Entry) -> tuple[ast.Expr, ...]:
+    if not isinstance(expr, ast.List):
+        return (expr,)
+    if not expr.items:
+        raise mismatch(env, expr, entry)
+    return expr.items
+
+
+def _run(env: Env, expr: ast.Expr, entry: Entry) -> list[c.Layer]:
+    match expr:
+        case ast.Name("final") if env.lookup(expr) is None:
+            return ["final"]
+        case ast.Binary("..", left, right):
+            low, high = _layer(*env.unwrap(left), entry), _layer(*env.unwrap(right), entry)
+            if env.state.contract is None:
+                return []
+            if low > high:
+                message = f"`{shown(expr)}` runs backwards: from layer {low} to layer {high}"
+                raise env.fail(codes.OUT_OF_BOUNDS.at(expr.place, message))
+            return list(range(low, high + 1))
+    layer = _layer(env, expr, entry)
+    return [] if env.state.contract is None else [layer]
+
+
+def _layer(env: Env, expr: ast.Expr, entry: Entry) -> int:
+    contract = env.state.contract
+    top = contract.layers if contract else 0
+    match expr:
+        case ast.Number(int(value)):
+            layer = value
+        case ast.Unary("-", ast.Number(int(value))) if value > 0:
+            layer = top + 1 - value
+            if contract and layer < 1:
+                raise _no_such_layer(env, expr, f"{top} blocks, so that the first is `-{top}`")
+        case ast.Percent(value):
+            if value > 100:
+                raise env.fail(codes.OUT_OF_BOUNDS.at(expr.place, f"a depth is at most 100%, found `{shown(expr)}`"))
+            layer = math.floor(Fraction(str(value)) * top / 100 + Fraction(1, 2))
+            layer = max(layer, 1) if value > 0 else 0
+        case _:
+            raise mismatch(
+                env, expr, entry, help="a layer is `4`, `-1`, `50%` or `final`; several are `4..6` or `[2, 4]`"
+            )
+    if contract and layer > top:
+        raise _no_such_layer(env, expr, f"layers 0..{top}")
+    return layer
+
+
+def _no_such_layer(env: Env, expr: ast.Expr, has: str) -> Reported:
+    assert env.state.model_name is not None
+    message = f"no layer {shown(expr)}: the model `{env.state.model_name}` has {has}"
+    return env.fail(model_codes.NO_SUCH_LAYER.at(expr.place, message))
+
+
+@reads(Type.HEADS)
+def _heads(env: Env, expr: ast.Expr, entry: Entry) -> c.Heads:
+    """`any`, `all`, `mean`, or a list of head numbers, sorted."""
+    if isinstance(expr, ast.Name):
+        known_word(env, expr, entry.name, HEAD_WORDS)
+        return expr.name  # type: ignore[return-value]
+    if not isinstance(expr, ast.List) or not expr.items:
+        raise mismatch(env, expr, entry, help="heads are `any`, `all`, `mean` or a list: `[0, 3]`")
+    found: set[int] = set()
+    for item in expr.items:
+        view, head = env.unwrap(item)
+        if not isinstance(head, ast.Number) or not isinstance(head.value, int):
+            raise mismatch(view, head, entry, help="heads are numbered from 0 within a layer")
+        contract = env.state.contract
+        if contract and head.value >= contract.heads:
+            message = f"no head {head.value}: the model `{env.state.model_name}` has heads 0..{contract.heads - 1}"
+            raise env.fail(model_codes.NO_SUCH_HEAD.at(head.place, message))
+        listed_once(env, head, head.value, found)
+        found.add(head.value)
+    return tuple(sorted(found))

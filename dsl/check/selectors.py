@@ -1,0 +1,155 @@
+"""What each selector builds from its arguments. A new one is an entry in `vocabulary.SELECTORS` and one here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import re2
+
+from .. import ast
+from .. import checked as c
+from ..codes import names as name_codes
+from ..codes import values as codes
+from ..diagnostics import did_you_mean
+from ..source import DataPlace
+from .env import Env
+from .template import slots
+
+Builder = Callable[[Env, ast.Call, Mapping[str, Any]], c.SpanSet]
+
+
+def _phrases(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
+    """Literal phrases, each once and sorted: their order says nothing."""
+    found: set[str] = set()
+    for phrase in given["phrases"]:
+        if not phrase.value.strip():
+            raise env.fail(codes.EMPTY_PHRASE.at(phrase.place, "a phrase has no character to match"))
+        found.add(phrase.value)
+    if given["file"] is not None:
+        found.update(_phrase_file(env, call, given["file"]))
+    elif not found:
+        raise env.fail(name_codes.MISSING_ARGUMENT.at(call.place, "`phrases` lacks its phrases"))
+    return c.Phrases(tuple(sorted(found)), given["ignore_case"], given["words"])
+
+
+def _phrase_file(env: Env, call: ast.Call, path: Path) -> set[str]:
+    """One phrase per line, without outer white space; blank lines say nothing."""
+    env.state.read.add(path)
+    place = next(argument.value.place for argument in call.arguments if argument.label == "file")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise env.fail(name_codes.UNREADABLE_FILE.at(place, f"`{path.name}` is no UTF-8 text: {error}")) from None
+    found = {line.strip() for line in lines if line.strip()}
+    if not found:
+        raise env.fail(codes.EMPTY_PHRASE.at(DataPlace(str(path)), f"`{path.name}` has no phrase"))
+    return found
+
+
+def _regex(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
+    """A pattern that the linear-time engine takes. A match of no character is no span, so a pattern may match it."""
+    pattern: ast.String = given["pattern"]
+    if not pattern.value:
+        raise env.fail(codes.BAD_PATTERN.at(pattern.place, "the pattern is empty"))
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = not given["ignore_case"]
+    try:
+        re2.compile(pattern.value, options)
+    except (re2.error, ValueError) as error:
+        reason = (
+            error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+        )
+        help = (
+            "the engine is linear-time: it has no look-around and no back-references"
+            if r"(?" in reason or "escape" in reason
+            else None
+        )
+        raise env.fail(codes.BAD_PATTERN.at(pattern.place, f"the pattern is refused: {reason}", help=help)) from None
+    return c.Regex(pattern.value, given["ignore_case"])
+
+
+def _offsets(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
+    """Spans by their offsets in a slot. Where a template is one field alone, `of` may be left out."""
+    of: c.FieldPath | None = given["of"]
+    if of is not None:
+        place = next(argument.value.place for argument in call.arguments if argument.label == "of")
+        _check_slot(env, of, place)
+    else:
+        of = _only_slot(env, call, given["path"])
+    return c.Offsets(given["path"], of, given["rename"])
+
+
+def _only_slot(env: Env, call: ast.Call, path: c.FieldPath) -> c.FieldPath | None:
+    """The slot that offsets are counted in where none is given: None where every template is its one field and nothing else."""
+    fields = env.state.fields
+    applies = [source for source in _sources(env) if path[0] in fields.get(source.name, path)]
+    found = {tuple(slots(source.text)) for source in applies}
+    many = next((source for source in applies if len(slots(source.text)) > 1), None)
+    if many is not None and (many.name in fields or all(len(paths) > 1 for paths in found)):
+        message = f"`offsets` needs `of:`, since the template of `{many.name}` has several fields"
+        choices = " or ".join(f"`of: {_written(path)}`" for path in dict.fromkeys(slots(many.text)))
+        raise env.fail(codes.OFFSETS_OF.at(call.place, message, help=f"say {choices}"))
+    if all(len(source.text.parts) == 1 for source in applies):
+        return None
+    if len(found) == 1:
+        return next(iter(found))[0]
+    message = "`offsets` needs `of:`, since sources render the field differently"
+    raise env.fail(codes.OFFSETS_OF.at(call.place, message))
+
+
+def _slot(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
+    _check_slot(env, given["path"], call.arguments[0].value.place)
+    return c.Slot(given["path"])
+
+
+def _check_slot(env: Env, path: c.FieldPath, place: Any) -> None:
+    """Fail on a slot that no template has, or that one has twice."""
+    sources = _sources(env)
+    known = [slot for source in sources for slot in slots(source.text)]
+    written = _written(path)
+    if sources and path not in known:
+        near = did_you_mean(written, map(_written, known))
+        whose = f"the template of `{env.of}` has" if env.of else "no template has"
+        raise env.fail(
+            name_codes.UNKNOWN_FIELD.at(place, f"{whose} {'no' if env.of else 'a'} slot `{written}`", help=near)
+        )
+    twice = next((source for source in sources if slots(source.text).count(path) > 1), None)
+    if twice is not None:
+        message = f"`{written}` stands twice in the template of `{twice.name}`, so that it names no one place"
+        raise env.fail(codes.LISTED_TWICE.at(place, message))
+
+
+def _sources(env: Env) -> list[c.Source]:
+    """The sources that a declaration applies to; empty where one of them failed, so that nothing can be said."""
+    if env.state.sources_failed:
+        return []
+    return [source for source in env.state.sources.values() if env.of in (None, source.name)]
+
+
+def _written(path: c.FieldPath) -> str:
+    return "".join(f".{step}" if step.isidentifier() else f'."{step}"' for step in path)
+
+
+def _take(end: Any) -> Builder:
+    def build(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
+        return c.Take(given["spans"], end, given["count"])
+
+    return build
+
+
+def _predicting(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
+    return c.Predicting(given["spans"])
+
+
+BUILDERS: Mapping[str, Builder] = {
+    "phrases": _phrases,
+    "regex": _regex,
+    "offsets": _offsets,
+    "slot": _slot,
+    "first": _take("first"),
+    "last": _take("last"),
+    "predicting": _predicting,
+}

@@ -1,0 +1,233 @@
+"""Spec text -> syntax tree: the only module that knows the parser generator.
+
+Takes the text of one file. Establishes that every declaration in the tree follows the grammar, that no tree is deeper
+than `limits.MAX_DEPTH`, and that everything left out has a finding. The file is cut first, each piece is parsed on its
+own, and a piece whose declaration is complete before its error keeps it.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from threading import Lock
+from typing import Any, cast
+
+from lark import Lark, Token, UnexpectedInput, UnexpectedToken
+
+from . import ast
+from .build import Builder, Header
+from .codes.syntax import (
+    CONTROL_CHARACTER,
+    MISSING_HEADER,
+    NOT_UTF8,
+    TOO_DEEP,
+    TOO_LARGE,
+    UNKNOWN_DECLARATION,
+    UNKNOWN_EDITION,
+    UNREADABLE,
+)
+from .cut import KEYWORDS, RESERVED, Piece, cut
+from .diagnostics import Diagnostic, Failure, Findings, did_you_mean
+from .limits import MAX_BRACKETS, MAX_BYTES
+from .slips import Trouble, explain
+from .source import DataPlace, Place, SourceText
+
+EDITION = 1
+
+# Control characters, lone carriage returns, and the marks that make text run backwards on a screen.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
+_BLANK = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
+_lock = Lock()
+
+
+def read_source(path: Path, shown: str) -> SourceText:
+    """The text of the spec file at `path`, called `shown` in findings. Raises `Failure` where it cannot be read."""
+    try:
+        if path.exists() and not path.is_file():
+            raise Failure(UNREADABLE.at(DataPlace(shown), f"`{shown}` is not a file"))
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise Failure(UNREADABLE.at(DataPlace(shown), f"no file `{shown}`")) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Failure(UNREADABLE.at(DataPlace(shown), f"cannot read `{shown}`: {reason}")) from None
+    if len(data) > MAX_BYTES:
+        raise Failure(_too_large(DataPlace(shown)))
+    try:
+        return SourceText(shown, data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"byte 0x{data[error.start]:02X} on line {line} is not valid UTF-8"
+        raise Failure(NOT_UTF8.at(DataPlace(shown, line), message, help="save the file as UTF-8")) from None
+
+
+def parse(source: SourceText, findings: Findings) -> ast.Spec:
+    """The tree of one file: every declaration that parses, in order. What does not is added to `findings`."""
+    whole = Place(source, 0, len(source.text))
+    if len(source.text) > MAX_BYTES:
+        findings.add(_too_large(DataPlace(source.path)))
+        return ast.Spec(EDITION, (), whole)
+    text = _readable(source, findings)
+    pieces = cut(text)
+    with _lock:
+        parts = _parse_pieces(source, text, pieces, findings)
+    if any(piece.kind == "header" for piece in pieces):
+        edition = _check_header(parts, findings)
+    else:
+        edition = EDITION
+        start = len(text) - len(text.lstrip())
+        help = "write `mcd 1` as the first line"
+        findings.add(MISSING_HEADER.at(Place(source, start, start), "the spec does not state its edition", help=help))
+    return ast.Spec(edition, tuple(part for part in parts if not isinstance(part, Header)), whole)
+
+
+def _too_large(place: DataPlace) -> Diagnostic:
+    return TOO_LARGE.at(place, f"`{place.path}` is larger than {MAX_BYTES // 2**20} MB, the limit for a spec file")
+
+
+def _readable(source: SourceText, findings: Findings) -> str:
+    """The text with a blank for each control character, of which the first is reported."""
+    found = _CONTROL.search(source.text)
+    if found is None:
+        return source.text
+    text, count = _CONTROL.subn(" ", source.text)
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    message = f"control character U+{ord(found.group()):04X}{more}"
+    place = Place(source, found.start(), found.end())
+    findings.add(CONTROL_CHARACTER.at(place, message, help="remove it, or write it as an escape in a string"))
+    return text
+
+
+def _parse_pieces(source: SourceText, text: str, pieces: list[Piece], findings: Findings) -> list[ast.Item | Header]:
+    parts: list[ast.Item | Header] = []
+    for piece in pieces:
+        start: int | None = piece.start
+        if piece.kind == "unknown":
+            findings.add(_unknown(source, piece))
+        elif piece.deep is not None:
+            place = Place(source, piece.deep, piece.deep + 1)
+            findings.add(TOO_DEEP.at(place, f"more than {MAX_BRACKETS} brackets are open at once"))
+        elif piece.kind == "declaration" or not _is_blank(text, piece):
+            while start is not None:
+                part, start = _parse_piece(source, text, start, piece.end, findings)
+                if part is not None:
+                    parts.append(part)
+    return parts
+
+
+def _is_blank(text: str, piece: Piece) -> bool:
+    return piece.kind == "stray" and _BLANK.fullmatch(text, piece.start, piece.end) is not None
+
+
+def _parse_piece(
+    source: SourceText, text: str, start: int, end: int, findings: Findings
+) -> tuple[ast.Item | Header | None, int | None]:
+    """The declaration at `start`, if it parses, and where an indented one follows it on the way to `end`, if any does."""
+    parser, builder = _parser()
+    after: int | None = None
+    local = builder.open(source, start)
+    part: ast.Item | Header | None
+    try:
+        part = cast(ast.Item | Header, parser.parse(text[start:end]))
+    except UnexpectedInput as error:
+        local = builder.open(source, start)
+        state = _state_before(parser, text[start:end], error)
+        part = _complete(state)
+        trouble = _trouble(source, error, state, start, part is not None)
+        local.add(explain(trouble))
+        if part is not None and trouble.text in KEYWORDS:
+            after = trouble.place.start
+    if part is not None and not isinstance(part, Header) and not builder.close(part):
+        part = None
+    findings.items.extend(local.items)
+    return part, after
+
+
+@cache
+def _parser() -> tuple[Lark, Builder]:
+    """The parser and the builder that it calls. Built on first use, since that takes about a tenth of a second."""
+    builder = Builder()
+    grammar = files(f"{__package__.rpartition('.')[0]}.grammar").joinpath("mcd.lark").read_text("utf-8")
+    lark = Lark(
+        grammar,
+        parser="lalr",
+        lexer="contextual",
+        start="piece",
+        transformer=builder,
+        keep_all_tokens=True,
+        maybe_placeholders=False,
+    )
+    return lark, builder
+
+
+def _state_before(parser: Lark, text: str, error: UnexpectedInput) -> Any:
+    """The interactive parser right before the token of an error.
+
+    The one that raised has already reduced what that token allows elsewhere, and forgot some of what would have gone on.
+    """
+    state: Any = parser.parse_interactive(text)
+    with suppress(UnexpectedInput):
+        for token in state.lexer_thread.lex(state.parser_state):
+            if token.start_pos == _position(error):
+                break
+            state.feed_token(token)
+    return state
+
+
+def _position(error: UnexpectedInput) -> int | None:
+    if isinstance(error, UnexpectedToken):
+        return None if error.token.type == "$END" else error.token.start_pos
+    return error.pos_in_stream
+
+
+def _complete(state: Any) -> ast.Item | Header | None:
+    """The declaration that ends here, where one does."""
+    try:
+        part: ast.Item | Header = state.copy(deepcopy_values=False).feed_token(Token("$END", ""))
+    except UnexpectedToken:
+        return None
+    return part
+
+
+def _trouble(source: SourceText, error: UnexpectedInput, state: Any, start: int, complete: bool) -> Trouble:
+    if isinstance(error, UnexpectedToken):
+        kind, first, last = error.token.type, error.token.start_pos or 0, error.token.end_pos or 0
+    else:
+        position = error.pos_in_stream or 0
+        kind, first, last = "", position, position + 1
+    if kind == "$END":
+        first = last
+    place = Place(source, start + first, start + last)
+    stack = tuple(state.parser_state.value_stack)
+    return Trouble(place, kind, frozenset(state.accepts()), stack, start, complete)
+
+
+def _unknown(source: SourceText, piece: Piece) -> Diagnostic:
+    place = Place(source, piece.start, piece.start + len(piece.word))
+    if piece.word in RESERVED:
+        return UNKNOWN_DECLARATION.at(place, f"`{piece.word}` is reserved for a later edition")
+    help = did_you_mean(piece.word, KEYWORDS)
+    if help is None and source.text[place.end : piece.end].lstrip(" \t").startswith("="):
+        help = "a constant is declared with `let`, a set of spans with `span`; attributes stand inside `{ }`"
+    help = help or "a line that continues a declaration is indented"
+    return UNKNOWN_DECLARATION.at(place, f"unknown declaration `{piece.word}`", help=help)
+
+
+def _check_header(parts: list[ast.Item | Header], findings: Findings) -> int:
+    """The edition of a file, which states it once and first."""
+    headers = [part for part in parts if isinstance(part, Header)]
+    if not headers:
+        return EDITION
+    first, *others = headers
+    for header in others:
+        findings.add(MISSING_HEADER.at(header.place, "the edition is stated twice"))
+    if parts[0] is not first:
+        findings.add(MISSING_HEADER.at(first.place, "the edition stands after a declaration, expected it first"))
+    if first.edition != EDITION:
+        message = f"unknown edition `{first.edition}`, expected `{EDITION}`"
+        findings.add(UNKNOWN_EDITION.at(first.place, message, help="a newer version of mcd may read it"))
+    return first.edition

@@ -1,0 +1,195 @@
+"""Diagnostics -> text and JSON: the only module that knows what a finding looks like.
+
+Text shows the source line as typed with the place underlined. Wide characters take two columns, a tab runs to the next
+multiple of four, and whatever a terminal would obey instead of showing is shown as a stand-in.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .diagnostics import Diagnostic, Severity
+from .source import DataPlace, Place
+
+TAB = 4
+WIDTH = 120
+"""Columns of a source line that are shown; a longer one is cut around the place."""
+
+_STYLES = {"error": "1;31", "warning": "1;33", "help": "1;36", "gutter": "1;34", "bold": "1"}
+Paint = Callable[[str, str], str]
+
+
+def render_text(diagnostics: Sequence[Diagnostic], color: bool = False) -> str:
+    """All findings in order of their places and a summary line; empty where there is none."""
+    if not diagnostics:
+        return ""
+
+    def paint(style: str, text: str) -> str:
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if color else text
+
+    blocks = ["\n".join(_block(diagnostic, paint)) for diagnostic in in_order(diagnostics)]
+    return "\n\n".join([*blocks, summary(diagnostics)]) + "\n"
+
+
+def render_json(diagnostics: Sequence[Diagnostic]) -> str:
+    """All findings in order of their places, as one JSON object of version 1."""
+    found = {"version": 1, "diagnostics": [_json(diagnostic) for diagnostic in in_order(diagnostics)]}
+    return json.dumps(found, indent=2, ensure_ascii=True) + "\n"
+
+
+def summary(diagnostics: Iterable[Diagnostic]) -> str:
+    """`2 errors, 1 warning`."""
+    severities = [diagnostic.severity for diagnostic in diagnostics]
+    counts = {severity: severities.count(severity) for severity in Severity}
+    parts = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
+    return ", ".join(parts) or "no findings"
+
+
+def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Files as they first came up, and within a file by place. What has no place stays in front."""
+    paths: dict[str, int] = {}
+
+    def key(diagnostic: Diagnostic) -> tuple[int, int]:
+        place = diagnostic.place
+        if place is None:
+            return -1, 0
+        if isinstance(place, Place):
+            return paths.setdefault(place.source.path, len(paths)), place.start
+        return paths.setdefault(place.path, len(paths)), place.line or 0
+
+    return sorted(diagnostics, key=key)
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def _block(diagnostic: Diagnostic, paint: Paint) -> list[str]:
+    severity = diagnostic.severity.value
+    head = paint(severity, f"{severity}[{diagnostic.code.id}]") + ": " + paint("bold", visible(diagnostic.message))
+    lines = [head]
+    place = diagnostic.place
+    shown = [related.place for related in diagnostic.related]
+    if isinstance(place, Place):
+        shown.append(place)
+    margin = max((len(str(item.source.position(item.start)[0])) for item in shown), default=1)
+    if isinstance(place, DataPlace):
+        where = visible(place.path) + (f":{place.line}" if place.line is not None else "")
+        lines.append(" " * margin + paint("gutter", "--> ") + where)
+    elif place is not None:
+        lines += _excerpt(place, "-->", margin, severity, "^", "", paint)
+    for related in diagnostic.related:
+        lines += _excerpt(related.place, ":::", margin, "gutter", "-", visible(related.message), paint)
+    if diagnostic.help is not None:
+        lines.append(paint("help", "help") + ": " + visible(diagnostic.help))
+    return lines
+
+
+def _excerpt(place: Place, arrow: str, margin: int, style: str, mark: str, note: str, paint: Paint) -> list[str]:
+    """A place with its line; of a place over several lines the first, and how far it goes."""
+    source = place.source
+    line, column = source.position(place.start)
+    last = source.position(max(place.start, place.end - 1))[0]
+    text = source.line(line)
+    start = column - 1
+    end = min(start + place.end - place.start, len(text)) if last == line else len(text)
+    shown, indent, width = _window(text, start, end)
+    until = f"to line {last}" if last > line else ""
+    marks = paint(style, " ".join(filter(None, [mark * width, until, note])))
+    gutter = paint("gutter", " " * margin + " |")
+    return [
+        " " * margin + paint("gutter", f"{arrow} ") + f"{visible(source.path)}:{line}:{column}",
+        gutter,
+        paint("gutter", f"{line:>{margin}} |") + f" {shown}".rstrip(),
+        f"{gutter} {' ' * indent}{marks}",
+    ]
+
+
+def _window(text: str, start: int, end: int) -> tuple[str, int, int]:
+    """A line as shown, and in columns the indent and the width of `[start, end)` in it; at least one column wide."""
+    first = _cut_left(start)
+    before = _columns(text[first:start])
+    inside = _columns(text[start : min(end, start + WIDTH)], len(before))
+    after = _columns(text[end : end + WIDTH], len(before) + len(inside))
+    columns = before + inside + after
+    room = max(WIDTH, len(before) + 1)
+    lead = "… " if first else ""
+    tail = " …" if len(columns) > room or end + WIDTH < len(text) else ""
+    width = min(len(inside), room - len(before))
+    return lead + "".join(columns[:room]) + tail, len(lead) + len(before), max(width, 1)
+
+
+def _cut_left(start: int) -> int:
+    """The first character to show, so that the place is not pushed out on the right."""
+    return 0 if start < WIDTH * 3 // 4 else start - WIDTH // 2
+
+
+def _columns(text: str, at: int = 0) -> list[str]:
+    """One entry per column from column `at` on: a wide character fills the first of two, a mark joins the one before."""
+    columns: list[str] = []
+    for char in text:
+        width = _width(char)
+        if char == "\t":
+            columns += [" "] * (TAB - (at + len(columns)) % TAB)
+        elif width:
+            columns += [_stand_in(char)] + [""] * (width - 1)
+        elif columns:
+            columns[-1] += char
+    return columns
+
+
+def _width(char: str) -> int:
+    """Columns that a terminal gives to a character."""
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me") or char in "\u200d\ufe0e\ufe0f":
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _stand_in(char: str) -> str:
+    return char if _is_plain(char) else "\ufffd"
+
+
+def _is_plain(char: str) -> bool:
+    """Whether a terminal shows a character and does nothing else; joiners shape letters and emoji."""
+    return char.isprintable() or char in "\u200c\u200d"
+
+
+def visible(text: str) -> str:
+    """Text with its control characters, and all else that no terminal shows, written as escapes."""
+    return text if text.isprintable() else "".join(c if _is_plain(c) else _escape(c) for c in text)
+
+
+def _escape(char: str) -> str:
+    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char, f"\\u{{{ord(char):X}}}")
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def _json(diagnostic: Diagnostic) -> dict[str, Any]:
+    return {
+        "code": diagnostic.code.id,
+        "name": diagnostic.code.name,
+        "severity": diagnostic.severity.value,
+        "message": diagnostic.message,
+        "help": diagnostic.help,
+        **_json_place(diagnostic.place),
+        "related": [{"message": related.message, **_json_place(related.place)} for related in diagnostic.related],
+    }
+
+
+def _json_place(place: Place | DataPlace | None) -> dict[str, Any]:
+    """`offset` counts characters from 0, `line` and `column` from 1; null where unknown."""
+    if place is None:
+        return {"path": None, "start": None, "end": None}
+    if isinstance(place, DataPlace):
+        at = None if place.line is None else {"offset": None, "line": place.line, "column": None}
+        return {"path": place.path, "start": at, "end": at}
+    return {"path": place.source.path, "start": _json_point(place, place.start), "end": _json_point(place, place.end)}
+
+
+def _json_point(place: Place, offset: int) -> dict[str, int]:
+    line, column = place.source.position(offset)
+    return {"offset": offset, "line": line, "column": column}

@@ -1,0 +1,252 @@
+"""The words of the language as tables: kinds of block with their attributes, functions with their parameters.
+
+A new attribute or selector is one entry here; the checker, editors and the reference read the same tables. An `Entry` says what
+stands at one name: its type, its default, and what its value may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+
+class Type(Enum):
+    """A type of value: one of it, and many of it, in the words of a message."""
+
+    NUMBER = ("a number", "numbers")
+    COUNT = ("a whole number", "whole numbers")
+    SHARE = ("a percentage", "percentages")
+    BOOL = ("`true` or `false`", "`true` or `false`")
+    WORD = ("a word", "words")
+    STRING = ("a string", "strings")
+    PATH = ("a path", "paths")
+    FIELD = ("a field", "fields")
+    LAYERS = ("layer numbers", "layer numbers")
+    HEADS = ("heads", "heads")
+    SPAN = ("a span set", "span sets")
+    RENAMES = ("a map of names", "maps of names")
+    ANCHOR = ("an anchor", "anchors")
+    OVERFLOW = ("a treatment of long texts", "treatments of long texts")
+    SPLIT = ("a split", "splits")
+    TEMPLATE = ("a text template or a field", "text templates and fields")
+    TARGET = ("an anchor or a field", "anchors and fields")
+    LABEL = ("a field or an attribute", "fields and attributes")
+    CLASSES = ("a number of classes or a list of labels", "numbers of classes and lists of labels")
+    FACTOR = ("a number or a field", "numbers and fields")
+    RAMP = ("a number or a ramp", "numbers and ramps")
+    RULES = ("a list of rules", "lists of rules")
+
+    @property
+    def one(self) -> str:
+        return self.value[0]
+
+    @property
+    def many(self) -> str:
+        return self.value[1]
+
+
+class _Required(Enum):
+    REQUIRED = "required"
+
+
+REQUIRED: Final = _Required.REQUIRED
+"""The default of an entry that must be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """An interval that a number must lie in; None is no bound."""
+
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+    high_open: bool = False
+
+    def hold(self, value: float) -> bool:
+        """Whether `value` lies in the interval."""
+        above = self.low is None or value > self.low or (value == self.low and not self.low_open)
+        below = self.high is None or value < self.high or (value == self.high and not self.high_open)
+        return above and below
+
+    def __str__(self) -> str:
+        low = None if self.low is None else f"{'above' if self.low_open else 'at least'} {self.low:g}"
+        high = None if self.high is None else f"{'below' if self.high_open else 'at most'} {self.high:g}"
+        return " and ".join(part for part in (low, high) if part)
+
+
+POSITIVE = Bounds(low=1)
+NOT_NEGATIVE = Bounds(low=0)
+UNIT = Bounds(low=0, high=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What stands at one name, an attribute of a block or a parameter of a function.
+
+    `words`: what a WORD may be. `variadic`: any number of positional arguments. `keyword`: never positional. `needs`: the
+    attributes of which one must stand beside it.
+    """
+
+    name: str
+    type: Type
+    default: Any = None
+    words: tuple[str, ...] = ()
+    bounds: Bounds | None = None
+    variadic: bool = False
+    keyword: bool = False
+    needs: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The names of a block or a function. `later`: those of the language that have no meaning yet."""
+
+    entries: Mapping[str, Entry]
+    later: tuple[str, ...] = ()
+
+
+def _table(*entries: Entry, later: str = "") -> Table:
+    return Table({entry.name: entry for entry in entries}, tuple(later.split()))
+
+
+# --- blocks ----------------------------------------------------------------------------------------------------------
+
+LOST = Entry("lost", Type.WORD, words=("warn", "drop", "error"))
+WEIGHT = Entry("weight", Type.NUMBER, 1.0, bounds=NOT_NEGATIVE)
+PER = Entry("per", Type.WORD, "row", words=("row", "record"))
+LAYERS = Entry("layers", Type.LAYERS, REQUIRED)
+POOL = Entry("pool", Type.WORD, words=("each", "first", "last", "mean"))
+
+MODEL_NUMBERS = ("layers", "heads", "hidden", "vocab", "causal")
+
+BLOCKS: Mapping[str, Table] = {
+    "model": _table(
+        Entry("config", Type.PATH),
+        Entry("layers", Type.COUNT, bounds=POSITIVE),
+        Entry("heads", Type.COUNT, bounds=POSITIVE),
+        Entry("hidden", Type.COUNT, bounds=POSITIVE),
+        Entry("vocab", Type.COUNT, bounds=POSITIVE),
+        Entry("causal", Type.BOOL),
+        Entry("tokenizer", Type.PATH, REQUIRED),
+        Entry("context", Type.COUNT, REQUIRED, bounds=POSITIVE),
+        Entry("overflow", Type.OVERFLOW),
+        Entry("weights", Type.PATH),
+        Entry("lost", Type.WORD, "warn", words=LOST.words),
+        later="dtype chat",
+    ),
+    "source": _table(
+        Entry("id", Type.FIELD),
+        Entry("split", Type.SPLIT),
+        Entry("text", Type.TEMPLATE, REQUIRED),
+        later="chat",
+    ),
+    "concept": _table(Entry("spans", Type.SPAN), Entry("anchor", Type.ANCHOR)),
+    "attend": _table(
+        LAYERS,
+        Entry("heads", Type.HEADS, REQUIRED),
+        Entry("pick", Type.WORD, "all", words=("all", "nearest", "first", "last")),
+        Entry("max_edges", Type.COUNT, 64, bounds=POSITIVE),
+        Entry("mass", Type.NUMBER, bounds=UNIT),
+        Entry("loss", Type.WORD, words=("nll", "hinge", "kl")),
+        Entry("avoid", Type.BOOL, False),
+        Entry("each", Type.BOOL, False),
+        WEIGHT,
+        PER,
+        LOST,
+        later="at",
+    ),
+    "signal": _table(
+        LAYERS,
+        Entry("toward", Type.TARGET),
+        Entry("classify", Type.LABEL),
+        Entry("classes", Type.CLASSES, bounds=Bounds(low=2), needs=("classify",)),
+        Entry("loss", Type.WORD, words=("cosine", "mse"), needs=("toward",)),
+        POOL,
+        WEIGHT,
+        PER,
+        LOST,
+        later="contrast predict through temperature scope dtype",
+    ),
+    "relate": _table(LAYERS, Entry("margin", Type.NUMBER, REQUIRED, bounds=UNIT), POOL, WEIGHT, PER, LOST),
+    "weigh": _table(Entry("factor", Type.FACTOR, bounds=NOT_NEGATIVE), Entry("only", Type.BOOL, False), LOST),
+    "stage": _table(
+        Entry("only", Type.RULES), Entry("token_loss", Type.RAMP, bounds=NOT_NEGATIVE), later="depth train"
+    ),
+    "curriculum": _table(later="mix order"),
+}
+
+STAGE_FACTOR = Entry("factor", Type.RAMP, bounds=NOT_NEGATIVE)
+"""`NAME.factor` in a stage."""
+
+RELATIONS = ("is_a", "opposes", "distinct")
+LATER_RELATIONS = ("like",)
+
+LATER_ITEMS = ("teacher", "keep", "gradient", "frame", "use")
+
+# --- functions -------------------------------------------------------------------------------------------------------
+
+_SPANS = Entry("spans", Type.SPAN, REQUIRED)
+_HOW_MANY = Entry("count", Type.COUNT, REQUIRED, bounds=POSITIVE)
+_IGNORE_CASE = Entry("ignore_case", Type.BOOL, False, keyword=True)
+
+SELECTORS: Mapping[str, Table] = {
+    "phrases": _table(
+        Entry("phrases", Type.STRING, variadic=True),
+        _IGNORE_CASE,
+        Entry("words", Type.BOOL, True, keyword=True),
+        Entry("file", Type.PATH, keyword=True),
+    ),
+    "regex": _table(Entry("pattern", Type.STRING, REQUIRED), _IGNORE_CASE),
+    "offsets": _table(
+        Entry("path", Type.FIELD, REQUIRED),
+        Entry("of", Type.FIELD, keyword=True),
+        Entry("rename", Type.RENAMES, (), keyword=True),
+    ),
+    "slot": _table(Entry("path", Type.FIELD, REQUIRED)),
+    "first": _table(_SPANS, _HOW_MANY),
+    "last": _table(_SPANS, _HOW_MANY),
+    "predicting": _table(_SPANS),
+}
+LATER_SELECTORS = ("markup", "special")
+
+PRELUDE_SETS = ("tokens", "record")
+STEPS = ("first", "last", "next", "previous")
+BUILT_INS = ("text", "start", "end", "index")
+
+_FILES = _table(Entry("files", Type.STRING, variadic=True))
+FORMATS: Mapping[str, Table] = {"jsonl": _FILES, "parquet": _FILES, "csv": _FILES, "arrow": _FILES}
+LATER_FORMATS = ("conllu", "chat")
+
+ANCHORS: Mapping[str, Table] = {
+    "vector": _table(Entry("file", Type.PATH, REQUIRED), Entry("key", Type.STRING, REQUIRED)),
+    "embedding": _table(Entry("text", Type.STRING, REQUIRED)),
+}
+LATER_ANCHORS = ("learned", "centroid")
+
+SPLIT_STRIDE = _table(Entry("stride", Type.COUNT, 0, bounds=NOT_NEGATIVE, keyword=True))
+RAMP = _table(
+    Entry("start", Type.NUMBER, REQUIRED, bounds=NOT_NEGATIVE),
+    Entry("end", Type.NUMBER, REQUIRED, bounds=NOT_NEGATIVE),
+    Entry("shape", Type.WORD, "linear", words=("linear", "cosine", "exponential")),
+)
+COVERAGE = _table(_SPANS, Entry("of", Type.WORD, "train", keyword=True))
+LATER_CLAIMS = ("mass", "gain", "probe", "accuracy")
+LATER_VALUES = ("measure", "live")
+LATER_CONDITIONS = ("linked",)
+
+LET_TYPES: Mapping[str, Type] = {
+    "number": Type.NUMBER,
+    "percentage": Type.SHARE,
+    "layers": Type.LAYERS,
+    "heads": Type.HEADS,
+    "string": Type.STRING,
+    "field": Type.FIELD,
+    "span": Type.SPAN,
+}
+LATER_LET_TYPES = ("edges", "vector", "rule", "attribute", "concept", "source")

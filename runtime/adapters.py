@@ -1,0 +1,155 @@
+"""Where a model keeps what rules read: its blocks, attention, embedding, final norm and head.
+
+A Hugging Face model is found by its `model_type`, one entry of `ADAPTERS`. Any other `nn.Module` comes with an `Adapter` of
+its own: `supervise(model, plan, adapter=Adapter(...))`. Its attention modules call `attention.observe` with the query and key
+that they use, which is all that attention rules ask of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from ..compiler.plan import Contract
+from ..dsl.codes.runtime import CONTRACT, UNSUPPORTED_ATTENTION, UNSUPPORTED_MODEL
+from ..dsl.diagnostics import Failure
+from .batch import Batch
+
+WRAPPERS = "a wrapper (DDP, FSDP, compile) goes around the supervised model"
+
+
+def hugging_face_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Logits [B, T, V] of a Hugging Face causal language model."""
+    output = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+    return cast(Tensor, output.logits)
+
+
+def plain_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Logits [B, T, V] of a module that takes token ids alone: padding is on the right, where causal attention never looks."""
+    return cast(Tensor, model(batch.input_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """Dotted paths of a model's parts, as `nn.Module.get_submodule` reads them.
+
+    `attention` is below a block; None: attention rules are refused. `norm` is the final norm. `heads` and `causal` are read from
+    the model's `config` where they are None. `logits` runs the model.
+    """
+
+    blocks: str
+    embedding: str
+    norm: str
+    head: str
+    attention: str | None = None
+    logits: Callable[[nn.Module, Batch], Tensor] = hugging_face_logits
+    heads: int | None = None
+    causal: bool | None = None
+
+
+LLAMA = Adapter(
+    blocks="model.layers", embedding="model.embed_tokens", norm="model.norm", head="lm_head", attention="self_attn"
+)
+ADAPTERS: dict[str, Adapter] = {
+    "gpt2": Adapter(
+        blocks="transformer.h", embedding="transformer.wte", norm="transformer.ln_f", head="lm_head", attention="attn"
+    ),
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": LLAMA,
+}
+"""By `config.model_type`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The modules of a model that rules read. `attention` has one entry per block, or none where no adapter names it."""
+
+    blocks: tuple[nn.Module, ...]
+    attention: tuple[nn.Module, ...]
+    embedding: nn.Module
+    norm: nn.Module
+    head: nn.Module
+    heads: int
+    causal: bool
+    logits: Callable[[nn.Module, Batch], Tensor]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Vocabulary and width, as the embedding has them."""
+        vocab, width = cast(Tensor, self.embedding.weight).shape
+        return vocab, width
+
+
+def locate(model: nn.Module, adapter: Adapter | None = None) -> Parts:
+    """The parts of `model`. Fails with MCD702 where no adapter fits, naming the class."""
+    config: Any = getattr(model, "config", None)
+    name = type(model).__name__
+    kind = getattr(config, "model_type", "")
+    if adapter is None and kind not in ADAPTERS:
+        known = ", ".join(f"`{key}`" for key in ADAPTERS)
+        raise Failure(
+            UNSUPPORTED_MODEL.at(
+                None,
+                f"model class `{name}` is not supported: known are the Hugging Face model types {known}",
+                help=f"pass `adapter=` with the paths of its parts; {WRAPPERS}",
+            )
+        )
+    adapter = adapter or ADAPTERS[kind]
+    try:
+        blocks = tuple(model.get_submodule(adapter.blocks).children())
+        return Parts(
+            blocks=blocks,
+            attention=tuple(b.get_submodule(adapter.attention) for b in blocks) if adapter.attention else (),
+            embedding=model.get_submodule(adapter.embedding),
+            norm=model.get_submodule(adapter.norm),
+            head=model.get_submodule(adapter.head),
+            heads=adapter.heads if adapter.heads is not None else config.num_attention_heads,
+            causal=adapter.causal if adapter.causal is not None else getattr(config, "is_causal", True),
+            logits=adapter.logits,
+        )
+    except AttributeError as error:
+        raise Failure(
+            UNSUPPORTED_MODEL.at(
+                None,
+                f"model class `{name}` does not have the parts that its adapter names: {error}",
+                help="load the class with the language-model head (`AutoModelForCausalLM`), or pass another `adapter=`",
+            )
+        ) from error
+
+
+def check_contract(model: nn.Module, parts: Parts, plan: Contract) -> None:
+    """Fails with MCD701 where the model's numbers are not those of the plan, naming both."""
+    vocab, width = parts.shape
+    found = {"layers": len(parts.blocks), "heads": parts.heads, "hidden": width, "vocab": vocab, "causal": parts.causal}
+    wanted = {name: getattr(plan, name) for name in found}
+    wrong = [name for name in found if found[name] != wanted[name]]
+    if wrong:
+        said = ", ".join(f"{name} = {wanted[name]}" for name in wrong)
+        has = ", ".join(f"{name} = {found[name]}" for name in wrong)
+        raise Failure(
+            CONTRACT.at(
+                None,
+                f"the plan was made for a model with {said}, `{type(model).__name__}` has {has}",
+                help="compile the spec for this model: `mcd compile --model CONFIG`",
+            )
+        )
+
+
+def check_attention(model: nn.Module, context: int) -> None:
+    """Fails with MCD703 where attention rows of texts of `context` tokens cannot be had from a Hugging Face model."""
+    config: Any = getattr(model, "config", None)
+    name = type(model).__name__
+    if getattr(config, "_attn_implementation", None) == "flex_attention":
+        message = f"attention rules cannot read `{name}` with `flex_attention`, whose masks are programs"
+        raise Failure(UNSUPPORTED_ATTENTION.at(None, message, help='load it with `attn_implementation="sdpa"`'))
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < context:
+        message = f"`{name}` attends within a window of {window} tokens, less than the context of {context}"
+        raise Failure(
+            UNSUPPORTED_ATTENTION.at(None, message, help=f"attention rules need `context` of at most {window}")
+        )

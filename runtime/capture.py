@@ -1,0 +1,105 @@
+"""Hooks: what rules read of a running model, and no more.
+
+Hidden states: a hook at each block that a rule reads takes the rows that the batch asks for and lets the rest go. Attention:
+see `attention`. The hooks stay on the model between passes, where they do nothing, until `close`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..dsl.checked import Layer
+from .adapters import Parts
+from .attention import Observed, attention_configs, capturing
+from .batch import HiddenRows
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The tokens whose hidden states several readers want at one layer: `N` in all, `sizes` of them for each reader."""
+
+    record: Tensor
+    position: Tensor
+    readers: tuple[int, ...]
+    sizes: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What one forward pass left: `attention` by layer, from 1; `hidden` [N, d] by reader and layer, in float32 or better."""
+
+    attention: dict[int, Observed]
+    hidden: dict[tuple[int, Layer], Tensor]
+
+
+class Hooks:
+    """The hooks of one supervised model. `attention` and `hidden` are the layers that some rule reads."""
+
+    def __init__(self, model: nn.Module, parts: Parts, attention: Iterable[int], hidden: Iterable[Layer]) -> None:
+        self._configs = attention_configs(model)
+        self._attention: Mapping[nn.Module, int] = {parts.attention[layer - 1]: layer for layer in sorted(attention)}
+        self._requests: Mapping[Layer, Request] = {}
+        self._hidden: dict[tuple[int, Layer], Tensor] | None = None
+        self._handles = [self._attach(parts, layer) for layer in hidden]
+
+    def _attach(self, parts: Parts, layer: Layer) -> torch.utils.hooks.RemovableHandle:
+        if layer == 0:
+
+            def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+                self._take(layer, args[0] if args else kwargs["hidden_states"])
+
+            return parts.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
+
+        def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            self._take(layer, output[0] if isinstance(output, tuple) else output)
+
+        return (parts.norm if layer == "final" else parts.blocks[layer - 1]).register_forward_hook(after)
+
+    def _take(self, layer: Layer, states: Tensor) -> None:
+        request = self._requests.get(layer)
+        if request is None or self._hidden is None:
+            return
+        rows = states[request.record, request.position]
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        for reader, part in zip(request.readers, torch.split(rows, request.sizes), strict=True):
+            self._hidden[reader, layer] = part
+
+    @contextmanager
+    def listen(self, requests: Mapping[Layer, Request]) -> Iterator[Captured]:
+        """Within it, a forward pass leaves what rules read in the object that it gives."""
+        hidden: dict[tuple[int, Layer], Tensor] = {}
+        self._requests, self._hidden = requests, hidden
+        try:
+            with capturing(self._configs, self._attention) as attention:
+                yield Captured(attention, hidden)
+        finally:
+            self._requests, self._hidden = {}, None
+
+    def close(self) -> None:
+        """Removes every hook."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def requests(layers: Iterable[tuple[Layer, ...]], rows: Iterable[HiddenRows]) -> dict[Layer, Request]:
+    """One request per layer, for readers numbered from 0: reader i reads `layers[i]` at the tokens of `rows[i]`."""
+    readers: dict[Layer, list[tuple[int, HiddenRows]]] = {}
+    for reader, (read, wanted) in enumerate(zip(layers, rows, strict=True)):
+        for layer in read:
+            readers.setdefault(layer, []).append((reader, wanted))
+    return {
+        layer: Request(
+            torch.cat([wanted.record for _, wanted in found]),
+            torch.cat([wanted.position for _, wanted in found]),
+            tuple(reader for reader, _ in found),
+            [len(wanted.record) for _, wanted in found],
+        )
+        for layer, found in readers.items()
+    }

@@ -1,0 +1,56 @@
+"""Rows -> a batch of tensors.
+
+Takes rows of a dataset and a plan. Establishes what the losses rely on: every row of every rule names tokens that are there,
+that the model can attend to, and that are no white space inside a longer span; each token counts once per rule and label; the
+share of a row is its weight in its rule's mean. All of it in numpy, over the whole batch and all rules at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..compiler.plan import Plan
+from .attend_rows import AttendCollator
+from .batch import Batch
+from .dataset import Row
+from .gather import gather
+from .hidden_rows import HiddenCollator
+from .layout import Layout
+from .readers import Readers
+from .weigh_rows import WeighCollator
+
+
+class Collator:
+    """Makes batches for a plan. Called with rows, as torch's DataLoader does with `collate_fn`.
+
+    `pad_id` fills up to the longest row of the batch, and to a multiple of `multiple` tokens.
+    """
+
+    def __init__(self, plan: Plan, pad_id: int = 0, *, multiple: int = 1) -> None:
+        self._plan = plan
+        self._pad_id = pad_id
+        self._multiple = multiple
+        self._readers = Readers(plan)
+        self._attend = AttendCollator(self._readers)
+        self._hidden = HiddenCollator(self._readers)
+        self._weigh = WeighCollator(self._readers)
+
+    def __call__(self, rows: Sequence[Row]) -> Batch:
+        """The batch of `rows`, at least one, in their order."""
+        gathered = gather(rows, self._readers)
+        width = -(-int(gathered.length.max()) // self._multiple) * self._multiple
+        layout = Layout(self._plan, self._readers, gathered, len(rows), width)
+        ids = np.full((len(rows), width), self._pad_id, dtype=np.int64)
+        ids[gathered.token_record, gathered.token_position] = gathered.token
+        return Batch(
+            input_ids=torch.from_numpy(ids),
+            attention_mask=torch.from_numpy(layout.there.astype(np.int64)),
+            scored=torch.from_numpy(layout.scored),
+            weigh=self._weigh(layout, gathered),
+            attend=self._attend(layout, gathered.edges),
+            hidden=self._hidden(layout, gathered),
+            ids=tuple(row.id for row in rows),
+        )

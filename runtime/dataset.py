@@ -1,0 +1,308 @@
+"""A compiled directory, opened: the plan, the anchors, and the rows of its splits.
+
+Shards are mapped into memory; a row is a place in one, and nothing of it is read before it is asked for. Every file is held
+against the manifest's checksum when it is opened, and its values against what may be used as an index.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from ..compiler.manifest import (
+    ANCHORS_FILE,
+    MANIFEST_FILE,
+    MANIFEST_FORMAT,
+    PLAN_FILE,
+    FileEntry,
+    Manifest,
+    file_digest,
+)
+from ..compiler.plan import (
+    PLAN_FORMAT,
+    AttendPlan,
+    ClassifyPlan,
+    CrossRef,
+    EdgeSetRef,
+    Frozen,
+    HiddenRule,
+    Plan,
+    TowardPlan,
+    WeighPlan,
+)
+from ..compiler.sets import RECORD, TOKENS
+from ..compiler.shard_reader import Chunk, Kind, Wanted, open_shard
+from ..dsl.codes import shards as codes
+from ..dsl.diagnostics import Code, Failure, did_you_mean
+from ..dsl.source import DataPlace
+
+Verify = Literal["digest", "size"]
+F = TypeVar("F", bound=Frozen)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One part of one record: row `at` of a record batch."""
+
+    chunk: Chunk
+    at: int
+
+    @property
+    def id(self) -> str:
+        return self.chunk.id(self.at)
+
+    @property
+    def part(self) -> int:
+        return int(self.chunk.part[self.at])
+
+    @property
+    def source(self) -> str:
+        return self.chunk.source(self.at)
+
+    @property
+    def input_ids(self) -> npt.NDArray[np.int32]:
+        """int32 [tokens], a view."""
+        lists = self.chunk.tokens
+        ids: npt.NDArray[np.int32] = lists.values[lists.offsets[self.at] : lists.offsets[self.at + 1]]
+        return ids
+
+    def spans(self) -> list[tuple[str, int, int]]:
+        """Every stored range as (key, start, end): to look at, not to train with."""
+        begin, end = self.chunk.spans[0].offsets[self.at : self.at + 2]
+        columns = [lists.values[begin:end].tolist() for lists in self.chunk.spans]
+        return [(self.chunk.sets[key], a, b) for key, a, b in zip(*columns, strict=True)]
+
+
+def load(path: str | Path, *, split: str | None = None, verify: Verify = "digest") -> Dataset:
+    """Open a compiled directory, or one split of it.
+
+    `verify`: `"digest"` reads every file once and holds it against its SHA-256 and the format; `"size"` looks at sizes and
+    types alone, for files that were verified before. Raises Failure, naming the file, for whatever is not as it was written.
+    """
+    directory = Path(path)
+    manifest = _read(directory, MANIFEST_FILE, Manifest, MANIFEST_FORMAT)
+    for entry in manifest.files:
+        _check_file(directory, entry, "digest")
+    plan = _read(directory, PLAN_FILE, Plan, PLAN_FORMAT)
+    opened = _Opened(directory, verify, manifest, plan, _anchors(directory, plan))
+    return Dataset(opened, tuple(opened.splits) if split is None else (split,))
+
+
+class Dataset:
+    """A map-style dataset of the rows of some splits, in their order. `anchors`: name -> float32 [hidden]."""
+
+    def __init__(self, opened: _Opened, splits: Sequence[str]) -> None:
+        self._opened = opened
+        self._chunks = [chunk for split in splits for chunk in opened.chunks(split)]
+        self._ends = np.cumsum([chunk.rows for chunk in self._chunks], dtype=np.int64)
+        self._splits = tuple(splits)
+        self.path: Path = opened.directory
+        self.plan: Plan = opened.plan
+        self.manifest: Manifest = opened.manifest
+        self.anchors: Mapping[str, npt.NDArray[np.float32]] = opened.anchors
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of all splits of the directory."""
+        return self._opened.splits
+
+    def split(self, name: str) -> Dataset:
+        """The rows of one split."""
+        return Dataset(self._opened, (name,))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, at: int) -> Row:
+        if not -len(self) <= at < len(self):
+            raise IndexError(f"row {at} of {len(self)}")
+        return self.rows(np.array([at]))[0]
+
+    def __iter__(self) -> Iterator[Row]:
+        return (Row(chunk, at) for chunk in self._chunks for at in range(chunk.rows))
+
+    def rows(self, index: npt.ArrayLike) -> list[Row]:
+        """The rows at positions `index`, in that order."""
+        places = np.asarray(index, dtype=np.int64) % max(len(self), 1)
+        chunk = np.searchsorted(self._ends, places, side="right")
+        begin = np.concatenate(([0], self._ends))[chunk]
+        pairs = zip(chunk.tolist(), (places - begin).tolist(), strict=True)
+        return [Row(self._chunks[number], at) for number, at in pairs]
+
+    def __getitems__(self, index: Sequence[int]) -> list[Row]:
+        """What torch's DataLoader calls for a batch."""
+        return self.rows(index)
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of every row: int64 [rows]."""
+        found = [np.diff(chunk.tokens.offsets) for chunk in self._chunks]
+        return np.concatenate([np.zeros(0, np.int64), *found]).astype(np.int64)
+
+    def __reduce__(self) -> tuple[Callable[..., Dataset], tuple[Any, ...]]:
+        """A worker process opens the files again; that they are sound is known."""
+        return _reopen, (str(self.path), self._splits)
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.path)!r}, splits={self._splits}, rows={len(self)})"
+
+
+def _reopen(path: str, splits: tuple[str, ...]) -> Dataset:
+    return Dataset(load(path, split=splits[0], verify="size")._opened, splits)
+
+
+class _Opened:
+    """A directory whose plan is read, and whose shards are opened split by split."""
+
+    def __init__(
+        self,
+        directory: Path,
+        verify: Verify,
+        manifest: Manifest,
+        plan: Plan,
+        anchors: Mapping[str, npt.NDArray[np.float32]],
+    ) -> None:
+        self.directory, self.verify, self.manifest, self.plan, self.anchors = directory, verify, manifest, plan, anchors
+        self.splits = tuple(dict.fromkeys([*manifest.records, *(shard.split for shard in manifest.shards)]))
+        self._chunks: dict[str, list[Chunk]] = {}
+
+    def chunks(self, split: str) -> list[Chunk]:
+        """The record batches of a split, in order."""
+        if split not in self.splits:
+            message = (
+                f"`{self.directory.name}` has no split `{split}`; it has {', '.join(f'`{s}`' for s in self.splits)}"
+            )
+            help = did_you_mean(split, self.splits)
+            raise Failure(codes.SPLIT_UNKNOWN.at(DataPlace(str(self.directory)), message, help=help))
+        if split not in self._chunks:
+            mine = sorted(
+                (shard for shard in self.manifest.shards if shard.split == split), key=lambda shard: shard.path
+            )
+            self._chunks[split] = [chunk for shard in mine for chunk in self._open(shard)]
+        return self._chunks[split]
+
+    def _open(self, shard: FileEntry) -> Iterable[Chunk]:
+        file = _check_file(self.directory, shard, self.verify)
+        found = open_shard(file, shard.path, self._wanted, validate=self.verify == "digest")
+        for chunk in found[:1]:
+            lacking = sorted(self._sets - set(chunk.sets))
+            if lacking:
+                written = self.plan.sets[lacking[0]].written if lacking[0] in self.plan.sets else lacking[0]
+                message = f"shard `{shard.path}` does not hold the set `{written}`, which the plan reads"
+                raise Failure(codes.SET_MISSING.at(DataPlace(shard.path), message, help="compile the spec again"))
+        return found
+
+    @cached_property
+    def _wanted(self) -> Wanted:
+        kinds: dict[str, Kind] = {name: "index" for name in self.plan.columns if name == "span.at.index"}
+        for rule in self.plan.rules:
+            match rule:
+                case ClassifyPlan(field=field, attribute=attribute, labels=labels):
+                    column = f"span.at.{attribute}" if field is None else f"field.{field}"
+                    kinds[column] = "index" if column == "span.at.index" else "class" if labels is None else "label"
+                case TowardPlan(field=str(field)):
+                    kinds[f"field.{field}"] = "vector"
+                case WeighPlan(field=str(field)):
+                    kinds[f"field.{field}"] = "factor"
+                case _:
+                    pass
+        model = self.plan.model
+        edges = any(column.startswith("edge.") for column in self.plan.columns)
+        return Wanted(kinds, edges, model.vocab, model.hidden, model.context, self.plan.columns)
+
+    @cached_property
+    def _sets(self) -> set[str]:
+        """Every set that a rule reads."""
+        read: set[str] = set()
+        for rule in self.plan.rules:
+            match rule:
+                case AttendPlan(edges=EdgeSetRef(edges=key)):
+                    read.add(key)
+                case AttendPlan(edges=CrossRef(query=query, key=other)):
+                    read |= {query.set, other.set}
+                case HiddenRule(subject=subject) | WeighPlan(subject=subject):
+                    read.add(subject.set)
+                case _:
+                    pass
+        return read - {TOKENS, RECORD}
+
+
+def _failure(code: Code, path: str, message: str, help: str | None = None) -> Failure:
+    return Failure(code.at(DataPlace(path), message, help=help))
+
+
+def _read(directory: Path, name: str, kind: type[F], newest: int) -> F:
+    """A JSON file of the directory. Its format is looked at before anything else of it."""
+    shown = str(directory / name)
+    try:
+        text = (directory / name).read_text(encoding="utf-8")
+        value = json.loads(text)
+        version = value["format"]
+        if not isinstance(version, int):
+            raise TypeError
+    except OSError as error:
+        absent = name == MANIFEST_FILE and isinstance(error, FileNotFoundError | NotADirectoryError)
+        if absent:
+            message = f"`{directory.name}` is no compiled dataset: it has no {MANIFEST_FILE}"
+            raise _failure(
+                codes.NOT_A_DATASET, str(directory), message, "`mcd compile SPEC -o DIR` writes one"
+            ) from None
+        code = codes.FILE_MISSING if isinstance(error, FileNotFoundError) else codes.NOT_READABLE
+        raise _failure(code, shown, f"`{name}` cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise _failure(codes.NOT_READABLE, shown, f"`{name}` is no JSON object with a `format`") from None
+    if version > newest:
+        message = f"`{name}` has format {version}; this version reads up to {newest}"
+        raise _failure(codes.NEWER_FORMAT, shown, message, "install a newer version, or compile again")
+    try:
+        return kind.model_validate_json(text)
+    except (ValidationError, RecursionError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "nested too deep"}
+        where = ".".join(map(str, first["loc"])) or name
+        raise _failure(codes.NOT_READABLE, shown, f"`{name}` is malformed at `{where}`: {first['msg']}") from None
+
+
+def _check_file(directory: Path, entry: FileEntry, verify: Verify) -> Path:
+    """The file behind an entry of the manifest, once it is what was written."""
+    relative = PurePosixPath(entry.path)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise _failure(codes.NOT_READABLE, MANIFEST_FILE, f"`{MANIFEST_FILE}` names a file outside: `{entry.path}`")
+    file = directory / relative
+    try:
+        size = file.stat().st_size
+        if size != entry.bytes:
+            message = f"`{entry.path}` has {size} bytes; {entry.bytes} were written"
+            raise _failure(codes.FILE_SIZE, entry.path, message, "copy it again, or compile again")
+        if verify == "digest" and file_digest(file)[0] != entry.sha256:
+            message = f"`{entry.path}` is not what was written: its SHA-256 differs from the manifest's"
+            raise _failure(codes.FILE_DIGEST, entry.path, message, "copy it again, or compile again")
+    except OSError as error:
+        message = f"`{entry.path}`, which the manifest lists, cannot be read: {error.strerror}"
+        raise _failure(codes.FILE_MISSING, entry.path, message) from None
+    return file
+
+
+def _anchors(directory: Path, plan: Plan) -> dict[str, npt.NDArray[np.float32]]:
+    if not plan.anchors:
+        return {}
+    try:
+        found = load_file(directory / ANCHORS_FILE)
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        message = f"`{ANCHORS_FILE}` cannot be read: {str(error)[:200]}"
+        raise _failure(codes.NOT_READABLE, ANCHORS_FILE, message) from None
+    for name in plan.anchors:
+        shape = found[name].shape if name in found else None
+        if shape != (plan.model.hidden,) or found[name].dtype != np.float32:
+            what = "is missing" if shape is None else f"is {found[name].dtype} of shape {list(shape)}"
+            message = f"anchor `{name}` {what}; float32 of shape [{plan.model.hidden}] is expected"
+            raise _failure(codes.ANCHOR_WIDTH, ANCHORS_FILE, message)
+    return {name: found[name] for name in plan.anchors}

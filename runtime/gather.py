@@ -1,0 +1,157 @@
+"""The sparse records of a batch, gathered from the record batches that hold them into flat arrays.
+
+The loop is over record batches, not over records, spans or tokens. Flat arrays say to which record of the batch an entry belongs;
+their order says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..compiler.ragged import Bools, Ints, join, offsets, owners, ranges
+from ..compiler.shard_reader import Chunk, Lists
+from .dataset import Row
+from .readers import Readers, Source
+
+
+@dataclass(frozen=True, eq=False)
+class Flat:
+    """Ranges of tokens: `record[n]`, `key[n]`, `start[n]`, `end[n]`, `index[n]` (-1 where it is not stored)."""
+
+    record: Ints
+    key: Ints
+    start: Ints
+    end: Ints
+    index: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class FlatEdges:
+    """Edges: `record[n]`, `key[n]`, and the ranges of query and key tokens."""
+
+    record: Ints
+    key: Ints
+    query_start: Ints
+    query_end: Ints
+    key_start: Ints
+    key_end: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """A source's values, flat. Along lists of the record, `start[B]` and `count[B]` of the list of each, in values of `width`
+    numbers; along spans, entry i belongs to stored span i."""
+
+    flat: npt.NDArray[Any]
+    start: Ints
+    count: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """A batch of `B` records: `length[B]`; token ids and what they belong to; spans, edges and sources that rules read."""
+
+    length: Ints
+    token: Ints
+    token_record: Ints
+    token_position: Ints
+    spans: Flat
+    edges: FlatEdges
+    values: dict[Source, Values]
+
+
+def gather(rows: Sequence[Row], readers: Readers) -> Gathered:
+    """What the rules of `readers` read of the rows."""
+    places: dict[Chunk, tuple[list[int], list[int]]] = {}
+    for place, row in enumerate(rows):
+        records, at = places.setdefault(row.chunk, ([], []))
+        records.append(place)
+        at.append(row.at)
+    pieces = [
+        _Piece(chunk, np.array(records, dtype=np.int64), np.array(at, dtype=np.int64), readers)
+        for chunk, (records, at) in places.items()
+    ]
+    tokens = [piece.lists(piece.chunk.tokens) for piece in pieces]
+    record, position, ids = (join([columns[i] for columns in tokens]) for i in range(3))
+    spans = Flat(*(join(list(columns)) for columns in zip(*(piece.spans for piece in pieces), strict=True)))
+    edges = FlatEdges(*(join(list(columns)) for columns in zip(*(piece.edges() for piece in pieces), strict=True)))
+    values = {source: _values(source, pieces, len(rows)) for source in readers.sources}
+    return Gathered(np.bincount(record, minlength=len(rows)), ids, record, position, spans, edges, values)
+
+
+class _Piece:
+    """The rows of a batch that one record batch holds. `record`: their places in the batch."""
+
+    def __init__(self, chunk: Chunk, record: Ints, at: Ints, readers: Readers) -> None:
+        self.chunk = chunk
+        self.record = record
+        self._at = at
+        self._numbers = readers.numbered(chunk.sets)
+        self._span_places, self.spans = self._spans()
+
+    def reach(self, lists: Lists) -> tuple[Ints, Ints]:
+        """Where the list of each row begins, and its length."""
+        start = lists.offsets[self._at].astype(np.int64)
+        return start, lists.offsets[self._at + 1] - start
+
+    def lists(self, lists: Lists) -> tuple[Ints, Ints, Ints]:
+        """Record, place in its list and value of every element."""
+        start, length = self.reach(lists)
+        places = ranges(start, length)
+        return np.repeat(self.record, length), places - np.repeat(start, length), lists.values[places]
+
+    def _read(self, columns: tuple[Lists, ...]) -> tuple[Ints, Ints, Ints]:
+        """Place, record and key of the entries that anything reads; the first column holds the sets."""
+        start, length = self.reach(columns[0])
+        places = ranges(start, length)
+        key = self._numbers[columns[0].values[places]]
+        read = np.flatnonzero(key >= 0)
+        return places[read], self.record[owners(length)[read]], key[read]
+
+    def _spans(self) -> tuple[Ints, tuple[Ints, ...]]:
+        sets, start, end = self.chunk.spans
+        places, record, key = self._read(self.chunk.spans)
+        index = self.chunk.columns.get("span.at.index")
+        ranks = np.full(len(places), -1) if index is None else index.values[places]
+        return places, (record, key, start.values[places], end.values[places], ranks)
+
+    def edges(self) -> tuple[Ints, ...]:
+        """Record, key and ranges of the edges that anything reads."""
+        if not self.chunk.edges:
+            return (np.zeros(0, dtype=np.int64),) * 6
+        places, record, key = self._read(self.chunk.edges)
+        return record, key, *(lists.values[places] for lists in self.chunk.edges[1:])
+
+    def values(self, source: Source) -> tuple[npt.NDArray[Any], Ints]:
+        """A source's values in these rows, and the number of them in each (along spans: of the spans that are read)."""
+        column = self.chunk.columns[source.column] if source.classes is None else self._labels(source)
+        if source.along_spans:
+            return column.values[self._span_places], np.zeros(0, dtype=np.int64)
+        start, length = self.reach(column)
+        return column.values[ranges(start, length)], length // source.width
+
+    def _labels(self, source: Source) -> Lists:
+        assert source.classes is not None
+        return self.chunk.labels(source.column, source.classes)
+
+
+def _values(source: Source, pieces: Sequence[_Piece], records: int) -> Values:
+    found = [piece.values(source) for piece in pieces]
+    flat = np.concatenate([values for values, _ in found])
+    start, count = np.zeros(records, dtype=np.int64), np.zeros(records, dtype=np.int64)
+    if not source.along_spans:
+        lengths = join([lengths for _, lengths in found])
+        record = join([piece.record for piece in pieces])
+        start[record], count[record] = offsets(lengths)[:-1], lengths
+    return Values(flat, start, count)
+
+
+def paint(mask: Bools, record: Ints, start: Ints, end: Ints) -> None:
+    """Set `mask[record, start:end]` for every range. `mask` is [B, T]."""
+    width = mask.shape[1]
+    mask.reshape(-1)[ranges(record * width + start, end - start)] = True

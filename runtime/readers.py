@@ -1,0 +1,160 @@
+"""Which rules read which sets, as lookup tables: a plan of three hundred rules costs a batch about what one of three costs.
+
+A *slot* is a rule in the order of the groups, so that what is sorted by slot is sorted by group. Keys of sets get small numbers,
+and a table gives the slots that read a number. Values that rules read beside the text (labels, factors, vectors) are *sources*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..compiler.plan import AttendPlan, ClassifyPlan, CrossRef, Plan, RulePlan, TowardPlan, WeighPlan
+from ..compiler.ragged import Bools, Ints, offsets, owners, ranges
+from ..compiler.sets import BLANK, RECORD, REPEAT, TOKENS, again, cut
+from .groups import Groups, group_rules
+
+POOLS = ("each", "first", "last", "mean")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Key -> slots: those of key k are `slots[offsets[k]:offsets[k + 1]]`."""
+
+    offsets: Ints
+    slots: Ints
+
+    def expand(self, keys: Ints) -> tuple[Ints, Ints]:
+        """Every (entry, slot): the place in `keys` and a slot that reads its key."""
+        counts = self.offsets[keys + 1] - self.offsets[keys]
+        return owners(counts), self.slots[ranges(self.offsets[keys], counts)]
+
+    def reads(self, key: int) -> bool:
+        """Whether any slot reads the key."""
+        return bool(self.offsets[key + 1] > self.offsets[key])
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Values by record or span: a column, and for labels the classes that they are places in. `width` numbers each."""
+
+    column: str
+    classes: tuple[str, ...] | None = None
+    width: int = 1
+
+    @property
+    def along_spans(self) -> bool:
+        """Whether the column runs along the spans, and not along a list of the record."""
+        return self.column.startswith("span.")
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """What is known of each slot. `groups[G + 1]`: where each group begins; `source`: place in the sources, or -1."""
+
+    rules: tuple[RulePlan, ...]
+    groups: Ints
+    place: Ints
+    source: Ints
+    sources: tuple[Source, ...]
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def flags(self, attribute: str, value: object = True) -> Bools:
+        """For each slot, whether `attribute` of its rule is `value`."""
+        return np.array([getattr(rule, attribute) == value for rule in self.rules], dtype=np.bool_)
+
+
+@dataclass(slots=True)
+class _Keys:
+    """Numbers for keys, given out as they are asked for."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, key: str) -> int:
+        return self.numbers.setdefault(key, len(self.numbers))
+
+
+class Readers:
+    """The lookup tables of a plan. `numbers`: the number of every key that anything reads."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.groups: Groups = group_rules(plan)
+        keys = _Keys()
+        self.blank, self.repeat, self.record_cut = keys(BLANK), keys(REPEAT), keys(cut(RECORD))
+        self.tokens, self.tokens_again, self.record = keys(TOKENS), keys(again(TOKENS)), keys(RECORD)
+        self.hidden = _slots([group.rules for group in self.groups.hidden], plan.model.hidden)
+        self.attend = _slots([group.rules for group in self.groups.attend], plan.model.hidden)
+        self.weigh = _slots([(rule,) for rule in self.groups.weigh], plan.model.hidden)
+        stored: list[tuple[int, int]] = []
+        query: list[tuple[int, int]] = []
+        key: list[tuple[int, int]] = []
+        query_again: list[tuple[int, int]] = []
+        key_again: list[tuple[int, int]] = []
+        for slot, rule in enumerate(self.attend.rules):
+            assert isinstance(rule, AttendPlan)
+            if isinstance(rule.edges, CrossRef):
+                query.append((keys(rule.edges.query.set), slot))
+                key.append((keys(rule.edges.key.set), slot))
+                query_again.append((keys(again(rule.edges.query.set)), slot))
+                key_again.append((keys(again(rule.edges.key.set)), slot))
+            else:
+                stored.append((keys(rule.edges.edges), slot))
+        subjects = [(keys(_subject(rule)), slot) for slot, rule in enumerate(self.hidden.rules)]
+        weighed = [(keys(_subject(rule)), slot) for slot, rule in enumerate(self.weigh.rules)]
+        weighed += [(keys(cut(_subject(rule))), slot) for slot, rule in enumerate(self.weigh.rules)]
+        self.numbers = keys.numbers
+        count = len(self.numbers)
+        self.by_hidden, self.by_weigh = _table(subjects, count), _table(weighed, count)
+        self.by_edges = _table(stored, count)
+        self.by_query, self.by_key = _table(query, count), _table(key, count)
+        self.by_query_again, self.by_key_again = _table(query_again, count), _table(key_again, count)
+        self.sources = tuple(dict.fromkeys((*self.hidden.sources, *self.weigh.sources)))
+        spans = (self.by_hidden, self.by_weigh, self.by_query, self.by_key)
+        self.reads_tokens = any(table.reads(self.tokens) for table in spans)
+        self.reads_record = any(table.reads(self.record) for table in spans)
+        self._maps: dict[tuple[str, ...], Ints] = {}
+
+    def numbered(self, sets: tuple[str, ...]) -> Ints:
+        """The number of each key of a shard, -1 where nothing reads it."""
+        if sets not in self._maps:
+            self._maps[sets] = np.array([self.numbers.get(key, -1) for key in sets], dtype=np.int64)
+        return self._maps[sets]
+
+
+def _subject(rule: RulePlan) -> str:
+    assert not isinstance(rule, AttendPlan)
+    return rule.subject.set
+
+
+def _slots(groups: Sequence[Sequence[RulePlan]], width: int) -> Slots:
+    rules = tuple(rule for group in groups for rule in group)
+    sizes = np.array([len(group) for group in groups], dtype=np.int64)
+    found = [_source(rule, width) for rule in rules]
+    sources = tuple(dict.fromkeys(source for source in found if source is not None))
+    place = {source: number for number, source in enumerate(sources)}
+    numbers = np.array([-1 if source is None else place[source] for source in found], dtype=np.int64)
+    return Slots(rules, offsets(sizes), ranges(np.zeros_like(sizes), sizes), numbers, sources)
+
+
+def _source(rule: RulePlan, width: int) -> Source | None:
+    match rule:
+        case ClassifyPlan(field=None, attribute=attribute, labels=labels):
+            return Source(f"span.at.{attribute}", labels)
+        case ClassifyPlan(field=column, labels=labels):
+            return Source(f"field.{column}", labels)
+        case TowardPlan(field=str(column)):
+            return Source(f"field.{column}", width=width)
+        case WeighPlan(field=str(column)):
+            return Source(f"field.{column}")
+        case _:
+            return None
+
+
+def _table(entries: list[tuple[int, int]], keys: int) -> Table:
+    found: npt.NDArray[np.int64] = np.array(sorted(entries), dtype=np.int64).reshape(-1, 2)
+    return Table(offsets(np.bincount(found[:, 0], minlength=keys)), np.ascontiguousarray(found[:, 1]))

@@ -1,0 +1,145 @@
+"""Receipts: what each rule has done so far, and whether it did anything at all.
+
+Sums stay on the model's device. The host waits for them when someone reads a receipt, and once per rule that is due: a rule is
+due when the records seen promise `PROMISE` rows of it, and is never looked at again once a row has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..compiler.plan import RuleBase
+from ..dsl.codes.runtime import DEAD_RULE
+from ..dsl.diagnostics import Diagnostic, Failure
+from ..dsl.source import DataPlace
+
+PROMISE = 20
+"""Rows that a rule must have been promised before their absence means something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One rule so far. `steps`: passes in training mode; `rows`: rows matched in them; `fired`: its hooks ran in the last pass.
+
+    `last_loss`: the mean over the rows of the last pass, None without rows; `mean_loss`: over all rows so far; both None for a
+    `weigh` rule, which has none. `gradient_norm`: as last measured by `gradient_norms`.
+    """
+
+    rule: str
+    steps: int
+    rows: int
+    fired: bool
+    last_loss: float | None
+    mean_loss: float | None
+    gradient_norm: float | None
+
+
+class Receipts(Mapping[str, Receipt]):
+    """The receipts of all rules, by id, in the order of `rules`: those that have a loss first.
+
+    `expected`: rows per rule that the manifest promises in `records` records; rules without an entry are promised none.
+    """
+
+    def __init__(
+        self, rules: Sequence[RuleBase], expected: Mapping[str, float] | None, records: int, device: torch.device
+    ) -> None:
+        self._rules = list(rules)
+        self._index = {rule.id: i for i, rule in enumerate(self._rules)}
+        self._fired = [False] * len(self._rules)
+        self._norms: dict[str, float] = {}
+        promised = {rule: rows for rule, rows in (expected or {}).items() if rule in self._index and rows >= PROMISE}
+        self._pending = promised if records > 0 else {}
+        self._records = records
+        self._seen = 0
+        self._steps = 0
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        self._sums = torch.zeros(2, len(self._rules), dtype=precise, device=device)  # share x loss; share
+        self._last = torch.zeros_like(self._sums)
+        self._rows = torch.zeros(len(self._rules), dtype=torch.int64, device=device)
+
+    def hear(self, fired: Sequence[bool]) -> None:
+        """Notes whose hooks ran in this pass. Fails with MCD706 where one did not."""
+        self._fired = list(fired)
+        silent = [rule for rule, heard in zip(self._rules, fired, strict=True) if not heard]
+        if silent:
+            raise Failure(*map(_unheard, silent))
+
+    def add(self, records: int, rows: Tensor, losses: Tensor, shares: Tensor) -> None:
+        """Adds a pass over `records` records: `rows` [rules], sums of share x loss and of share [rules that have a loss]."""
+        self._steps += 1
+        self._seen += records
+        self._sums, self._rows = self._sums.to(losses.device), self._rows.to(losses.device)  # The model may have moved.
+        self._last = torch.zeros_like(self._sums)
+        self._last[:, : len(losses)] = torch.stack([losses.detach(), shares.to(losses.dtype)])
+        self._sums = self._sums + self._last
+        self._rows = self._rows + rows.to(self._rows)
+
+    def note_norms(self, norms: Mapping[str, float]) -> None:
+        """Keeps gradient norms for the receipts."""
+        self._norms.update({rule: norm for rule, norm in norms.items() if rule in self._index})
+
+    def check(self) -> None:
+        """Fails with MCD706, naming every rule that is dead by now.
+
+        A rule is dead if a hook of it did not run in the last pass, or if no row of it has come although the records seen so far
+        were promised at least `PROMISE` (as many of the split's rows as their share of its records). Cheap enough for every step.
+        """
+        dead = [] if self._steps == 0 else [_unheard(r) for r, f in zip(self._rules, self._fired, strict=True) if not f]
+        due = [rule for rule in self._pending if self._promised(rule) >= PROMISE]
+        if due:
+            rows = self._rows.tolist()
+            dead += [self._missing(rule) for rule in due if not rows[self._index[rule]]]
+            for rule in due:
+                if rows[self._index[rule]]:
+                    del self._pending[rule]
+        if dead:
+            raise Failure(*dead)
+
+    def _promised(self, rule: str) -> float:
+        return self._pending[rule] * min(self._seen / self._records, 1.0)
+
+    def _missing(self, rule: str) -> Diagnostic:
+        return _dead(
+            self._rules[self._index[rule]],
+            f"no row of it came in {self._seen} records, for which the manifest promises about {self._promised(rule):.0f}",
+        )
+
+    def __getitem__(self, rule: str) -> Receipt:
+        return next(self._read([self._index[rule]]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def all(self) -> list[Receipt]:
+        """Every receipt, waiting for the device once."""
+        return list(self._read(range(len(self._rules))))
+
+    def _read(self, which: Iterable[int]) -> Iterator[Receipt]:
+        sums, last, rows = self._sums.tolist(), self._last.tolist(), self._rows.tolist()
+        for i in which:
+            rule = self._rules[i].id
+            yield Receipt(
+                rule,
+                self._steps,
+                rows[i],
+                self._fired[i],
+                last[0][i] / last[1][i] if last[1][i] else None,
+                sums[0][i] / sums[1][i] if sums[1][i] else None,
+                self._norms.get(rule),
+            )
+
+
+def _unheard(rule: RuleBase) -> Diagnostic:
+    return _dead(rule, "the model never computed what it reads, so that its hook did not fire")
+
+
+def _dead(rule: RuleBase, why: str) -> Diagnostic:
+    help = "does the data come from the plan's own shards, and does the model run every block?"
+    return DEAD_RULE.at(DataPlace(rule.line.file, rule.line.line), f"rule `{rule.id}` is dead: {why}", help=help)

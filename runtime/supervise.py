@@ -1,0 +1,280 @@
+"""`supervise(model, program)`: a model that gives a loss per rule beside its token loss.
+
+    supervised = supervise(model, plan, anchors=anchors)
+    optimizer = AdamW(supervised.parameters())
+    for step, batch in enumerate(batches):
+        out = supervised(batch, time=step / steps)
+        out.loss.backward()
+
+The model's forward pass, parameters and state dict stay what they were. Between passes nothing of it differs but hooks that do
+nothing, and `close` takes those off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..compiler.manifest import Manifest
+from ..compiler.plan import AttendPlan, ClassifyPlan, HiddenRule, Plan
+from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
+from ..dsl.diagnostics import Failure
+from ..dsl.source import DataPlace
+from .adapters import Adapter, check_attention, check_contract, locate
+from .batch import AttendRows, Batch, HiddenRows
+from .capture import Captured, Hooks, requests
+from .groups import AttendGroup, group_rules
+from .losses.token import token_loss
+from .probes import Probes
+from .receipts import Receipts
+from .schedule import Multipliers, check_ramps, multipliers
+from .terms import AttendTerm, HiddenTerm, Term, Vectors, by_rule, count, hidden_term
+from .totals import ALONE, Losses, Reduction, Totals, all_ranks, ratio
+from .weights import token_weights
+
+
+class Program(Protocol):
+    """What a compiled directory gives: the plan, its anchors by name, and the manifest."""
+
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def anchors(self) -> Mapping[str, np.ndarray[Any, Any]]: ...
+    @property
+    def manifest(self) -> Manifest: ...
+
+
+def supervise(
+    model: nn.Module,
+    program: Plan | Program,
+    *,
+    anchors: Vectors | None = None,
+    expected: Mapping[str, float] | None = None,
+    records: int = 0,
+    split: str = "train",
+    adapter: Adapter | None = None,
+) -> Supervised:
+    """Attaches a plan to a model.
+
+    `program`: a plan, or what holds one with its anchors and manifest, which then stand for what is left out. `anchors`: by name,
+    each of the model's width. `expected`: the rows per rule that the manifest promises in the `records` records of `split`; a
+    rule of which none comes stops the run. `adapter`: for models that `adapters.ADAPTERS` does not know.
+
+    Fails with MCD701 where the model's numbers are not the plan's, with MCD702 or MCD703 where the model is not supported, with
+    MCD705 for an anchor that is missing or of another width, with MCD708 for a ramp that cannot be followed.
+    """
+    if isinstance(program, Plan):
+        return Supervised(model, program, anchors or {}, expected, records, adapter)
+    manifest = program.manifest
+    if expected is None:
+        expected = {rule: counts.splits.get(split, {}).get("rows", 0) for rule, counts in manifest.rules.items()}
+        records = manifest.records.get(split, 0)
+    return Supervised(model, program.plan, program.anchors if anchors is None else anchors, expected, records, adapter)
+
+
+class Supervised(nn.Module):
+    """A model under a plan: see `supervise`. Its parameters are the model's and those of `probes`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        anchors: Vectors,
+        expected: Mapping[str, float] | None,
+        records: int,
+        adapter: Adapter | None,
+    ) -> None:
+        super().__init__()
+        parts = locate(model, adapter)
+        groups = group_rules(plan)
+        check_contract(model, parts, plan.model)
+        check_ramps(plan)
+        if groups.attend:
+            _check_attention(model, bool(parts.attention), groups.attend[0], plan.model.context)
+        width = plan.model.hidden
+        self.plan = plan
+        self.model = model
+        self.probes = Probes(tuple(rule for rule in plan.rules if isinstance(rule, ClassifyPlan)), width)
+        self._parts = (parts,)  # In a tuple, so that parts of the model are not registered a second time.
+        hidden = [hidden_term(i, group, anchors, self.probes, width) for i, group in enumerate(groups.hidden)]
+        attend = [AttendTerm(group) for group in groups.attend]
+        self._terms = nn.ModuleList([*attend, *hidden])
+        self._weigh = groups.weigh
+        self._acting: list[AttendPlan | HiddenRule] = [rule for term in self.terms for rule in term.rules]
+        self.probes.to(self.device)
+        self._terms.to(self.device)
+        self.receipts = Receipts([*self._acting, *self._weigh], expected, records, self.device)
+        layers = dict.fromkeys(layer for term in hidden for layer in term.layers)
+        self._hooks: Hooks | None = Hooks(model, parts, {layer for term in attend for layer in term.layers}, layers)
+        self._checked_ids = False
+
+    @property
+    def terms(self) -> Sequence[Term]:
+        """The groups of rules, in the order of a batch's `attend` and `hidden`."""
+        return cast(Sequence[Term], self._terms)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's embedding is: batches are moved there."""
+        return cast(Tensor, self._parts[0].embedding.weight).device
+
+    # --- an optimiser step ---
+
+    def forward(self, batch: Batch, time: float, totals: Totals | None = None) -> Losses:
+        """The losses of one micro-batch at `time`, a share of the optimiser steps from 0 to 1.
+
+        `totals`: the denominators of the whole step, from `totals`; None: this batch is the step, of every rank in training
+        mode and of this rank alone otherwise. A rule whose factor is 0 is computed for the record, without a gradient. In
+        training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710.
+        """
+        if self._hooks is None:
+            raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
+        self._check(batch)
+        batch = batch.to(self.device)
+        scale = multipliers(self.plan, time)
+        if totals is None:
+            totals = self.totals([batch], time, reduce=None if self.training else ALONE)
+        with self._hooks.listen(self._requests(batch)) as seen:
+            logits = self._parts[0].logits(self.model, batch)
+        self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + [True] * len(self._weigh))
+        factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._acting)
+        with torch.autocast(self.device.type, enabled=False):
+            sums = self._sums(batch, seen, factors)
+            values = ratio(sums, totals.rules)
+            token = ratio(token_loss(logits, batch.input_ids, self._weights(batch, scale)), totals.tokens)
+            acting = (values * values.new_tensor(factors)).sum() + self._idle_probes(factors)
+        counts = self._counts(batch)
+        if self.training:
+            self.receipts.add(len(batch.ids), counts, sums, self._shares(batch))
+            self.receipts.check()
+        loss = (scale.token * token + acting) * totals.ranks
+        return Losses(loss, token, values, factors, counts, tuple(self.receipts), logits)
+
+    def totals(self, batches: Iterable[Batch], time: float, reduce: Reduction | None = None) -> Totals:
+        """The denominators of an optimiser step over `batches`, all its micro-batches on this rank, at `time`.
+
+        Given to the call of each micro-batch, they make 4 micro-batches give the gradients of one batch: the losses add up, so do
+        not divide them by their number. `reduce`: None for every rank of torch.distributed, where that is initialised.
+        """
+        reduce = all_ranks() if reduce is None else reduce
+        scale = multipliers(self.plan, time)
+        sums = torch.zeros(1 + len(self._acting), device=self.device)
+        for batch in batches:
+            moved = batch.to(self.device)
+            sums = sums + torch.cat([self._weights(moved, scale)[:, 1:].sum().view(1), self._shares(moved)])
+        sums = reduce.sum(sums)
+        return Totals(sums[0], sums[1:], reduce.ranks)
+
+    def gradient_norms(self, losses: Losses) -> dict[str, float]:
+        """The norm, over all trainable parameters, of the gradient of each rule's weight x multiplier x loss, and of `token`.
+
+        One backward pass per rule: for now and then, not for every step. The graph is kept, so that `backward` can follow. The
+        norms of rules are noted in `receipts`.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+        def norm(value: Tensor) -> float:
+            found = torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
+            return torch.stack([g.float().norm() for g in found if g is not None]).norm().item()
+
+        terms = zip(losses.rules.items(), losses.factors, strict=True)
+        norms = {rule: norm(value * factor) if factor else 0.0 for (rule, value), factor in terms}
+        self.receipts.note_norms(norms)
+        return {"token": norm(losses.token), **norms}
+
+    # --- keeping and ending ---
+
+    def save_probes(self, path: str | Path) -> None:
+        """Writes the probes as safetensors. The model itself is saved as always."""
+        self.probes.save(Path(path))
+
+    def load_probes(self, path: str | Path) -> None:
+        """Reads what `save_probes` wrote. Fails with MCD709 where the file's probes are not those of the plan."""
+        self.probes.load(Path(path))
+
+    def close(self) -> None:
+        """Takes every hook off. The model is as it was; this object computes no more."""
+        if self._hooks is not None:
+            self._hooks.close()
+            self._hooks = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # --- parts of a step ---
+
+    def _rows(self, batch: Batch) -> Iterator[tuple[Term, AttendRows | HiddenRows]]:
+        return zip(self.terms, (*batch.attend, *batch.hidden), strict=True)
+
+    def _requests(self, batch: Batch) -> Mapping[Any, Any]:
+        return requests([term.layers for term in self.terms if isinstance(term, HiddenTerm)], batch.hidden)
+
+    def _sums(self, batch: Batch, seen: Captured, factors: Sequence[float]) -> Tensor:
+        """Sum of share x loss of each acting rule: [rules]. A group of which every factor is 0 leaves no graph."""
+        sums = [torch.zeros(0, device=self.device)]
+        done = 0
+        for term, rows in self._rows(batch):
+            acts = any(factors[done : done + len(term.rules)])
+            with torch.set_grad_enabled(acts and torch.is_grad_enabled()):
+                losses = term(rows, seen, batch.attention_mask)
+                sums.append(by_rule(term, rows, losses * rows.share.flatten()))
+            done += len(term.rules)
+        return torch.cat(sums)
+
+    def _shares(self, batch: Batch) -> Tensor:
+        """Sum of shares of each acting rule: [rules]."""
+        sums = [by_rule(term, rows, rows.share.float()) for term, rows in self._rows(batch)]
+        return torch.cat([torch.zeros(0, device=self.device), *sums])
+
+    def _counts(self, batch: Batch) -> Tensor:
+        """Rows of each rule, weigh rules last: [rules + weigh rules] int64."""
+        weigh = torch.zeros(len(self._weigh), dtype=torch.int64, device=self.device)
+        weigh = weigh.index_add(0, batch.weigh.rule, torch.ones_like(batch.weigh.rule))
+        return torch.cat([*(count(term, rows) for term, rows in self._rows(batch)), weigh])
+
+    def _weights(self, batch: Batch, scale: Multipliers) -> Tensor:
+        factors = [scale.rules[rule.id] for rule in self._weigh]
+        return token_weights(batch, torch.tensor(factors, device=self.device))
+
+    def _idle_probes(self, factors: Sequence[float]) -> Tensor:
+        """A zero that every probe is connected to whose rule has factor 0: DDP waits for the gradient of each parameter."""
+        idle = {rule.id for rule, factor in zip(self._acting, factors, strict=True) if not factor}
+        probes = [p for key in self.probes if key[0] in idle for p in self.probes[key].parameters()]
+        return torch.stack([torch.zeros((), device=self.device), *(0 * p.sum() for p in probes)]).sum()
+
+    def _check(self, batch: Batch) -> None:
+        """Fails with MCD704 where the batch was collated for another plan, or holds ids outside the vocabulary."""
+        found = (len(batch.attend), len(batch.hidden))
+        hidden = sum(isinstance(term, HiddenTerm) for term in self.terms)
+        wanted = (len(self.terms) - hidden, hidden)
+        if found != wanted:
+            message = f"the plan has {wanted[0]} attention and {wanted[1]} hidden groups, the batch has {found[0]} and {found[1]}"
+            raise Failure(FOREIGN_BATCH.at(None, message, help="collate it with the plan given to `supervise`"))
+        # A batch that is on an accelerator would have to be waited for: there the first one answers for all.
+        if batch.input_ids.device.type == "cpu" or not self._checked_ids:
+            largest, vocab = int(batch.input_ids.max()), self.plan.model.vocab
+            if largest >= vocab:
+                message = f"the batch has token id {largest}, the model has a vocabulary of {vocab}"
+                raise Failure(FOREIGN_BATCH.at(None, message, help="were the shards made with the model's tokenizer?"))
+            self._checked_ids = True
+
+
+def _check_attention(model: nn.Module, found: bool, group: AttendGroup, context: int) -> None:
+    """Fails with MCD703 where attention rows cannot be had from the model."""
+    if not found:
+        rule = group.rules[0]
+        message = (
+            f"rule `{rule.id}` reads attention, and the adapter of `{type(model).__name__}` does not say where it is"
+        )
+        help = "give the adapter `attention=`, a path below a block, and call `attention.observe` in it"
+        raise Failure(UNSUPPORTED_ATTENTION.at(DataPlace(rule.line.file, rule.line.line), message, help=help))
+    check_attention(model, context)

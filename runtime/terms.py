@@ -1,0 +1,203 @@
+"""Terms: one per group of rules, from the rows of a batch and what the model left behind to one loss per row.
+
+A term knows its rules' constants (masses, anchors, margins) as buffers that move with the model and are in no state dict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..compiler.plan import AttendPlan, ClassifyPlan, RelatePlan, TowardPlan
+from ..dsl.checked import Layer
+from ..dsl.codes.runtime import ANCHOR
+from ..dsl.diagnostics import Failure
+from ..dsl.source import DataPlace
+from .attention import key_rows
+from .batch import AttendRows, HiddenRows
+from .capture import Captured
+from .groups import AttendGroup, ClassifyGroup, HiddenGroup, RelateGroup, TowardGroup
+from .losses import ATTENTION, RELATE, TOWARD
+from .losses.classify import classify
+from .losses.cosine import cosine_similarity
+from .losses.rows import KeyRows, log_mass
+from .probes import Probes
+
+Vectors: TypeAlias = Mapping[str, Tensor] | Mapping[str, np.ndarray[Any, Any]]
+"""Anchors by name, each of the model's width."""
+
+
+class Term(nn.Module):
+    """A group of rules. `forward` gives one loss per row, flat, padded rows among them, after the mean over layers and heads."""
+
+    rules: tuple[AttendPlan, ...] | tuple[TowardPlan, ...] | tuple[ClassifyPlan] | tuple[RelatePlan, ...]
+    layers: tuple[Layer, ...]
+
+    def forward(self, rows: Any, seen: Captured, padding: Tensor) -> Tensor:
+        """`rows` of a batch, what its pass left in `seen`, and `padding` [B, T]: nonzero for tokens."""
+        raise NotImplementedError
+
+    def heard(self, seen: Captured) -> bool:
+        """Whether the model computed everything that the rules read."""
+        raise NotImplementedError
+
+
+class AttendTerm(Term):
+    """Attention rules with the same layers, heads, loss and direction: [B * Q]."""
+
+    layers: tuple[int, ...]
+    mass: Tensor
+
+    def __init__(self, group: AttendGroup) -> None:
+        super().__init__()
+        first = group.rules[0]
+        self.rules, self.layers, self.heads = group.rules, first.layers, first.heads
+        self.loss = ATTENTION["avoid" if first.avoid else first.loss]
+        # Without a mass: all of it, or none where the keys are to be avoided.
+        unbounded = 0.0 if first.avoid else 1.0
+        mass = [unbounded if rule.mass is None else rule.mass for rule in group.rules]
+        self.register_buffer("mass", torch.tensor(mass), persistent=False)
+
+    def forward(self, rows: AttendRows, seen: Captured, padding: Tensor) -> Tensor:
+        keys = torch.zeros((*rows.position.shape, padding.shape[1]), dtype=torch.bool, device=padding.device)
+        keys[rows.pair_record, rows.pair_row, rows.pair_key] = True
+        heads = self.heads if isinstance(self.heads, tuple) else None
+        mass = self.mass[rows.rule]
+        found = [key_rows(seen.attention[k], rows.position, keys, mass, padding, heads) for k in self.layers]
+        if self.heads == "mean":
+            return self.loss(_averaged(found)).flatten()
+        losses = torch.cat([self.loss(layer) for layer in found], 1)
+        if self.heads == "any":
+            return losses.gather(1, _best(found)).flatten()
+        return losses.mean(1).flatten()
+
+    def heard(self, seen: Captured) -> bool:
+        return all(layer in seen.attention for layer in self.layers)
+
+
+@torch.no_grad()
+def _best(found: list[KeyRows]) -> Tensor:
+    """Per row, which of all layers and heads places the most on the keys, the lowest on a tie: [B, 1, Q]."""
+    return torch.cat([log_mass(layer.log_p, layer.keys) for layer in found], 1).argmax(1, keepdim=True)
+
+
+def _averaged(found: list[KeyRows]) -> KeyRows:
+    """Rows of the probability averaged over layers and heads, by logsumexp."""
+    log_p = torch.cat([layer.log_p for layer in found], 1)
+    keys = torch.cat([layer.keys for layer in found], 1).any(1, keepdim=True)
+    rest = torch.cat([layer.rest for layer in found], 1).any(1, keepdim=True)
+    return KeyRows(log_p.logsumexp(1, keepdim=True) - math.log(log_p.shape[1]), keys, rest, found[0].mass)
+
+
+class HiddenTerm(Term):
+    """Rules on the hidden state, with the same layers and pool: [R]. `reader` is the term's number in `Captured.hidden`."""
+
+    reader: int
+
+    def forward(self, rows: HiddenRows, seen: Captured, padding: Tensor) -> Tensor:
+        losses = [self.at(layer, rows, pool(rows, seen.hidden[self.reader, layer])) for layer in self.layers]
+        return torch.stack(losses).mean(0)
+
+    def heard(self, seen: Captured) -> bool:
+        return all((self.reader, layer) in seen.hidden for layer in self.layers)
+
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+        """The losses at one layer: [R], from pooled hidden states [R, d]."""
+        raise NotImplementedError
+
+
+class TowardTerm(HiddenTerm):
+    """Pulls toward an anchor per rule [rules, d], or toward the vectors that the rows carry."""
+
+    anchors: Tensor | None
+
+    def __init__(self, reader: int, group: TowardGroup, anchors: Tensor | None) -> None:
+        super().__init__()
+        self.reader = reader
+        self.rules, self.layers = group.rules, group.rules[0].layers
+        self.loss = TOWARD[group.rules[0].loss]
+        self.register_buffer("anchors", anchors, persistent=False)
+
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+        target = cast(Tensor, rows.vector) if self.anchors is None else self.anchors[rows.rule]
+        return self.loss(state, target.to(state.dtype))
+
+
+class ClassifyTerm(HiddenTerm):
+    """One rule, which reads a label with a probe per layer. The probes belong to the supervisor."""
+
+    def __init__(self, reader: int, group: ClassifyGroup, probes: Mapping[Layer, nn.Linear]) -> None:
+        super().__init__()
+        self.reader = reader
+        self.rules, self.layers = group.rules, group.rules[0].layers
+        self._probes = tuple(probes.items())  # A tuple, so that they are not registered a second time here.
+
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+        probe = dict(self._probes)[layer]
+        logits = functional.linear(state, probe.weight.to(state.dtype), probe.bias.to(state.dtype))
+        return classify(logits, cast(Tensor, rows.label))
+
+
+class RelateTerm(HiddenTerm):
+    """Bounds the cosine with an anchor per rule [rules, d] by a margin per rule."""
+
+    anchors: Tensor
+    margin: Tensor
+
+    def __init__(self, reader: int, group: RelateGroup, anchors: Tensor) -> None:
+        super().__init__()
+        self.reader = reader
+        self.rules, self.layers = group.rules, group.rules[0].layers
+        self.loss = RELATE[group.rules[0].relation]
+        self.register_buffer("anchors", anchors, persistent=False)
+        self.register_buffer("margin", torch.tensor([rule.margin for rule in group.rules]), persistent=False)
+
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+        return self.loss(cosine_similarity(state, self.anchors[rows.rule].to(state.dtype)), self.margin[rows.rule])
+
+
+def hidden_term(reader: int, group: HiddenGroup, anchors: Vectors, probes: Probes, width: int) -> HiddenTerm:
+    """The term of a group. Fails with MCD705 where an anchor is missing or is not a vector of the model's `width`."""
+    if isinstance(group, ClassifyGroup):
+        return ClassifyTerm(reader, group, probes.of(group.rules[0]))
+    vectors = [_anchor(rule, rule.anchor, anchors, width) for rule in group.rules if rule.anchor is not None]
+    if isinstance(group, RelateGroup):
+        return RelateTerm(reader, group, torch.stack(vectors))
+    return TowardTerm(reader, group, torch.stack(vectors) if vectors else None)
+
+
+def _anchor(rule: TowardPlan | RelatePlan, name: str, anchors: Vectors, width: int) -> Tensor:
+    vector = anchors.get(name)
+    if vector is None or tuple(vector.shape) != (width,):
+        found = "there is none of this name" if vector is None else f"found shape {tuple(vector.shape)}"
+        message = f"rule `{rule.id}` reads anchor `{name}`, a vector of width {width}: {found}"
+        raise Failure(
+            ANCHOR.at(DataPlace(rule.line.file, rule.line.line), message, help="pass the anchors of this plan")
+        )
+    return torch.as_tensor(vector).detach().float().cpu()
+
+
+def pool(rows: HiddenRows, states: Tensor) -> Tensor:
+    """The mean of the states [N, d] of each row's tokens: [R, d]."""
+    count = len(rows.rule)
+    if len(rows.row) == count:
+        return states
+    tokens = states.new_zeros(count).index_add(0, rows.row, states.new_ones(len(rows.row)))
+    return states.new_zeros(count, states.shape[1]).index_add(0, rows.row, states) / tokens[:, None]
+
+
+def by_rule(term: Term, rows: AttendRows | HiddenRows, values: Tensor) -> Tensor:
+    """Sums `values`, one per row (padded rows among them), over the rows of each of the term's rules: [rules]."""
+    return values.new_zeros(len(term.rules)).index_add(0, rows.rule.flatten(), values.flatten())
+
+
+def count(term: Term, rows: AttendRows | HiddenRows) -> Tensor:
+    """Rows per rule of the term: [rules] int64."""
+    valid = rows.valid if isinstance(rows, AttendRows) else torch.ones_like(rows.rule)
+    return by_rule(term, rows, valid.long())

@@ -1,0 +1,141 @@
+"""Many small programs in few files, each with its findings on their lines.
+
+A program starts at `=== title`. `#! MCD301 `marked` message` at the end of a line expects that code there, with that text underlined,
+and (where more follows) a message that contains it. A program without any must check clean. A model and a source are added at
+the end, since order carries no meaning, unless the title says `(bare)`, `(no model)` or `(no source)`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from mcd.dsl.check import check
+from mcd.dsl.codes import model, names, values
+from mcd.dsl.diagnostics import Code, Severity
+from mcd.dsl.source import Place
+
+DATA = Path(__file__).parent / "data" / "check"
+
+MODEL = """
+model m { layers = 4  heads = 2  hidden = 8  vocab = 100  causal = true  tokenizer = "tokenizer.json"  context = 64 }
+"""
+SOURCE = """
+source s = jsonl("data.jsonl") { text = "{.premise} {.answer}" }
+"""
+
+EXPECTED = re.compile(r"#! (MCD\d+) `(.*?)`([^#]*)")
+
+FILES = {
+    "mcd.toml": "",
+    "tokenizer.json": "{}",
+    "data.jsonl": "{}\n",
+    "data/part-2.jsonl": "{}\n",
+    "data/part-1.jsonl": "{}\n",
+    "words.txt": "hence\n\n  thus \nhence\n",
+    "blank.txt": "\n \n",
+    "lib.mcd": """mcd 1
+let depth = 50%
+let _secret = 1
+span word = phrases("hence")
+span _hidden = word
+concept cause { spans = word  anchor = orthonormal }
+concept bare {}
+signal pull: word { layers = 1  toward = cause.anchor }
+weigh word { factor = 2 }
+""",
+    "gpt2.json": json.dumps(
+        {"model_type": "gpt2", "n_layer": 4, "n_head": 2, "n_embd": 8, "vocab_size": 100, "n_positions": 64}
+    ),
+    "short.json": json.dumps(
+        {"model_type": "gpt2", "n_layer": 4, "n_head": 2, "n_embd": 8, "vocab_size": 100, "n_positions": 32}
+    ),
+    "window.json": json.dumps(
+        {
+            "model_type": "mistral",
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "hidden_size": 8,
+            "vocab_size": 100,
+            "sliding_window": 16,
+        }
+    ),
+    "lacks.json": json.dumps({"model_type": "gpt2", "n_layer": 0, "n_head": 2, "n_embd": 8}),
+    "t5.json": json.dumps(
+        {"model_type": "t5", "is_encoder_decoder": True, "num_layers": 4, "num_heads": 2, "d_model": 8, "vocab_size": 9}
+    ),
+    "broken.json": "{",
+    "folder/keep.txt": "",
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("check") / "project"
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / "latin.txt").write_bytes(b"caf\xe9\n")
+    (folder.parent / "outside.txt").write_text("x\n")
+    (folder / "link.txt").symlink_to("../outside.txt")
+    save_file({"cause": np.ones(8, np.float32), "wide": np.ones((2, 8), np.float32)}, folder / "dirs.safetensors")
+    weights = folder / "weights"
+    weights.mkdir()
+    save_file({"wte.weight": np.ones((100, 8), np.float32)}, weights / "model.safetensors")
+    return folder
+
+
+def programs() -> Iterator[tuple[str, str]]:
+    for path in sorted(DATA.glob("*.txt")):
+        for part in path.read_text().split("\n=== ")[1:]:
+            title, _, text = part.partition("\n")
+            yield f"{path.stem}: {title}", text
+
+
+def whole(title: str, text: str) -> str:
+    if "(bare)" in title:
+        return text
+    model = "" if "(no model)" in title else MODEL
+    source = "" if "(no source)" in title else SOURCE
+    return f"mcd 1\n{text}\n{model}{source}"
+
+
+PROGRAMS = list(programs())
+
+
+@pytest.mark.parametrize(("title", "text"), PROGRAMS, ids=[title for title, _ in PROGRAMS])
+def test_program(root: Path, title: str, text: str) -> None:
+    spec = root / "spec.mcd"
+    spec.write_text(whole(title, text))
+    expected = [
+        (number, code, marked, message.strip())
+        for number, line in enumerate(spec.read_text().split("\n"), 1)
+        for code, marked, message in EXPECTED.findall(line)
+    ]
+    program, findings = check(spec)
+    found = []
+    for item in findings.items:
+        assert isinstance(item.place, Place), item
+        number, _ = item.place.source.position(item.place.start)
+        found.append((number, item.code.id, item.place.text.split("\n")[0], item.message))
+    shown = "\n".join(map(str, found))
+    assert sorted(x[:3] for x in found) == sorted(x[:3] for x in expected), shown
+    for number, code, marked, message in expected:
+        assert any(x[:3] == (number, code, marked) and message in x[3] for x in found), f"{message!r} not in\n{shown}"
+    assert (program is None) == any(item.severity is Severity.ERROR for item in findings.items)
+
+
+def test_every_code_has_a_program() -> None:
+    """Codes of the check are all in the programs, but for those that test_load.py and test_check_parts.py name."""
+    seen = {code for path in DATA.glob("*.txt") for code, _, _ in EXPECTED.findall(path.read_text())}
+    elsewhere = "".join((Path(__file__).parent / f"{name}.py").read_text() for name in ("test_load", "test_check_parts"))
+    declared = {code for module in (names, values, model) for code in vars(module).items() if isinstance(code[1], Code)}
+    missing = [code.id for name, code in declared if code.id not in seen and f".{name}" not in elsewhere]
+    assert missing == []

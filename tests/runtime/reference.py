@@ -1,0 +1,119 @@
+"""The losses again, as DESIGN.md words them and with no care for cost: full attention matrices and hidden states of an eager
+model in float64, one Python loop per row. Shares nothing with the runtime but the batch and the plan."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from mcd.compiler.plan import ClassifyPlan, Plan, RelatePlan, TowardPlan
+from mcd.runtime.batch import Batch
+from mcd.runtime.groups import group_rules
+from torch import Tensor, nn
+
+
+def in_float64(model: nn.Module) -> nn.Module:
+    """A copy of the model in float64 with eager attention."""
+    twin = copy.deepcopy(model).double()
+    twin.set_attn_implementation("eager")
+    for module in twin.modules():
+        if hasattr(module, "reorder_and_upcast_attn"):  # The same numbers in another order, which refuses float64.
+            module.reorder_and_upcast_attn = False
+    return twin
+
+
+def naive(
+    twin: nn.Module, plan: Plan, batch: Batch, probes: Any = None, anchors: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The loss of each rule by id, `token`, and `total` with all multipliers 1. `probes[rule, layer]`: weight and bias."""
+    last: list[Tensor] = []
+    block = twin.get_submodule("transformer.h" if hasattr(twin, "transformer") else "model.layers")[-1]
+    handle = block.register_forward_hook(lambda _, args, out: last.append(out[0] if isinstance(out, tuple) else out))
+    out = twin(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        output_attentions=True,
+        output_hidden_states=True,
+    )
+    handle.remove()
+    states = dict(enumerate(out.hidden_states[:-1])) | {plan.model.layers: last[0], "final": out.hidden_states[-1]}
+    found: dict[str, Tensor] = {}
+    groups = group_rules(plan)
+    for group, rows in zip(groups.attend, batch.attend, strict=True):
+        for i, rule in enumerate(group.rules):
+            losses = [
+                (rows.share[b, q].double(), _attend(rule, out.attentions, rows, b, q))
+                for b, q in rows.valid.nonzero().tolist()
+                if rows.rule[b, q] == i
+            ]
+            found[rule.id] = _mean(losses)
+    for group, rows in zip(groups.hidden, batch.hidden, strict=True):
+        for i, rule in enumerate(group.rules):
+            which = [r for r in range(len(rows.rule)) if rows.rule[r] == i]
+            found[rule.id] = _mean(
+                [(rows.share[r].double(), _hidden(rule, states, rows, r, probes, anchors or {})) for r in which]
+            )
+    found["token"] = _token(out.logits, batch)
+    found["total"] = found["token"] + sum(
+        r.weight * found[r.id] for g in groups.attend + groups.hidden for r in g.rules
+    )
+    return found
+
+
+def _mean(losses: list[tuple[Tensor, Tensor]]) -> Tensor:
+    return sum(s * x for s, x in losses) / sum(s for s, _ in losses) if losses else torch.zeros(())
+
+
+def _attend(rule: Any, attentions: tuple[Tensor, ...], rows: Any, b: int, q: int) -> Tensor:
+    keys = rows.pair_key[(rows.pair_record == b) & (rows.pair_row == q)].tolist()
+    heads = rule.heads if isinstance(rule.heads, tuple) else range(attentions[0].shape[1])
+    each = [attentions[k - 1][b, h, rows.position[b, q]].double() for k in rule.layers for h in heads]
+    if rule.heads == "mean":
+        each = [sum(each) / len(each)]
+    if rule.heads == "any":
+        each = [max(each, key=lambda row: row[keys].sum().item())]
+    losses = [_bound(rule, row[keys]) for row in each]
+    return sum(losses) / len(losses)
+
+
+def _bound(rule: Any, p: Tensor) -> Tensor:
+    if rule.avoid:
+        return (math.log(1 - (rule.mass or 0.0)) - torch.log(1 - p.sum())).clamp(min=0)
+    if rule.loss == "kl":
+        n = len(p)
+        return (torch.full_like(p, 1 / n) * (math.log(1 / n) - p.log())).sum()
+    if rule.loss == "hinge":
+        return (math.log(rule.mass) - p.sum().log()).clamp(min=0)
+    return -p.sum().log()
+
+
+def _hidden(rule: Any, states: dict[Any, Tensor], rows: Any, r: int, probes: Any, anchors: dict[str, Tensor]) -> Tensor:
+    losses = []
+    for layer in rule.layers:
+        tokens = (rows.row == r).nonzero().flatten().tolist()
+        h = torch.stack([states[layer][rows.record[n], rows.position[n]] for n in tokens]).mean(0)
+        if isinstance(rule, ClassifyPlan):
+            weight, bias = probes[rule.id, layer]
+            losses.append(-torch.log_softmax(weight @ h + bias, 0)[rows.label[r]])
+            continue
+        v = (anchors[rule.anchor] if rule.anchor else rows.vector[r]).double()
+        cos = (h @ v) / (h.norm() * v.norm())
+        if isinstance(rule, RelatePlan):
+            sides = {"is_a": rule.margin - cos, "opposes": cos + rule.margin, "distinct": cos.abs() - rule.margin}
+            losses.append(sides[rule.relation].clamp(min=0))
+        elif isinstance(rule, TowardPlan):
+            losses.append(1 - cos if rule.loss == "cosine" else ((h - v) ** 2).mean())
+    return sum(losses) / len(losses)
+
+
+def _token(logits: Tensor, batch: Batch) -> Tensor:
+    weights = batch.scored.double()
+    for record, position, factor in zip(batch.weigh.record, batch.weigh.position, batch.weigh.factor, strict=True):
+        weights[record, position] *= factor
+    terms = [
+        (weights[b, i], -torch.log_softmax(logits[b, i - 1], 0)[batch.input_ids[b, i]])
+        for b, i in weights.nonzero().tolist()
+    ]
+    return _mean(terms)

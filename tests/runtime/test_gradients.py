@@ -1,0 +1,183 @@
+"""Every loss and the total, in value and gradient, against the naive reference, on GPT-2 and on Llama with grouped queries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from mcd.compiler.plan import Plan, RulePlan
+from mcd.runtime.batch import Batch
+from mcd.runtime.supervise import Supervised, supervise
+from torch import Tensor
+
+from .builders import (
+    EVERY_ROW,
+    EVERYTHING,
+    LOOKS,
+    SPANS,
+    SPREAD,
+    WIDTH,
+    make_anchors,
+    make_attend,
+    make_batch,
+    make_classify,
+    make_model,
+    make_plan,
+    make_relate,
+    make_toward,
+)
+from .reference import in_float64, naive
+
+KINDS = ["gpt2", "llama"]
+ATTEND: dict[str, dict[str, Any]] = {
+    "nll all": {},
+    "nll list": {"heads": (1, 3), "layers": (1, 3)},
+    "nll mean": {"heads": "mean", "layers": (1, 2)},
+    "nll any": {"heads": "any", "layers": (1, 2, 3)},
+    "hinge": {"loss": "hinge", "mass": 0.6},
+    "hinge any": {"loss": "hinge", "mass": 0.95, "heads": "any", "layers": (1, 2)},
+    "hinge mean": {"loss": "hinge", "mass": 0.6, "heads": "mean"},
+    "kl": {"loss": "kl"},
+    "kl any": {"loss": "kl", "heads": "any"},
+    "kl mean": {"loss": "kl", "heads": "mean", "layers": (1, 2)},
+    "avoid": {"loss": "hinge", "mass": 0.2, "avoid": True},
+    "avoid mean": {"loss": "hinge", "mass": 0.1, "avoid": True, "heads": "mean", "layers": (1, 3)},
+    "avoid without mass": {"avoid": True},
+    "per record": {"per": "record"},
+}
+HIDDEN: dict[str, tuple[RulePlan, list[Any]]] = {
+    "cosine": (make_toward(layers=(0, 2, 3, "final")), SPREAD),
+    "cosine mean": (make_toward(pool="mean", per="record"), SPANS),
+    "mse": (make_toward(loss="mse", anchor=None, field="target", layers=(1, 3)), SPREAD),
+    "classify": (make_classify(layers=(1, "final"), pool="last"), SPREAD),
+    "classify mean": (make_classify(pool="mean"), SPANS),
+    "is_a": (make_relate(margin=0.9, layers=(1, 2)), SPREAD),
+    "opposes": (make_relate(relation="opposes"), SPREAD),
+    "distinct": (make_relate(relation="distinct", margin=0.05), SPREAD),
+}
+
+
+def make_given(plan: Plan, rows: dict[str, list[Any]]) -> Batch:
+    generator = torch.Generator().manual_seed(5)
+    labels = {rule.id: [n % 3 for n in range(len(rows.get(rule.id, [])))] for rule in plan.rules}
+    vectors = {
+        rule.id: torch.randn(len(rows[rule.id]), WIDTH, generator=generator)
+        for rule in plan.rules
+        if getattr(rule, "field", None) == "target"
+    }
+    return make_batch(
+        plan, [9, 6], rows, labels=labels, vectors=vectors, weigh={"boost": [(0, 3, 4.0), (1, 5, 0.5), (0, 4, 0.0)]}
+    )
+
+
+def compare(kind: str, plan: Plan, rows: dict[str, list[Any]]) -> None:
+    model, batch, anchors = make_model(kind), make_given(plan, rows), make_anchors()
+    twin = in_float64(model)
+    supervised = supervise(model, plan, anchors=anchors)
+    pairs = {
+        key: [p.detach().double().requires_grad_() for p in supervised.probes[key].parameters()]
+        for key in supervised.probes
+    }
+    out = supervised(batch, time=0.0)
+    expected = naive(twin, plan, batch, pairs, anchors)
+    for rule, loss in out.rules.items():
+        torch.testing.assert_close(loss.double(), expected[rule], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(out.token.double(), expected["token"], rtol=1e-5, atol=1e-5)
+    names = [name for name, _ in model.named_parameters()]
+    for ours, theirs in [*((out.rules[r], expected[r]) for r in out.rules), (out.loss, expected["total"])]:
+        trained = [*model.parameters(), *supervised.probes.parameters()]
+        reference = [*twin.parameters(), *(p for pair in pairs.values() for p in pair)]
+        assert theirs.item() > 0.01
+        for name, a, b in zip([*names, *["probe"] * 99], grads(ours, trained), grads(theirs, reference), strict=False):
+            assert (a.double() - b).abs().max() <= 1e-5 * max(1.0, float(b.abs().max())), name
+
+
+def grads(loss: Tensor, parameters: list[Any]) -> list[Tensor]:
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", ATTEND)
+def test_attention_loss_agrees_with_the_full_matrix(kind: str, case: str) -> None:
+    compare(kind, make_plan(make_attend(**ATTEND[case])), {"look": LOOKS})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", HIDDEN)
+def test_hidden_loss_agrees_with_all_hidden_states(kind: str, case: str) -> None:
+    rule, rows = HIDDEN[case]
+    compare(kind, make_plan(rule), {rule.id: rows})
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "mistral", "qwen2", "qwen3"])
+def test_total_agrees_with_the_reference(kind: str) -> None:
+    compare(kind, make_plan(*EVERYTHING), EVERY_ROW)
+
+
+def step(supervised: Supervised, batches: list[Batch]) -> tuple[dict[str, float], list[Tensor]]:
+    supervised.zero_grad()
+    totals = supervised.totals(batches, time=0.0)
+    sums: dict[str, float] = {}
+    for batch in batches:
+        out = supervised(batch, time=0.0, totals=totals)
+        out.loss.backward()
+        for name, value in {"loss": out.loss, "token": out.token, **out.rules}.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+    return sums, [p.grad.clone() for p in supervised.parameters()]
+
+
+def test_four_micro_batches_give_the_gradients_of_one_batch() -> None:
+    """Rows are spread unevenly: record 0 has three of rule `a`, record 3 none, so that a mean of means would differ."""
+    plan = make_plan(*EVERYTHING)
+    rows = {"a": [(0, 3, [1]), (0, 4, [2]), (0, 5, [0]), (1, 3, [2]), (2, 2, [1])], "c": [(1, 2, [0])]}
+    rows |= {"e": [(0, [1]), (0, [2]), (3, [1])], "g": [(2, [1]), (2, [3])], "h": [(0, [1]), (1, [1])]}
+    lengths = [6, 4, 5, 3]
+    labels = {"g": [0, 2]}
+    boost = [(0, 3, 4.0), (2, 2, 0.5)]
+    whole = make_batch(plan, lengths, rows, labels=labels, weigh={"boost": boost})
+    parts = []
+    for i in range(4):
+        mine = {rule: [(0, *row[1:]) for row in found if row[0] == i] for rule, found in rows.items()}
+        part = make_batch(
+            plan, lengths[i : i + 1], mine, labels=labels if i == 2 else None,
+            weigh={"boost": [(0, *row[1:]) for row in boost if row[0] == i]},
+        )  # fmt: skip
+        parts.append(
+            type(part)(
+                **{
+                    **{n: getattr(part, n) for n in part.__slots__},
+                    "input_ids": whole.input_ids[i : i + 1, : lengths[i]],
+                }
+            )
+        )
+    supervised = supervise(make_model("llama"), plan, anchors=make_anchors())
+    (one, expected), (four, found) = step(supervised, [whole]), step(supervised, parts)
+    assert four == pytest.approx(one, abs=1e-5)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_rule_without_rows_is_a_zero_connected_to_its_probe_and_to_the_model() -> None:
+    plan = make_plan(make_classify(), make_attend(), make_attend("any", heads="any"), make_attend("mean", heads="mean"))
+    supervised = supervise(make_model("gpt2"), plan)
+    out = supervised(make_batch(plan, [4, 3]), time=0.0)
+    assert {rule: loss.item() for rule, loss in out.rules.items()} == {"read": 0, "look": 0, "any": 0, "mean": 0}
+    sum(out.rules.values()).backward()
+    assert all(p.grad is not None and not p.grad.any() for p in supervised.probes.parameters())
+    assert not supervised.model.transformer.h[0].attn.c_attn.weight.grad.any()
+
+
+def test_gradient_norms_are_those_of_the_weighted_terms() -> None:
+    """The norm of 0.5 x the gradient is half the norm; `backward` still works afterwards."""
+    norms = []
+    for weight in (1.0, 0.5):
+        plan = make_plan(make_attend(weight=weight))
+        supervised = supervise(make_model("llama"), plan)
+        out = supervised(make_batch(plan, [9, 6], {"look": LOOKS}), time=0.0)
+        norms.append(supervised.gradient_norms(out))
+        out.loss.backward()
+        assert supervised.receipts["look"].gradient_norm == norms[-1]["look"]
+    assert norms[1]["look"] == pytest.approx(norms[0]["look"] / 2, rel=1e-4)
+    assert norms[0]["token"] > 0
