@@ -27,13 +27,13 @@ from mcd.dsl.check import check
 DEFINITIONS = Path(__file__).parent.parent / "specs" / "wordnet" / "data"
 
 SPEC = """mcd 1
-model bench {{ layers = 6  heads = 6  hidden = 384  vocab = 8000  tokenizer = "tokenizer.json"  context = 2048 }}
+model bench {{ layers = 6  heads = 6  hidden = 384  vocab = 8000  causal = true  tokenizer = "tokenizer.json"  context = 2048 }}
 source text = jsonl("text.jsonl") {{ id = .id  text = "{{.head}}: {{.body}}" }}
 span term = phrases(file: "phrases.txt")
 span number = regex("[0-9]+|[A-Z][a-z]+")
 span body = slot(.body)
 span inside = term in body
-attend link: inside -> number where key before query {{ pick = nearest  layers = 3 }}
+attend link: inside -> number where key before query {{ pick = nearest  layers = 3  heads = any }}
 signal same: inside {{ layers = 3  classify = .label  classes = 4 }}
 weigh rest: tokens - inside {{ factor = 0.5 }}
 """

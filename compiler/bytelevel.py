@@ -57,8 +57,11 @@ class ByteLengths:
         if self._adds_space:  # an added token cuts the text, and a space is put before each piece
             text = np.repeat(np.arange(len(rows)), counts)
             sure &= np.bincount(text[self._added[ids]], minlength=len(rows)) == 0
-        shift, lowest, highest = (np.repeat(each, counts) for each in (begin - spaced, begin, stop))
-        start, end = np.clip(sums.start + shift, lowest, highest), np.clip(sums.end + shift, lowest, highest)
+        shift = np.repeat(begin - spaced, counts)
+        start, end = sums.start + shift, sums.end + shift
+        if not sure.all() or spaced.any():
+            lowest, highest = np.repeat(begin, counts), np.repeat(stop, counts)
+            start, end = np.clip(start, lowest, highest), np.clip(end, lowest, highest)
         return *given.trimmer.trim(start, end), sure
 
     def _spaced(self, given: Texts, rows: Ints) -> Ints:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from itertools import product
 from typing import get_args
 
 from ..dsl import checked
@@ -35,8 +36,9 @@ class Evaluator:
         nodes = dict.fromkeys(_below(definitions))
         self._patterns = {node: Pattern(node) for node in nodes if isinstance(node, checked.Regex)}
         self._phrases: dict[checked.Phrases, tuple[PhraseIndex, int]] = {}
-        for fold in (False, True):
-            self._index([n for n in nodes if isinstance(n, checked.Phrases) and n.ignore_case == fold])
+        for options in product((False, True), repeat=2):
+            sets = [node for node in nodes if isinstance(node, checked.Phrases)]
+            self._index([node for node in sets if (node.ignore_case, node.words) == options])
 
     def _index(self, sets: Sequence[checked.Phrases]) -> None:
         if sets:

@@ -8,6 +8,7 @@ rules; no data is read but the tokenizer file, for its digest.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 from ..dsl import checked as c
 from ..dsl.canonical import digest
@@ -124,7 +125,8 @@ class _Gathered:
         if key not in self.fields:
             taken = {stored.name for stored in self.fields.values()}
             dotted = ".".join(path)
-            name = next(n for n in (dotted, *(f"{dotted}#{i}" for i in range(2, 1 << 20))) if n not in taken)
+            numbered = (f"{dotted}#{number}" for number in count(2))
+            name = next(name for name in chain([dotted], numbered) if name not in taken)
             width = self.hidden if kind == "vector" else 1
             self.fields[key] = StoredField(name, path, kind, width, subject)  # type: ignore[arg-type]
         return self.fields[key].name

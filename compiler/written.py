@@ -157,18 +157,23 @@ def _(node: c.Not) -> str:
 
 @written.register
 def _(node: c.And) -> str:
-    return " and ".join(_inner(operand) for operand in node.operands)
+    return " and ".join(_clause(operand) for operand in node.operands)
 
 
 @written.register
 def _(node: c.Or) -> str:
-    return " or ".join(_inner(operand) for operand in node.operands)
+    return " or ".join(_clause(operand) for operand in node.operands)
 
 
 @written.register
 def _(node: c.Join) -> str:
     where = f" where {written(node.condition)}" if node.condition is not None else ""
     return f"{_inner(node.query)} -> {_inner(node.key)}{where}"
+
+
+def _clause(node: object) -> str:
+    """An operand of `and` or `or`: comparisons bind tighter and need no parentheses."""
+    return f"({written(node)})" if isinstance(node, c.And | c.Or) else written(node)
 
 
 _COMPOUND = (

@@ -60,7 +60,8 @@ class AttendCollator:
         code = np.repeat(layout.code(slot, record, query), length)
         key = ranges(start, length)
         kept = ~layout.blank[np.repeat(record, length), key] | np.repeat(alone, length)
-        return (code * layout.width + key)[kept]
+        pairs: Ints = (code * layout.width + key)[kept]
+        return pairs
 
     def _crossed(self, layout: Layout) -> list[Ints]:
         """The same of the pairs of sets. What acted in a part before meets only what did not."""

@@ -27,6 +27,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterf
 from ..dsl.codes.runtime import UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from .losses.rows import NEVER, KeyRows
+from .precision import widen
 
 PREFIX = "mcd_"
 
@@ -48,7 +49,16 @@ class Observed:
     sinks: Tensor | None = None
 
 
-_sink: ContextVar[tuple[Mapping[nn.Module, int], dict[int, Observed]] | None] = ContextVar("sink", default=None)
+@dataclass(frozen=True, slots=True)
+class _Sink:
+    """Where one forward pass leaves what it computed with. `learning`: whether it began with gradients on."""
+
+    layers: Mapping[nn.Module, int]
+    observed: dict[int, Observed]
+    learning: bool
+
+
+_sink: ContextVar[_Sink | None] = ContextVar("sink", default=None)
 
 
 def observe(
@@ -68,10 +78,12 @@ def observe(
     a plan reads this layer. `scaling` is d ** -0.5 where it is None.
     """
     sink = _sink.get()
-    if sink is None or module not in sink[0]:
+    if sink is None or module not in sink.layers:
         return
+    if sink.learning and not torch.is_grad_enabled():
+        raise _unsupported(module, "it runs without gradients, as under reentrant checkpointing", help=REENTRANT)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    sink[1][sink[0][module]] = Observed(query, key, scale, _full(module, mask), causal, softcap, sinks)
+    sink.observed[sink.layers[module]] = Observed(query, key, scale, _full(module, mask), causal, softcap, sinks)
 
 
 def _full(module: nn.Module, mask: Any) -> Tensor | None:
@@ -83,14 +95,13 @@ def _full(module: nn.Module, mask: Any) -> Tensor | None:
     raise _unsupported(module, f"a mask of type `{type(mask).__name__}`")
 
 
-def _unsupported(module: nn.Module, what: str) -> Failure:
-    return Failure(
-        UNSUPPORTED_ATTENTION.at(
-            None,
-            f"attention rules cannot read `{type(module).__name__}`: {what}",
-            help='load the model with `attn_implementation="sdpa"`, or leave out the attention rules',
-        )
-    )
+REENTRANT = 'enable checkpointing with `{"use_reentrant": False}`'
+SDPA = 'load the model with `attn_implementation="sdpa"`, or leave out the attention rules'
+
+
+def _unsupported(module: nn.Module, what: str, help: str = SDPA) -> Failure:
+    message = f"attention rules cannot read `{type(module).__name__}`: {what}"
+    return Failure(UNSUPPORTED_ATTENTION.at(None, message, help=help))
 
 
 @contextmanager
@@ -104,7 +115,7 @@ def capturing(configs: Sequence[Any], layers: Mapping[nn.Module, int]) -> Iterat
         yield observed
         return
     before = [config._attn_implementation for config in configs]
-    token = _sink.set((layers, observed))
+    token = _sink.set(_Sink(layers, observed, torch.is_grad_enabled()))
     try:
         for config, name in zip(configs, before, strict=True):
             config._attn_implementation = _registered(name)
@@ -198,18 +209,16 @@ def key_rows(
 
 
 def _scores(seen: Observed, position: Tensor, heads: tuple[int, ...] | None) -> Tensor:
-    """Scores [B, H, Q, T] of the rows, in float32 or better: one batched product per key head, its query heads as more rows."""
+    """Scores [B, H, Q, T] of the rows: one batched product per key head, in which its query heads are more rows."""
     query, key = seen.query, seen.key
     batch, count, length, width = query.shape
     shared = count // key.shape[1]
     rows = query.gather(2, position[:, None, :, None].expand(-1, count, -1, width))
     if heads is not None:
         rows, key = _pick(rows, heads, 1), _pick(key, tuple(head // shared for head in heads), 1)
-    wide = torch.promote_types(query.dtype, torch.float32)
     shape = (batch, rows.shape[1], position.shape[1], length)
-    rows = (rows.to(wide) * seen.scaling).reshape(batch, key.shape[1], shape[1] // key.shape[1] * shape[2], width)
-    with torch.autocast(query.device.type, enabled=False):
-        scores = torch.matmul(rows, key.to(wide).mT).reshape(shape)
+    rows = (widen(rows) * seen.scaling).reshape(batch, key.shape[1], shape[1] // key.shape[1] * shape[2], width)
+    scores = torch.matmul(rows, widen(key).mT).reshape(shape)
     return scores if seen.softcap is None else seen.softcap * torch.tanh(scores / seen.softcap)
 
 

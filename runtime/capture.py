@@ -18,6 +18,7 @@ from ..dsl.checked import Layer
 from .adapters import Parts
 from .attention import Observed, attention_configs, capturing
 from .batch import HiddenRows
+from .precision import widen
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,7 @@ class Hooks:
         request = self._requests.get(layer)
         if request is None or self._hidden is None:
             return
-        rows = states[request.record, request.position]
-        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        rows = widen(states[request.record, request.position])
         for reader, part in zip(request.readers, torch.split(rows, request.sizes), strict=True):
             self._hidden[reader, layer] = part
 

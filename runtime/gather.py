@@ -114,7 +114,7 @@ class _Piece:
         return places[read], self.record[owners(length)[read]], key[read]
 
     def _spans(self) -> tuple[Ints, tuple[Ints, ...]]:
-        sets, start, end = self.chunk.spans
+        _, start, end = self.chunk.spans
         places, record, key = self._read(self.chunk.spans)
         index = self.chunk.columns.get("span.at.index")
         ranks = np.full(len(places), -1) if index is None else index.values[places]

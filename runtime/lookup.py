@@ -32,8 +32,8 @@ class Lookup:
         self._count = np.stack([each.count for each in found])
 
     def places(self, slot: Ints, entry: Ints, spans: Flat) -> tuple[Ints, Bools]:
-        """For each slot and span `entry`: the place of its value in the slot's source, -1 where it has none, and whether that value
-        is one for the whole record."""
+        """The place of the value of each span `entry` in its slot's source, -1 where it has none, and whether that value is one
+        for the whole record."""
         source, record = self._slots.source[slot], spans.record[entry]
         along, count = self._along_spans[source], self._count[source, record]
         single = ~along & (count == 1)

@@ -69,6 +69,9 @@ class Probes(nn.Module):
 
 
 def _probe(name: str, width: int, classes: int) -> nn.Linear:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(zlib.crc32(name.encode()))
-        return nn.Linear(width, classes)
+    """A linear map that starts as `nn.Linear` does: uniform within 1 / sqrt(width)."""
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    probe = nn.Linear(width, classes, device="meta").to_empty(device="cpu")
+    for parameter in probe.parameters():
+        nn.init.uniform_(parameter, -(width**-0.5), width**-0.5, generator=generator)
+    return probe

@@ -31,6 +31,7 @@ from .batch import AttendRows, Batch, HiddenRows
 from .capture import Captured, Hooks, requests
 from .groups import AttendGroup, group_rules
 from .losses.token import token_loss
+from .precision import without_autocast
 from .probes import Probes
 from .receipts import Receipts
 from .schedule import Multipliers, check_ramps, multipliers
@@ -74,7 +75,7 @@ def supervise(
     manifest = program.manifest
     if expected is None:
         expected = {rule: counts.splits.get(split, {}).get("rows", 0) for rule, counts in manifest.rules.items()}
-        records = manifest.records.get(split, 0)
+        records = sum(shard.records for shard in manifest.shards if shard.split == split)
     return Supervised(model, program.plan, program.anchors if anchors is None else anchors, expected, records, adapter)
 
 
@@ -144,7 +145,7 @@ class Supervised(nn.Module):
             logits = self._parts[0].logits(self.model, batch)
         self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + [True] * len(self._weigh))
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._acting)
-        with torch.autocast(self.device.type, enabled=False):
+        with without_autocast(self.device):
             sums = self._sums(batch, seen, factors)
             values = ratio(sums, totals.rules)
             token = ratio(token_loss(logits, batch.input_ids, self._weights(batch, scale)), totals.tokens)
@@ -181,7 +182,7 @@ class Supervised(nn.Module):
 
         def norm(value: Tensor) -> float:
             found = torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
-            return torch.stack([g.float().norm() for g in found if g is not None]).norm().item()
+            return float(torch.stack([g.float().norm() for g in found if g is not None]).norm())
 
         terms = zip(losses.rules.items(), losses.factors, strict=True)
         norms = {rule: norm(value * factor) if factor else 0.0 for (rule, value), factor in terms}

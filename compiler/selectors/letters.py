@@ -2,70 +2,73 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..batch import Bools, Ints
 from ..text import Bytes, is_ascii
 
+CODE_POINTS = 0x110000
 
-@cache
-def _is_word(code_point: int) -> bool:
-    char = chr(code_point)
+
+class _Property:
+    """A property of code points, asked of Python once for each that occurs."""
+
+    def __init__(self, ask: Callable[[str], int]) -> None:
+        self._ask = ask
+        self._known = np.full(CODE_POINTS, -1, np.int32)
+
+    def of(self, points: Ints) -> Ints:
+        values = self._known[points]
+        unknown = np.unique(points[values < 0])
+        if len(unknown):
+            self._known[unknown] = [self._ask(chr(point)) for point in unknown.tolist()]
+            values = self._known[points]
+        return values.astype(np.int64)
+
+
+def _is_word(char: str) -> bool:
     return char.isalnum() or char == "_"
 
 
-_ASCII_WORD: Bools = np.array([i < 0x80 and _is_word(i) for i in range(256)], np.bool_)
-
-
-def joins_word(buffer: Bytes, position: Ints) -> Bools:
-    """Whether a letter, digit or underscore stands both before and after each byte position inside the buffer.
-
-    Letters and digits are what Unicode says they are; a position at either end of the buffer is inside no word.
-    """
-    joined = np.zeros(len(position), np.bool_)
-    inside = np.flatnonzero((position > 0) & (position < len(buffer)))
-    inside = inside[_word_at(buffer, position[inside])]
-    joined[inside] = _word_at(buffer, position[inside] - 1)
-    return joined
-
-
-def _word_at(buffer: Bytes, position: Ints) -> Bools:
-    """Whether the character that holds each byte is a letter, digit or underscore."""
-    byte = buffer[position]
-    word = _ASCII_WORD[byte]
-    wide = np.flatnonzero(byte >= 0x80)
-    if len(wide):
-        points, which = np.unique(_decode(buffer, position[wide]), return_inverse=True)
-        word[wide] = np.array([_is_word(point) for point in points.tolist()], np.bool_)[which]
-    return word
-
-
-def _decode(buffer: Bytes, position: Ints) -> Ints:
-    """The code point that holds each byte, of the characters beyond ASCII."""
-    lead = position.copy()
-    for _ in range(3):
-        lead -= (buffer[lead] & 0xC0) == 0x80
-    first = buffer[lead].astype(np.int64)
-    size = 2 + (first >= 0xE0) + (first >= 0xF0)
-    point = first & (0x7F >> size)
-    for place in (1, 2, 3):
-        longer = size > place
-        point[longer] = point[longer] << 6 | buffer[lead[longer] + place] & 0x3F
-    return point
-
-
-@cache
-def _folded(code_point: int) -> bytes:
+def _folded(char: str) -> int:
     """The character in lower case if that is one character of as many bytes, else the character."""
-    char = chr(code_point)
     lower = char.lower()
-    as_is, small = char.encode(), lower.encode()
-    return small if len(lower) == 1 and len(small) == len(as_is) else as_is
+    return ord(lower if len(lower) == 1 and len(lower.encode()) == len(char.encode()) else char)
 
 
+_WORD = _Property(_is_word)
+_FOLD = _Property(_folded)
+_ASCII_WORD: Bools = np.array([i < 0x80 and _is_word(chr(i)) for i in range(256)], np.bool_)
 _ASCII_FOLD: Bytes = np.array([i + 32 if 0x41 <= i <= 0x5A else i for i in range(256)], np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """The words of a buffer: runs of letters, digits and underscores within a record; Unicode says what those are.
+
+    `inside`, per byte position and for the end of the buffer: whether a word goes on there; False within a character.
+    `marked`: the buffer with the high bit set on every ASCII character that begins a word.
+    """
+
+    inside: Bools
+    marked: Bytes
+
+
+def words(buffer: Bytes, bounds: Ints) -> Words:
+    """The words of the records that `bounds` cut from a buffer."""
+    before, after = (np.zeros(len(buffer) + 1, np.bool_) for _ in range(2))
+    after[:-1] = before[1:] = _ASCII_WORD[buffer]
+    begins = after[:-1]
+    if not is_ascii(buffer):
+        begins = begins.copy()
+        leads = np.flatnonzero(buffer >= 0xC0)
+        points, sizes = _decode(buffer, leads)
+        after[leads] = before[leads + sizes] = _WORD.of(points) == 1
+    before[bounds] = False
+    return Words(before & after, buffer | (begins & ~before[:-1]).astype(np.uint8) << np.uint8(7))
 
 
 def fold(buffer: Bytes) -> Bytes:
@@ -78,11 +81,27 @@ def fold(buffer: Bytes) -> Bytes:
     if is_ascii(buffer):
         return folded
     leads = np.flatnonzero(buffer >= 0xC0)
-    points, which = np.unique(_decode(buffer, leads), return_inverse=True)
-    for number, point in enumerate(points.tolist()):
-        small = _folded(point)
-        if small != chr(point).encode():
-            at = leads[which == number]
-            for place, byte in enumerate(small):
-                folded[at + place] = byte
+    points, sizes = _decode(buffer, leads)
+    small = _FOLD.of(points)
+    changed = small != points
+    leads, small, sizes = leads[changed], small[changed], sizes[changed]
+    for place in range(4):
+        there = sizes > place
+        bits = small[there] >> 6 * (sizes[there] - 1 - place)
+        folded[leads[there] + place] = bits & 0x3F | 0x80 if place else bits | _LEAD[sizes[there]]
     return folded
+
+
+_LEAD = np.array([0, 0, 0xC0, 0xE0, 0xF0])
+"""The marks of the first byte, by the length of the character."""
+
+
+def _decode(buffer: Bytes, leads: Ints) -> tuple[Ints, Ints]:
+    """Code point and length in bytes of the characters beyond ASCII that begin at `leads`."""
+    first = buffer[leads].astype(np.int64)
+    sizes = 2 + (first >= 0xE0).astype(np.int64) + (first >= 0xF0)
+    points = first & (0x7F >> sizes)
+    for place in (1, 2, 3):
+        longer = sizes > place
+        points[longer] = points[longer] << 6 | buffer[leads[longer] + place] & 0x3F
+    return points, sizes

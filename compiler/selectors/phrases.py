@@ -1,9 +1,8 @@
 """`phrases(...)`: literal phrases, by the thousand, over many sets at once.
 
-All sets of a program whose text is read the same way (as it stands, or folded to one case) share one Aho-Corasick automaton,
-which goes over each text once and reports every occurrence, overlapping ones too. What a set keeps of them is decided
-afterwards by array operations: whole words where the set asks for them, then the leftmost and of these the longest, without
-overlap.
+All sets of a program with the same options share one Aho-Corasick automaton, which goes over each text once and reports every
+occurrence, overlapping ones too. What a set keeps of them is decided afterwards by array operations: whole words where the
+set asks for them, then the leftmost and of these the longest, without overlap.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ import numpy as np
 from ahocorasick_rs import BytesAhoCorasick
 
 from ...dsl import checked
-from ..batch import Bools, Ints, Spans, TextBatch
+from ..batch import Ints, Spans, TextBatch
 from ..ragged import offsets, ranges
-from ..text import Bytes
 from .base import Context
-from .letters import fold, joins_word
+from .letters import fold, words
 
 STRETCH = 1 << 16
 """Bytes of whole records that one call of the automaton reads, at least. A call costs about a microsecond."""
@@ -46,54 +44,66 @@ class Matches:
 
 
 class PhraseIndex:
-    """One automaton over the phrases of several sets that read the text alike."""
+    """One automaton over the phrases of several sets that read the text alike.
+
+    For whole words, text and phrases have the first letter of each word *marked* by its high bit, so that the automaton finds
+    a phrase nowhere but at the beginning of a word: without that, most of what it reports for `a` or `is` lies within words.
+    A marked letter can look like a byte of another character; the first and the last byte of what was found tell.
+    """
 
     def __init__(self, sets: Sequence[checked.Phrases]) -> None:
-        self._fold = any(node.ignore_case for node in sets)
-        self._words = np.array([node.words for node in sets], np.bool_)
+        self._sets = len(sets)
+        self._fold, self._words = sets[0].ignore_case, sets[0].words
         owners: dict[bytes, list[int]] = {}
         for number, node in enumerate(sets):
-            for phrase in dict.fromkeys(map(self._encoded, node.phrases)):
+            for phrase in dict.fromkeys(map(self._folded, node.phrases)):
                 if phrase:
                     owners.setdefault(phrase, []).append(number)
+        self._first, self._last = (np.array([phrase[at] for phrase in owners], np.uint8) for at in (0, -1))
         self._owners = np.fromiter(chain.from_iterable(owners.values()), np.int64)
         self._owner_offsets = offsets(np.fromiter(map(len, owners.values()), np.int64, len(owners)))
-        self._automaton = BytesAhoCorasick(owners)
+        self._automaton = BytesAhoCorasick(map(self._marked, owners))
 
-    def _encoded(self, phrase: str) -> bytes:
+    def _folded(self, phrase: str) -> bytes:
         encoded = phrase.encode()
         return fold(np.frombuffer(encoded, np.uint8)).tobytes() if self._fold else encoded
 
+    def _marked(self, phrase: bytes) -> bytes:
+        ends = np.array([0, len(phrase)])
+        return words(np.frombuffer(phrase, np.uint8), ends).marked.tobytes() if self._words else phrase
+
     def find(self, batch: TextBatch) -> Matches:
         """Every match of every set, in one pass over the texts."""
-        text = fold(batch.buffer) if self._fold else batch.buffer
-        pattern, start, end = self._occurrences(text, batch.bounds)
-        record = np.searchsorted(batch.bounds, start, side="right") - 1
-        whole = _whole_words(batch, record, start, end)
+        pattern, start, end = self._occurrences(batch)
         counts = np.diff(self._owner_offsets)[pattern]
         owner = self._owners[ranges(self._owner_offsets[pattern], counts)]
         row = np.repeat(np.arange(len(pattern)), counts)
-        kept = whole[row] | ~self._words[owner]
-        owner, row = owner[kept], row[kept]
         order = np.lexsort((-end[row], start[row], owner))
         owner, row = owner[order], row[order]
         chosen = _leftmost_longest(owner, start[row], end[row])
         owner, row = owner[chosen], row[chosen]
-        return Matches(np.searchsorted(owner, np.arange(len(self._words) + 1)), record[row], start[row], end[row])
+        record = np.searchsorted(batch.bounds, start[row], side="right") - 1
+        return Matches(np.searchsorted(owner, np.arange(self._sets + 1)), record, start[row], end[row])
 
-    def _occurrences(self, text: Bytes, bounds: Ints) -> tuple[Ints, Ints, Ints]:
-        """Phrase, start and end of every occurrence within one record."""
-        view = np.ascontiguousarray(text).data
+    def _occurrences(self, batch: TextBatch) -> tuple[Ints, Ints, Ints]:
+        """Phrase, start and end of every occurrence within one record, of whole words where those are asked for."""
+        text = fold(batch.buffer) if self._fold else batch.buffer
+        found = words(text, batch.bounds) if self._words else None
+        view = np.ascontiguousarray(found.marked if found else text).data
         search = self._automaton.find_matches_as_indexes
-        parts: list[Ints] = []
-        for first, last in _stretches(bounds):
-            found = search(view[first:last], overlapping=True)
-            part = np.fromiter(chain.from_iterable(found), np.int64, 3 * len(found)).reshape(-1, 3)
+        parts = [np.zeros((0, 3), np.int64)]
+        for first, last in _stretches(batch.bounds):
+            matches = search(view[first:last], overlapping=True)
+            part = np.fromiter(chain.from_iterable(matches), np.int64, 3 * len(matches)).reshape(-1, 3)
             part[:, 1:] += first
+            if found:
+                pattern, start, end = part.T
+                real = (text[start] == self._first[pattern]) & (text[end - 1] == self._last[pattern])
+                part = part[real & ~found.inside[start] & ~found.inside[end]]
             parts.append(part)
-        pattern, start, end = np.concatenate([np.zeros((0, 3), np.int64), *parts]).T
-        one_record = end <= bounds[np.searchsorted(bounds, start, side="right")]
-        return pattern[one_record], start[one_record], end[one_record]
+        pattern, start, end = np.concatenate(parts).T
+        in_one_record = end <= batch.bounds[np.searchsorted(batch.bounds, start, side="right")]
+        return pattern[in_one_record], start[in_one_record], end[in_one_record]
 
 
 def _stretches(bounds: Ints) -> Iterator[tuple[int, int]]:
@@ -103,13 +113,6 @@ def _stretches(bounds: Ints) -> Iterator[tuple[int, int]]:
         last = int(bounds[min(int(np.searchsorted(bounds, first + STRETCH)), len(bounds) - 1)])
         yield first, last
         first = last
-
-
-def _whole_words(batch: TextBatch, record: Ints, start: Ints, end: Ints) -> Bools:
-    """Whether no match begins or ends between two word characters of its record."""
-    begins = (start > batch.bounds[record]) & joins_word(batch.buffer, start)
-    ends = (end < batch.bounds[record + 1]) & joins_word(batch.buffer, end)
-    return ~(begins | ends)
 
 
 def _leftmost_longest(owner: Ints, start: Ints, end: Ints) -> Ints:

@@ -30,12 +30,12 @@ _SPELLINGS = {
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """One range, and the first of int, float and bool that fits every cell of a column."""
-    quotes = size = 0
+    quotes, blank = 0, True
     for block in blocks:
-        quotes, size = quotes + block.count(b'"'), size + len(block)
+        quotes, blank = quotes + block.count(b'"'), blank and not block.strip()
     if quotes % 2:
         raise Failure(origin.at(SOURCE_CORRUPT, 'broken csv: an odd number of `"`, so that a quoted cell never ends'))
-    if not size:
+    if blank:
         return Survey((), 0)
     rows = 0
     with reading(origin):

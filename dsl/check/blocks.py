@@ -42,35 +42,33 @@ class Given:
         return self.written[name].value.place
 
 
-def read_block(
-    env: Env, kind: str, attributes: tuple[ast.Attribute, ...], owner: Place, noun: str | None = None
-) -> Given:
-    """The values of a block of `kind`. `owner` is where a missing attribute is reported; `noun` what the block is called."""
+def read_block(env: Env, kind: str, attributes: tuple[ast.Attribute, ...], owner: Place) -> Given:
+    """The values of a block of `kind`. `owner` is where a missing attribute is reported;"""
     table = BLOCKS[kind]
     values: dict[str, Any] = {entry.name: entry.default for entry in table.entries.values() if not entry.required}
     written: dict[str, ast.Attribute] = {}
     for attribute in attributes:
         with suppress(Reported):
-            entry = _known(env, table, noun or kind, attribute, written)
+            entry = _known(env, table, kind, attribute, written)
             written[entry.name] = attribute
             values.pop(entry.name, None)
             values[entry.name] = read(env, attribute.value, entry)
     later = any(attribute.path[0] in table.later for attribute in attributes)
     if not later:
-        _check_complete(env, table, noun or kind, written, owner)
+        _check_complete(env, table, kind, written, owner)
     return Given(values, written, later)
 
 
-def _known(env: Env, table: Table, noun: str, attribute: ast.Attribute, written: Mapping[str, ast.Attribute]) -> Entry:
+def _known(env: Env, table: Table, kind: str, attribute: ast.Attribute, written: Mapping[str, ast.Attribute]) -> Entry:
     """The entry of an attribute; fails on one that is repeated, unknown, or has no meaning yet."""
     name = ".".join(attribute.path)
     if name in table.later:
-        env.later(attribute.name_place, f"`{name}` of a {noun}")
+        env.later(attribute.name_place, f"`{name}` of `{kind}`")
         raise Reported
     if name not in table.entries:
         near = did_you_mean(name, [*table.entries, *table.later])
         raise env.fail(
-            codes.UNKNOWN_ATTRIBUTE.at(attribute.name_place, f"a {noun} has no attribute `{name}`", help=near)
+            codes.UNKNOWN_ATTRIBUTE.at(attribute.name_place, f"`{kind}` has no attribute `{name}`", help=near)
         )
     once(env, name, attribute, written)
     return table.entries[name]
@@ -83,13 +81,13 @@ def once(env: Env, name: str, attribute: ast.Attribute, written: Mapping[str, as
         raise env.fail(codes.REPEATED_ATTRIBUTE.at(attribute.name_place, f"`{name}` is given twice", related=[first]))
 
 
-def _check_complete(env: Env, table: Table, noun: str, written: Mapping[str, ast.Attribute], owner: Place) -> None:
+def _check_complete(env: Env, table: Table, kind: str, written: Mapping[str, ast.Attribute], owner: Place) -> None:
     """Report required attributes that are missing, and those that stand without one that they belong to."""
     for entry in table.entries.values():
         if entry.required and entry.name not in written:
-            env.report(codes.MISSING_ATTRIBUTE.at(owner, f"this {noun} lacks `{entry.name}`"))
+            env.report(codes.MISSING_ATTRIBUTE.at(owner, f"this `{kind}` lacks `{entry.name}`"))
         if entry.name in written and entry.needs and not any(name in written for name in entry.needs):
-            message = f"`{entry.name}` belongs to {choice(entry.needs)}, which this {noun} lacks"
+            message = f"`{entry.name}` belongs to {choice(entry.needs)}, which this `{kind}` lacks"
             env.report(value_codes.ATTRIBUTES_CLASH.at(written[entry.name].name_place, message))
 
 
@@ -109,7 +107,9 @@ def read_call(env: Env, call: ast.Call, name: str, table: Table) -> dict[str, An
         complete = False
     for entry in table.entries.values():
         if entry.required and entry.name not in given and complete:
-            env.report(codes.MISSING_ARGUMENT.at(call.place, f"`{name}` lacks its argument `{entry.name}`, {entry.type.one}"))
+            env.report(
+                codes.MISSING_ARGUMENT.at(call.place, f"`{name}` lacks its argument `{entry.name}`, {entry.type.one}")
+            )
             complete = False
     if not complete:
         raise Reported

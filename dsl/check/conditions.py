@@ -17,7 +17,7 @@ from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..vocabulary import BUILT_INS, LATER_CONDITIONS, STEPS
 from .env import Env, Reported, shown
-from .values import OPERATORS
+from .values import OPERATORS, describe
 
 Roles = Mapping[c.Role, tuple[c.SpanSet, bool]]
 """The spans that a condition is about, and whether they can have attributes of the data: `self`, or `query` and `key`."""
@@ -37,7 +37,6 @@ class Kind(Enum):
     ATTRIBUTE = "an attribute of the data"
 
 
-DATA_KINDS = {Kind.NUMBER, Kind.STRING, Kind.TRUTH, Kind.ATTRIBUTE}
 BUILT_IN_KINDS = {"text": Kind.STRING, "start": Kind.NUMBER, "end": Kind.NUMBER, "index": Kind.NUMBER}
 
 
@@ -90,7 +89,9 @@ def _scalar(env: Env, expr: ast.Expr, roles: Roles) -> Typed:
         case ast.Binary(op):
             return _binary(env, expr, op, roles)
     help = "name an attribute without the dot" if isinstance(expr, ast.Field) else None
-    raise _fail(env, expr, f"expected a value or a condition because `where` takes them, found `{shown(expr)}`", help)
+    raise _fail(
+        env, expr, f"expected a value or a condition because `where` takes them, found {describe(env, expr)}", help
+    )
 
 
 # --- spans and their attributes --------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ def _binary(env: Env, expr: ast.Binary, op: str, roles: Roles) -> Typed:
     elif Kind.CONDITION in (left.kind, right.kind):
         side = left if left.kind is Kind.CONDITION else right
         raise _fail(env, side.expr, f"expected a value because `{op}` compares values, found a condition")
-    elif left.kind is not right.kind and not {left.kind, right.kind} <= DATA_KINDS:
+    elif len(kinds := {left.kind, right.kind}) == 2 and (Kind.ATTRIBUTE not in kinds or Kind.SPAN in kinds):
         raise _unlike(env, expr, left, right)
     return Typed(c.Compare(op, left.node, right.node), Kind.CONDITION, expr)
 

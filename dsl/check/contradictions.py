@@ -7,7 +7,7 @@ needs the data to be decided is counted while compiling.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
@@ -58,24 +58,19 @@ def _has_factor(rule: c.Rule, stage: c.Stage) -> bool:
 
 def _targets(state: State, rules: list[c.Toward], acting: Acting, memo: Memo) -> None:
     """Two signals that pull the same spans at the same layer toward different anchors."""
-    seen: dict[Hashable, list[c.Toward]] = defaultdict(list)
+    seen: dict[tuple[str, c.Layer], list[tuple[str, c.Toward]]] = defaultdict(list)
     for rule in rules:
         if not isinstance(rule.target, c.Concept):
             continue
-        rivals: list[c.Toward] = []
+        anchor, clash = rule.target.name, None
         for layer in rule.layers.resolved:
-            key = (digest(rule.subject, memo), layer)
-            rivals += [
-                other for other in seen[key] if other.target != rule.target and acting[other.id] & acting[rule.id]
-            ]
-            seen[key].append(rule)
-        if rivals:
-            other = rivals[0]
-            assert isinstance(other.target, c.Concept)
-            shared = next(layer for layer in rule.layers.resolved if layer in other.layers.resolved)
-            message = (
-                f"the same spans are pulled toward `{rule.target.name}` and `{other.target.name}` at layer {shared}"
-            )
+            alike = seen[digest(rule.subject, memo), layer]
+            rivals = ((name, other) for name, other in alike if name != anchor and acting[rule.id] & acting[other.id])
+            clash = clash or next(((layer, *rival) for rival in rivals), None)
+            alike.append((anchor, rule))
+        if clash is not None:
+            layer, name, other = clash
+            message = f"the same spans are pulled toward `{anchor}` and `{name}` at layer {layer}"
             _report(state, codes.TARGETS_CLASH, rule, message, other)
 
 
@@ -89,7 +84,7 @@ def _report(state: State, code: Code, rule: c.Rule, message: str, *others: c.Rul
 
 def _bounds(state: State, rules: list[c.Attend], acting: Acting, memo: Memo) -> None:
     """Masses that queries owe to key sets on one head, where no set is part of another: together at most 1."""
-    owed: dict[Hashable, list[c.Attend]] = defaultdict(list)
+    owed: dict[tuple[str, c.Layer, int, int], list[c.Attend]] = defaultdict(list)
     for rule in rules:
         if rule.mass is None or rule.avoid or not isinstance(rule.heads, tuple):
             continue
@@ -97,33 +92,37 @@ def _bounds(state: State, rules: list[c.Attend], acting: Acting, memo: Memo) -> 
             for head in rule.heads:
                 for stage in acting[rule.id]:
                     owed[digest(rule.join.query, memo), layer, head, stage].append(rule)
-    reported: set[str] = set()
-    for (_, layer, head, _), sharing in owed.items():  # type: ignore[misc]
-        if len(sharing) < 2 or sharing[-1].id in reported:
+    seen: set[tuple[str, ...]] = set()
+    for (_, layer, head, _), sharing in owed.items():
+        ids = tuple(rule.id for rule in sharing)
+        if ids in seen or sum(_mass(rule) for rule in sharing) <= 1:
             continue
-        largest = list(_apart(sharing, memo))
-        total = sum(rule.mass or 0 for rule in largest)
+        seen.add(ids)
+        largest = _apart(sharing, memo)
+        total = sum(_mass(rule) for rule in largest)
         if total > 1 + 1e-9:
-            reported.add(sharing[-1].id)
             message = f"bounds on head {head} of layer {layer} add up to {total:g}, and a query has 1 to give"
             last, *others = sorted(largest, key=lambda rule: rule.place.start, reverse=True)
             _report(state, codes.BOUNDS_CLASH, last, message, *others)
 
 
-def _apart(rules: Sequence[c.Attend], memo: Memo) -> Iterator[c.Attend]:
-    """The rule with the largest mass of each group whose key sets are made of the same selectors, and so may overlap."""
-    groups: list[tuple[set[str], list[c.Attend]]] = []
+def _apart(rules: Sequence[c.Attend], memo: Memo) -> list[c.Attend]:
+    """The rule with the largest mass of each group whose key sets come from the same selectors, and so may overlap."""
+    groups: dict[str, list[c.Attend]] = {}
     for rule in rules:
-        roots, members = set(_roots(rule.join.key, memo)), [rule]
+        roots = set(_roots(rule.join.key, memo))
         if "" in roots:  # tokens and the record overlap with every set
-            yield max(rules, key=lambda rule: rule.mass or 0)
-            return
-        for other in [group for group in groups if group[0] & roots]:
-            groups.remove(other)
-            roots, members = roots | other[0], other[1] + members
-        groups.append((roots, members))
-    for _, members in groups:
-        yield max(members, key=lambda rule: rule.mass or 0)
+            return [max(rules, key=_mass)]
+        together = [rule]
+        for group in {id(groups[root]): groups[root] for root in roots if root in groups}.values():
+            together += group
+        for root in roots.union(*(_roots(other.join.key, memo) for other in together)):
+            groups[root] = together
+    return [max(group, key=_mass) for group in {id(group): group for group in groups.values()}.values()]
+
+
+def _mass(rule: c.Attend) -> float:
+    return rule.mass or 0
 
 
 def _roots(spans: c.SpanSet, memo: Memo) -> Iterator[str]:

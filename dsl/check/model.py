@@ -35,9 +35,7 @@ def check_model(env: Env, override: Path | None) -> None:
     if item is None:
         if not env.file.broken:
             message = "the spec has no model"
-            env.report(
-                name_codes.MISSING_DECLARATION.at(header(env.file), message, help="write `model NAME { ... }`")
-            )
+            env.report(name_codes.MISSING_DECLARATION.at(header(env.file), message, help="write `model NAME { ... }`"))
         return
     env.state.model_name = item.name.name
     given = read_block(env, "model", item.block.attributes, item.name.place)

@@ -172,7 +172,7 @@ def _signal(env: Env, item: ast.Signal) -> c.Toward | c.Classify:
     if given.later:
         raise Reported
     if not kinds:
-        message = "this signal lacks its target, `toward` or `classify`"
+        message = "this `signal` lacks its target, `toward` or `classify`"
         raise env.fail(name_codes.MISSING_ATTRIBUTE.at(head(item), message))
     if len(kinds) == 2:
         raise _clash(env, given.written["classify"].name_place, "`toward` and `classify` are two signals, not one")
@@ -206,7 +206,7 @@ def _toward(env: Env, item: ast.Signal, given: Given, spans: c.SpanSet) -> c.Tow
 
 def _classify(env: Env, item: ast.Signal, given: Given, spans: c.SpanSet) -> c.Classify:
     if "classes" not in given:
-        message = "this signal lacks `classes`, the number of classes or their labels"
+        message = "this `signal` lacks `classes`, the number of classes or their labels"
         raise env.fail(name_codes.MISSING_ATTRIBUTE.at(head(item), message))
     label: c.FieldPath | str = given["classify"]
     if isinstance(label, str) and label not in BUILT_INS and not shape(env, spans).open:
@@ -335,7 +335,7 @@ def _weigh(env: Env, item: ast.Weigh) -> c.Weigh:
     given = read_block(env, "weigh", item.block.attributes, head(item))
     spans = attempt(lambda: subject(env, item.subject, "weigh"))
     if "factor" not in given and not given["only"]:
-        message = "this weigh lacks `factor`, a number or a field (or `only = true`)"
+        message = "this `weigh` lacks `factor`, a number or a field (or `only = true`)"
         raise env.fail(name_codes.MISSING_ATTRIBUTE.at(head(item), message))
     if spans is None:
         raise Reported

@@ -13,7 +13,6 @@ from .. import checked as c
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
-from ..source import DataPlace
 from .env import Env
 from .template import slots
 
@@ -44,7 +43,7 @@ def _phrase_file(env: Env, call: ast.Call, path: Path) -> set[str]:
         raise env.fail(name_codes.UNREADABLE_FILE.at(place, f"`{path.name}` is no UTF-8 text: {error}")) from None
     found = {line.strip() for line in lines if line.strip()}
     if not found:
-        raise env.fail(codes.EMPTY_PHRASE.at(DataPlace(str(path)), f"`{path.name}` has no phrase"))
+        raise env.fail(codes.EMPTY_PHRASE.at(place, f"`{path.name}` has no phrase"))
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from ..precision import widen
+
 
 def token_loss(logits: Tensor, input_ids: Tensor, weights: Tensor) -> Tensor:
     """Sum over tokens of weight times cross-entropy in nats, in float32: a scalar.
@@ -14,6 +16,5 @@ def token_loss(logits: Tensor, input_ids: Tensor, weights: Tensor) -> Tensor:
     """
     target = functional.pad(input_ids[:, 1:], (0, 1))
     weight = functional.pad(weights[:, 1:], (0, 1))
-    wide = logits.float() if logits.itemsize < 4 else logits
-    loss = functional.cross_entropy(wide.flatten(0, 1), target.flatten(), reduction="none")
+    loss = functional.cross_entropy(widen(logits).flatten(0, 1), target.flatten(), reduction="none")
     return (loss * weight.flatten()).sum()

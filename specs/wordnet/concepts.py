@@ -1,4 +1,4 @@
-"""Writes concepts/nouns.mcd and concepts/categories.mcd from the extract: the nouns that definitions use most, each under its category.
+"""Writes the concept files from the extract: the nouns that definitions use most, each with a relation to its category.
 
 Run from the repository root: `python -m specs.wordnet.concepts [--check]`.
 
@@ -23,7 +23,20 @@ CONCEPTS = 300
 TAGGED = 5
 """A word that is tagged as a noun less often than this is mostly another part of speech ("are", a hundredth of a hectare)."""
 
-RESERVED = {"attend", "concept", "frame", "keep", "model", "record", "signal", "source", "span", "stage", "teacher", "use"}
+RESERVED = {
+    "attend",
+    "concept",
+    "frame",
+    "keep",
+    "model",
+    "record",
+    "signal",
+    "source",
+    "span",
+    "stage",
+    "teacher",
+    "use",
+}
 """Words of the language that are nouns as well: a concept of that name gets an underscore."""
 
 HEAD = """\
@@ -32,14 +45,14 @@ mcd 1
 # Written by concepts.py from data/words.jsonl.
 """
 
-CONCEPT_HEAD = '''
+CONCEPT_HEAD = """
 import "categories.mcd" as category
 
 let half_way: layers = 50%
 let margin: number = 0.3
 let strength: number = 0.02
 
-'''
+"""
 
 
 def plural(noun: str) -> str:
@@ -51,9 +64,10 @@ def plural(noun: str) -> str:
     return noun + "s"
 
 
-def forms(record: dict[str, Any], uses: Counter[str]) -> dict[str, int]:
-    """The forms of a word that definitions use, and how often."""
-    found = (form for lemma in record["lemmas"] for form in (lemma, plural(lemma)))
+def forms(record: dict[str, Any], uses: Counter[str], lemmas: set[str]) -> dict[str, int]:
+    """The forms of a word that definitions use, and how often. A plural that is a word of its own is left to it."""
+    plurals = {plural(lemma): lemma for lemma in record["lemmas"] if plural(lemma) not in lemmas}
+    found = sorted([*record["lemmas"], *plurals], key=lambda form: record["lemmas"].index(plurals.get(form, form)))
     return {form: uses[form] for form in found if uses[form]}
 
 
@@ -70,11 +84,12 @@ def count_uses(records: list[dict[str, Any]]) -> Counter[str]:
 def lines(records: list[dict[str, Any]]) -> Iterator[str]:
     """Two lines per concept, in alphabetical order."""
     uses = count_uses(records)
+    lemmas = {lemma for record in records for lemma in record["lemmas"]}
     nouns = (record for record in records if record["count"] >= TAGGED)
-    ranked = sorted(nouns, key=lambda record: (-sum(forms(record, uses).values()), record["word"]))
+    ranked = sorted(nouns, key=lambda record: (-sum(forms(record, uses, lemmas).values()), record["word"]))
     for record in sorted(ranked[:CONCEPTS], key=lambda record: record["word"]):
         name = record["word"] + "_" * (record["word"] in RESERVED)
-        phrases = ", ".join(f'"{form}"' for form in forms(record, uses))
+        phrases = ", ".join(f'"{form}"' for form in forms(record, uses, lemmas))
         yield f"concept {name} {{ spans = phrases({phrases}) }}\n"
         bound = "layers = $half_way  margin = $margin  weight = $strength"
         yield f"relate {name} is_a category.{record['category']} {{ {bound} }}\n"

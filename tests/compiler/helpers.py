@@ -63,7 +63,8 @@ def batch(*rows: Row | str, source="s", added=0, fields=None, type=None) -> Text
     if any(each.slot for each in rows):
         edges = [each.slot or (0, 0) for each in rows]
         slots[("slot",)] = tuple(
-            np.array([bounds[i] + len(rows[i].text[: edges[i][side]].encode()) for i in range(len(rows))]) for side in (0, 1)
+            np.array([bounds[i] + len(rows[i].text[: edges[i][side]].encode()) for i in range(len(rows))])
+            for side in (0, 1)
         )
     fields = dict(fields or {})
     if any(each.mentions is not None for each in rows):

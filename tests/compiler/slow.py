@@ -52,7 +52,9 @@ class Slow:
 
     @staticmethod
     def fold(text):
-        return "".join(x.lower() if len(x.lower().encode()) == len(x.encode()) and len(x.lower()) == 1 else x for x in text)
+        return "".join(
+            x.lower() if len(x.lower().encode()) == len(x.encode()) and len(x.lower()) == 1 else x for x in text
+        )
 
     def whole(self, start, end):
         word = [False, *(char.isalnum() or char == "_" for char in self.text), False]
@@ -202,7 +204,9 @@ class Slow:
                 left, right = self.value(node.left, spans), self.value(node.right, spans)
                 if left is None or right is None or (node.op == "/" and right == 0):
                     return None
-                return {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}[node.op](left, right)
+                return {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}[node.op](
+                    left, right
+                )
         return self.holds(node, spans)
 
     def attribute(self, span, name):
@@ -266,4 +270,3 @@ class Slow:
     @staticmethod
     def gap(query, key):
         return max(0, query.start - key.end, key.start - query.end)
-

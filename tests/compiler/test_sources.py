@@ -377,9 +377,10 @@ def test_a_file_of_white_space_holds_no_record(tmp_path, content):
     one(broken(lines(tmp_path, content), tmp_path), "MCD502")
 
 
-def test_an_empty_file_beside_a_full_one_is_fine(tmp_path):
+@pytest.mark.parametrize("content", ["", "\n", "text\n"])
+def test_an_empty_file_beside_a_full_one_is_fine(tmp_path, content):
     empty, full = tmp_path / "a.csv", tmp_path / "b.csv"
-    empty.write_text("")
+    empty.write_text(content)
     full.write_text("text\nx\n")
     assert read(source_of("csv", empty, full), tmp_path)[1][TEXT] == ["x"]
 

@@ -1,8 +1,8 @@
 """Many small programs in few files, each with its findings on their lines.
 
-A program starts at `=== title`. `#! MCD301 `marked` message` at the end of a line expects that code there, with that text underlined,
-and (where more follows) a message that contains it. A program without any must check clean. A model and a source are added at
-the end, since order carries no meaning, unless the title says `(bare)`, `(no model)` or `(no source)`.
+A program starts at `=== title`. `#! MCD301 `marked` message` at the end of a line expects that code there, with that text
+underlined, and (where more follows) a message that contains it. A program without any must check clean. A model and a source
+are added at the end, since order carries no meaning, unless the title says `(bare)`, `(no model)` or `(no source)`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
-
 from mcd.dsl.check import check
 from mcd.dsl.codes import model, names, values
 from mcd.dsl.diagnostics import Code, Severity
+from mcd.dsl.render import render_text
 from mcd.dsl.source import Place
+from safetensors.numpy import save_file
 
 DATA = Path(__file__).parent / "data" / "check"
 
@@ -130,12 +130,15 @@ def test_program(root: Path, title: str, text: str) -> None:
     for number, code, marked, message in expected:
         assert any(x[:3] == (number, code, marked) and message in x[3] for x in found), f"{message!r} not in\n{shown}"
     assert (program is None) == any(item.severity is Severity.ERROR for item in findings.items)
+    assert render_text(findings.items).count(" --> ") == len(findings.items)
 
 
 def test_every_code_has_a_program() -> None:
     """Codes of the check are all in the programs, but for those that test_load.py and test_check_parts.py name."""
     seen = {code for path in DATA.glob("*.txt") for code, _, _ in EXPECTED.findall(path.read_text())}
-    elsewhere = "".join((Path(__file__).parent / f"{name}.py").read_text() for name in ("test_load", "test_check_parts"))
+    elsewhere = "".join(
+        (Path(__file__).parent / f"{name}.py").read_text() for name in ("test_load", "test_check_parts")
+    )
     declared = {code for module in (names, values, model) for code in vars(module).items() if isinstance(code[1], Code)}
     missing = [code.id for name, code in declared if code.id not in seen and f".{name}" not in elsewhere]
     assert missing == []

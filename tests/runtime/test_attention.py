@@ -183,6 +183,20 @@ def test_gradient_checkpointing_changes_no_gradient(kind: str) -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_reentrant_checkpointing_would_lose_the_gradient_and_is_refused() -> None:
+    model = make_model("llama").train()
+    model.gradient_checkpointing_enable({"use_reentrant": True})
+    with pytest.raises(Failure, match="MCD703 attention rules cannot read `LlamaAttention`: it runs without gradients"):
+        supervise(model, PLAN)(make_batch(PLAN, [9, 6], LOOKS), time=0)
+
+
+def test_rows_are_those_before_dropout() -> None:
+    """Attention dropout of one half, in training: the first layer's rows are what they are without it."""
+    plan = make_plan(make_attend(layers=(1,)))
+    dropped, plain = make_model("gpt2", attn_pdrop=0.5).train(), make_model("gpt2")
+    assert loss_of(dropped, plan) == pytest.approx(loss_of(plain, plan), rel=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_bfloat16_model_has_its_rows_in_float32(kind: str) -> None:
     model = make_model(kind).bfloat16()

@@ -138,6 +138,14 @@ def test_more_layers_or_heads_do_not_change_a_rules_strength() -> None:
                 assert attend(seen, [0], heads=heads).item() == pytest.approx(math.log(2), abs=1e-6)
 
 
+def test_keys_of_a_query_are_one_set_unless_each_is_a_row() -> None:
+    """Attention 1/4 and 1/8 on two keys. One set: -ln 3/8 = 0.980829. Each: (ln 4 + ln 8) / 2 = 1.732868."""
+    seen = {1: make_observed([0.25, 0.125, 0.625])}
+    assert attend(seen, [0, 1]).item() == pytest.approx(0.980829, abs=1e-6)
+    each = [attend(seen, [key]).item() for key in (0, 1)]
+    assert sum(each) / 2 == pytest.approx(1.732868, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "margin", "expected"),
     [("is_a", 0.9, 0.3), ("is_a", 0.5, 0.0), ("opposes", 0.3, 0.9), ("distinct", 0.2, 0.4), ("distinct", 0.7, 0.0)],

@@ -177,7 +177,8 @@ def test_ramp_that_cannot_be_followed_is_refused_at_once() -> None:
 def test_program_brings_its_anchors_and_promises() -> None:
     """What holds a plan, anchors as arrays and a manifest stands for all of them; `split` chooses whose promises count."""
     counts = {"look": Counts(splits={"train": {"rows": 40}, "valid": {"rows": 1}})}
-    manifest = SimpleNamespace(rules=counts, records={"train": 4, "valid": 4})
+    shards = [SimpleNamespace(split="train", records=1), SimpleNamespace(split="train", records=3)]
+    manifest = SimpleNamespace(rules=counts, shards=shards)
     plan = make_plan(make_attend(), make_toward())
     anchors = {"north": np.ones(WIDTH, dtype=np.float32)}
     program = SimpleNamespace(plan=plan, anchors=anchors, manifest=manifest)
@@ -250,10 +251,18 @@ def test_training_by_a_rule_alone_meets_its_bound() -> None:
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_step_on_another_device_waits_for_nothing(kind: str) -> None:
-    """On the meta device a tensor of another device, or a value asked for, is an error. A batch is moved to the model."""
+    """On the meta device a tensor of another device, or a value asked for, is an error. A batch is moved to the model.
+
+    The model gets a full mask, since transformers would ask for values to see whether it needs one.
+    """
+
+    def masked(model: Any, batch: Any) -> Any:
+        mask = torch.ones(2, 1, 9, 9, dtype=torch.bool, device="meta").tril()
+        return model(batch.input_ids, attention_mask=mask, use_cache=False).logits
+
     plan = make_plan(*EVERYTHING, make_attend("m", heads="mean", layers=(1, 3)))
-    unmasked = replace(ADAPTERS[kind], logits=lambda model, batch: model(batch.input_ids, use_cache=False).logits)
-    given = {"anchors": make_anchors(), "expected": {"a": 100.0}, "records": 1000, "adapter": unmasked}
+    adapter = replace(ADAPTERS[kind], logits=masked)
+    given = {"anchors": make_anchors(), "expected": {"a": 100.0}, "records": 1000, "adapter": adapter}
     supervised = supervise(make_model(kind), plan, **given).to("meta")
     batch = make_batch(plan, [9, 9], EVERY_ROW, labels={"g": [0, 1, 2, 0]}, weigh={"boost": [(0, 3, 4.0)]})
     out = supervised(batch, time=0.5)

@@ -1,10 +1,14 @@
 """Random sets and joins over random records, against plain loops; together and one by one."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcd.compiler import joins
 from mcd.compiler.evaluate import Evaluator, join_sets
+from mcd.compiler.selectors import phrases
 from mcd.dsl import checked as c
 
 from .helpers import MENTIONS, PLACE, Row, batch
@@ -16,7 +20,9 @@ TOKENS = st.one_of(
     st.sampled_from([("🙂", 2), ("語", 3)]),
 )
 ENTRY = pa.list_(
-    pa.struct([("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string()), ("size", pa.int64()), ("ok", pa.bool_())])
+    pa.struct(
+        [("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string()), ("size", pa.int64()), ("ok", pa.bool_())]
+    )
 )
 
 
@@ -44,9 +50,11 @@ def rows(draw):
 
 PHRASES = st.builds(
     c.Phrases,
-    st.lists(st.sampled_from(["a", "ab", "a b", "b", "É", "éa", "ab a", " a ", "1 -", "🙂", "a_b", " "]), min_size=1, max_size=4).map(
-        tuple
-    ),
+    st.lists(
+        st.sampled_from(["a", "ab", "a b", "b", "É", "éa", "ab a", " a ", "1 -", "🙂", "a_b", " "]),
+        min_size=1,
+        max_size=4,
+    ).map(tuple),
     st.booleans(),
     st.booleans(),
 )
@@ -155,19 +163,21 @@ def expected(spans):
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(rows(), min_size=1, max_size=3), SETS)
-def test_sets(records, definition):
+@given(st.lists(rows(), min_size=1, max_size=3), SETS, st.sampled_from([1, phrases.STRETCH]))
+def test_sets(records, definition, stretch):
     texts = make(records)
-    spans = Evaluator([definition]).start(texts).spans(definition)
+    with patch.object(phrases, "STRETCH", stretch):
+        spans = Evaluator([definition]).start(texts).spans(definition)
     assert by_record(texts, spans) == [expected(Slow(record).spans(definition)) for record in records]
     assert spans.index.dtype == spans.start.dtype == spans.token.dtype == np.int64
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(rows(), min_size=1, max_size=3), JOINS)
-def test_joins(records, join):
+@given(st.lists(rows(), min_size=1, max_size=3), JOINS, st.sampled_from([1, 5, joins.CHUNK]))
+def test_joins(records, join, chunk):
     texts = make(records)
-    query, key, edges = Evaluator(join_sets([join])).start(texts).join(join)
+    with patch.object(joins, "CHUNK", chunk):
+        query, key, edges = Evaluator(join_sets([join])).start(texts).join(join)
     found = [[] for _ in records]
     first = {name: np.searchsorted(spans.record, np.arange(len(records))) for name, spans in (("q", query), ("k", key))}
     assert (query.record[edges.query] == key.record[edges.key]).all()
@@ -191,4 +201,7 @@ def test_what_a_record_gives_does_not_depend_on_the_others(records, join):
     edges, parts = evaluation.join(join)[2], [one.join(join) for _, one in alone]
     assert edges.surplus.tolist() == [int(part[2].surplus[0]) for part in parts]
     shift = np.cumsum([0, *(len(part[0]) for part in parts)])
-    assert edges.query.tolist() == np.concatenate([part[2].query + at for part, at in zip(parts, shift, strict=False)]).tolist()
+    assert (
+        edges.query.tolist()
+        == np.concatenate([part[2].query + at for part, at in zip(parts, shift, strict=False)]).tolist()
+    )

@@ -1,0 +1,225 @@
+"""The driver, end to end on small projects: what is written, kept, counted, refused, and what stays whole."""
+
+import hashlib
+import json
+import os
+
+import pyarrow as pa
+import pytest
+from mcd.compiler.compile import compile_program
+from mcd.compiler.manifest import Manifest
+from mcd.dsl.diagnostics import Failure
+
+from ..projects import checked, compiled, project
+
+SOURCE = 'source s = jsonl("data.jsonl") { id = .id  text = "{.text}" }\n'
+CATS = 'span cat = phrases("cat")\n'
+SIGNAL = "signal near: cat { layers = 2  classify = .label  classes = 3 }\n"
+RECORDS = [
+    {"id": "a", "text": "the cat saw a dog", "label": [0]},
+    {"id": "b", "text": "a dog ran off", "label": []},
+    {"id": "c", "text": "the cat and the cat ran", "label": [1, 2]},
+]
+
+
+def read(out, split="train"):
+    """Rows of every shard of a split, as Python values, and the keys of the file's sets."""
+    rows = []
+    for path in sorted((out / "shards" / split).glob("*.arrow")):
+        table = pa.ipc.open_file(path).read_all()
+        keys = json.loads(table.schema.metadata[b"mcd.sets"])
+        for row in table.to_pylist():
+            row["sets"] = [keys[number] for number in row["span.set"]]
+            rows.append(row)
+    return rows
+
+
+def digests(out):
+    return {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in out.rglob("*") if p.is_file()}
+
+
+def refusal(path, out):
+    with pytest.raises(Failure) as failure:
+        compile_program(checked(path), out)
+    return [(found.code.id, found.message) for found in failure.value.diagnostics]
+
+
+def test_a_compiled_record_by_hand(tmp_path):
+    """"the cat and the cat ran": tokens 0 1 7 0 1 9, cats at [1, 2) and [4, 5), labels 1 and 2 along them."""
+    result = compiled(project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS), tmp_path / "out")
+    row = read(tmp_path / "out")[2]
+    (digest,) = (key for key, info in result.plan.sets.items() if info.written == "cat")
+    assert row["id"] == "c" and row["part"] == 0 and row["source"] == "s"
+    assert row["input_ids"] == [0, 1, 7, 0, 1, 9]
+    assert list(zip(row["sets"], row["span.start"], row["span.end"], row["span.at.index"], strict=True)) == [
+        (digest, 1, 2, 0),
+        (digest, 4, 5, 1),
+    ]
+    assert row["field.label"] == [1, 2]
+    assert result.manifest.rules["near"].splits == {"train": {"matched": 3, "rows": 3, "unmatched": 1}}
+    assert result.manifest.records == {"train": 3} and result.manifest.tokens == {"train": 15}
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    path = project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS)
+    compiled(path, tmp_path / "one")
+    compiled(path, tmp_path / "two")
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("layers = 2", "layers = 1..3"),
+        ("signal near", "signal closer"),
+        ("span cat = phrases", "## A cat.\nspan cat = phrases"),
+        (SIGNAL, SIGNAL + "weigh cat { factor = 2 }\n"),
+        (CATS, CATS + "curriculum { stage s 100% { near.factor = ramp(1, 0) } }\n"),
+        ("hidden = 8", "hidden = 16"),
+    ],
+)
+def test_changing_how_writes_the_plan_alone(tmp_path, before, after):
+    path = project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS)
+    first = compiled(path, tmp_path / "out")
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+    second = compiled(path, tmp_path / "out")
+    assert second.reused and second.manifest.shards == first.manifest.shards
+    assert second.plan != first.plan or "##" in after
+    compiled(path, tmp_path / "fresh")
+    assert digests(tmp_path / "out") == digests(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"cat"', '"cat", "cow"'),
+        ("context = 16", "context = 4"),
+        ("classes = 3", "classes = 2"),  # what labels lie outside must be counted again
+        ('text = "{.text}"', 'text = "{.text} ."'),
+    ],
+)
+def test_changing_where_builds_the_shards_again(tmp_path, before, after):
+    path = project(tmp_path, SOURCE + CATS + SIGNAL, [*RECORDS, {"id": "d", "text": "the cat", "label": [2]}])
+    compiled(path, tmp_path / "out")
+    path.write_text(path.read_text().replace(before, after, 1))
+    assert not compiled(path, tmp_path / "out").reused
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen(tmp_path):
+    path = project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS)
+    compiled(path, tmp_path / "out")
+    data = tmp_path / "data.jsonl"
+    stat = data.stat()
+    data.write_text(data.read_text().replace("saw a dog", "saw a cat"))
+    os.utime(data, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert data.stat().st_size == stat.st_size
+    assert refusal(path, tmp_path / "out") == [
+        ("MCD621", "field `.label` in record 1 of source `s` has 1 entries for 2 spans")
+    ]
+
+
+def test_what_cannot_be_finished_leaves_the_old_output_whole(tmp_path):
+    path = project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS)
+    compiled(path, tmp_path / "out")
+    before = digests(tmp_path / "out")
+    (tmp_path / "data.jsonl").write_text('{"id": "a", "text": "the cat", "label": 0}\n{"id": "b", \n')
+    ((code, message),) = refusal(path, tmp_path / "out")
+    assert code == "MCD504" and "line 2" in message
+    assert digests(tmp_path / "out") == before
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_lost_spans_are_counted_by_rule_and_cause(tmp_path):
+    """Context 4 cuts the second cat of record c; labels 0..2 of 3 spans, one of them outside 2 classes."""
+    spec = SOURCE + CATS + SIGNAL.replace("classes = 3", "classes = 2")
+    path = project(tmp_path, spec, RECORDS)
+    path.write_text(path.read_text().replace("context = 16", "context = 4"))
+    result = compiled(path, tmp_path / "out")
+    counts = result.manifest.rules["near"].splits["train"]
+    assert {cause: counts[cause] for cause in ("matched", "cut", "outside")} == {"matched": 3, "cut": 1, "outside": 1}
+    assert [w.code.id for w in result.warnings] == ["MCD580", "MCD580"]
+    assert result.warnings[0].message == "`near`: 1 of 3 spans cut off by the context"
+
+
+@pytest.mark.parametrize(("lost", "found"), [("drop", []), ("error", ["MCD581", "MCD581"])])
+def test_lost_says_what_happens(tmp_path, lost, found):
+    spec = SOURCE + CATS + SIGNAL.replace("classes = 3", f"classes = 2  lost = {lost}")
+    path = project(tmp_path, spec, RECORDS)
+    path.write_text(path.read_text().replace("context = 16", "context = 4"))
+    if lost == "error":
+        assert [code for code, _ in refusal(path, tmp_path / "out")] == found
+        assert not (tmp_path / "out").exists()
+    else:
+        assert [w.code.id for w in compiled(path, tmp_path / "out").warnings] == found
+
+
+def test_a_rule_that_matches_nothing_is_said(tmp_path):
+    path = project(tmp_path, SOURCE + 'span cow = phrases("cow")\nweigh cow { factor = 2 }\n', RECORDS)
+    (warning,) = compiled(path, tmp_path / "out").warnings
+    assert (warning.code.id, warning.message) == ("MCD582", "`weigh cow` matched nothing in any record")
+
+
+def test_edges_that_point_forward_are_counted_in_a_causal_model(tmp_path):
+    """"the cat saw a dog": the cat's only dog comes after it; in "a dog ran off" there is no cat."""
+    spec = SOURCE + CATS + 'span dog = phrases("dog")\nattend look: cat -> dog where query.index == key.index { layers = 2  heads = any }\n'
+    result = compiled(project(tmp_path, spec, RECORDS), tmp_path / "out")
+    assert result.manifest.rules["look"].splits["train"]["forward"] == 1
+    assert "`look`: 1 of 1 edges that only point forward in time" in [w.message for w in result.warnings]
+
+
+def test_a_field_that_no_record_has(tmp_path):
+    path = project(tmp_path, SOURCE + CATS + SIGNAL.replace(".label", ".lable"), RECORDS)
+    assert refusal(path, tmp_path / "out") == [("MCD587", "`near` reads `.lable`, which no record has")]
+
+
+def test_splits_never_share_an_id(tmp_path):
+    spec = SOURCE.replace("text =", "split = .split  text =") + CATS + "weigh cat { factor = 2 }\n"
+    records = [{"id": "a", "split": "train", "text": "the cat"}, {"id": "a", "split": "valid", "text": "a cat"}]
+    assert refusal(project(tmp_path, spec, records), tmp_path / "out") == [("MCD588", "splits `train` and `valid` share 1 ids")]
+
+
+@pytest.mark.parametrize(
+    ("claim", "found"),
+    [
+        ("coverage(cat) >= 3", None),
+        ("coverage(cat) > 3", ("MCD591", "`coverage(cat)` is 3 in split `train`, expected > 3")),
+        ("coverage(tokens) == 15", None),
+    ],
+)
+def test_expectations_are_checked_while_compiling(tmp_path, claim, found):
+    path = project(tmp_path, SOURCE + CATS + f"weigh cat {{ factor = 2 }}\nexpect {claim}\n", RECORDS)
+    if found is None:
+        compiled(path, tmp_path / "out")
+    else:
+        assert refusal(path, tmp_path / "out") == [found]
+
+
+def test_an_expectation_of_a_split_that_no_record_has(tmp_path):
+    spec = SOURCE.replace("text =", "split = .fold  text =") + CATS + "weigh cat { factor = 2 }\n"
+    path = project(tmp_path, spec + "expect coverage(cat, of: valid) >= 1\n", [{"id": "a", "fold": "train", "text": "the cat"}])
+    said = "`coverage(cat)` is expected of split `valid`; there is `train`"
+    assert refusal(path, tmp_path / "out") == [("MCD590", said)]
+
+
+def test_a_text_without_its_field_is_dropped_and_counted(tmp_path):
+    path = project(tmp_path, SOURCE + CATS + "weigh cat { factor = 2 }\n", [*RECORDS, {"id": "d", "text": None, "label": []}])
+    result = compiled(path, tmp_path / "out")
+    assert result.manifest.dropped == {"null_text": 1}
+    assert [w.code.id for w in result.warnings] == ["MCD585"]
+
+
+def test_the_manifest_lists_every_file_and_input(tmp_path):
+    compiled(project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS), tmp_path / "out")
+    manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
+    listed = {entry.path: entry.sha256 for entry in (*manifest.files, *manifest.shards)}
+    assert listed == {name: sha for name, sha in digests(tmp_path / "out").items() if name != "manifest.json"}
+    assert [entry.path for entry in manifest.inputs] == ["spec.mcd", "tokenizer.json", "data.jsonl"]
+
+
+def test_a_tokenizer_larger_than_the_vocabulary(tmp_path):
+    path = project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS)
+    path.write_text(path.read_text().replace("vocab = 64", "vocab = 8"))
+    ((code, message),) = refusal(path, tmp_path / "out")
+    assert code == "MCD592" and message == "the tokenizer has 21 tokens, model `m` a vocabulary of 8"

@@ -1,0 +1,114 @@
+"""Lowering: what the plan and the recipe hold, how it reads, and that the verifier sees what is broken."""
+
+from pathlib import Path
+
+import pytest
+from mcd.compiler.compile import prepare
+from mcd.compiler.describe import describe
+from mcd.compiler.plan import Plan
+from mcd.compiler.verify import broken_invariants
+
+from ..projects import checked, project
+
+SPEC = """source s = jsonl("data.jsonl") {
+  id = .id
+  split = hash(train: 90%, valid: 10%)
+  text = "{.question} because {.answer}"
+}
+span answer = slot(.answer)
+span cat = phrases("cat", "dog", "bird", "red bird")
+span mention = offsets(.mentions, of: .question)
+span word = regex("[a-z]+") in answer
+
+concept animal { spans = cat  anchor = orthonormal }
+concept thing { spans = word  anchor = orthonormal }
+
+attend look: mention -> mention where query.kind == key.kind and key before query {
+  pick = nearest  layers = 50%  heads = any  mass = 0.6  weight = 0.5
+}
+attend shun: word -> cat { layers = 1..2  heads = [0, 1]  avoid = true  mass = 0.1  per = record }
+signal axis: animal { layers = 2..4  toward = thing.anchor  weight = 0.2 }
+signal kind: mention { layers = final  classify = kind  classes = ["person", "place"] }
+signal digit: tokens { layers = 0  classify = .digits  classes = 10  pool = each }
+relate animal is_a thing { layers = 50%  margin = 0.3  weight = 0.1 }
+weigh answer { factor = 4 }
+weigh soft: cat { factor = .importance  only = true }
+
+curriculum {
+  stage first 25% { only = [axis]  token_loss = 0.5 }
+  stage rest 75% { look.factor = ramp(1, 0.25, cosine)  axis.factor = 0 }
+}
+expect coverage(animal) >= 100
+"""
+GOLDEN = Path(__file__).parent / "data" / "plan.txt"
+
+
+@pytest.fixture
+def lowered(tmp_path):
+    program = checked(project(tmp_path, SPEC, [{"id": "a", "question": "the cat", "answer": "it ran"}]))
+    return program, prepare(program)[0]
+
+
+def test_the_plan_in_words(lowered):
+    """The printed form of a plan with every kind of rule. A change of this file needs a reason in its commit."""
+    assert describe(*lowered) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_a_plan_survives_its_file(lowered):
+    _, both = lowered
+    assert Plan.model_validate_json(both.plan.model_dump_json()) == both.plan
+    assert broken_invariants(both.plan) == []
+
+
+def test_a_set_that_two_rules_read_is_stored_once(lowered):
+    """`cat` is read by the rule on `animal`, by the relation, by `soft` along `index` and by the cross join `shun`."""
+    _, both = lowered
+    cats = [stored for stored in both.recipe.sets if both.plan.sets[stored.digest].written == "cat"]
+    assert [stored.attributes for stored in cats] == [("index",)]
+    assert [stored.name for stored in both.recipe.fields] == ["digits", "importance"]
+    assert both.plan.columns[-2:] == ("field.digits", "field.importance")
+
+
+def test_a_field_read_in_two_ways_has_two_columns(tmp_path):
+    spec = SPEC + 'signal other: cat { layers = 1  classify = .digits  classes = ["a", "b"] }\n'
+    program = checked(project(tmp_path, spec, [{"id": "a", "question": "the cat", "answer": "it ran"}]))
+    assert [(f.name, f.type) for f in prepare(program)[0].recipe.fields] == [
+        ("digits", "class"),
+        ("digits#2", "label"),
+        ("importance", "factor"),
+    ]
+
+
+def changed(plan: Plan, rule_id: str, **update):
+    rules = tuple(rule.model_copy(update=update) if rule.id == rule_id else rule for rule in plan.rules)
+    return plan.model_copy(update={"rules": rules})
+
+
+@pytest.mark.parametrize(
+    ("rule_id", "update", "said"),
+    [
+        ("look", {"layers": (0,)}, "attends at layers (0,) of 1..4"),
+        ("look", {"heads": (2,)}, "names heads (2,) of 0..1"),
+        ("look", {"mass": None}, "has loss hinge with mass None"),
+        ("axis", {"layers": (5,)}, "reads layers (5,) of 0..4"),
+        ("axis", {"anchor": "nobody"}, "is pulled toward an anchor `nobody` that the plan does not list"),
+        ("axis", {"field": "digits"}, "needs exactly one of an anchor and a field"),
+        ("soft", {"field": "gone"}, "reads a column `field.gone` that the plan does not require"),
+        ("soft", {"id": "look"}, "2 rules have the id `look`"),
+    ],
+)
+def test_the_verifier_sees_a_broken_rule(lowered, rule_id, update, said):
+    found = broken_invariants(changed(lowered[1].plan, rule_id, **update))
+    assert any(said in problem for problem in found), found
+
+
+def test_the_verifier_sees_broken_stages_and_references(lowered):
+    plan = lowered[1].plan
+    first, rest = plan.stages
+    gap = plan.model_copy(update={"stages": (first, rest.model_copy(update={"start": 0.5, "only": ("nobody",)}))})
+    assert broken_invariants(gap) == [
+        "stage `rest` starts at 0.5, `first` ends at 0.25",
+        "stage `rest` names a rule `nobody` that the plan does not have",
+    ]
+    assert "the stages do not run from 0 to 1" in broken_invariants(plan.model_copy(update={"stages": (first,)}))
+    assert len(broken_invariants(plan.model_copy(update={"sets": {}}))) >= 5

@@ -1,0 +1,51 @@
+"""Small projects on disk: a tokenizer of one token per word, a spec, and its data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mcd.compiler.compile import Compiled, compile_program
+from mcd.dsl.check import check
+from mcd.dsl.checked import Program
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+WORDS = "the cat dog saw a red bird and it ran off because of rain . , k1 k2 v1 v2 [UNK]".split()
+MODEL = """model m {
+  layers = 4  heads = 2  hidden = 8  vocab = 64  causal = true
+  tokenizer = "tokenizer.json"  context = 16
+}
+"""
+
+
+def write_tokenizer(path: Path) -> None:
+    """One token per word and per mark, white space dropped."""
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
+    tokenizer.save(str(path))
+
+
+def project(folder: Path, spec: str, records: list[dict] | None = None, **files: str) -> Path:
+    """A project whose spec is `mcd 1`, MODEL and `spec`; `records` go to data.jsonl. Gives the path of the spec."""
+    (folder / "mcd.toml").touch()
+    write_tokenizer(folder / "tokenizer.json")
+    if records is not None:
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        (folder / "data.jsonl").write_text(lines, encoding="utf-8")
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text, encoding="utf-8")
+    path = folder / "spec.mcd"
+    path.write_text(f"mcd 1\n{MODEL}{spec}", encoding="utf-8")
+    return path
+
+
+def checked(path: Path) -> Program:
+    """The program of a spec that must be clean."""
+    program, findings = check(path)
+    assert program is not None, [f"{item.code.id} {item.message}" for item in findings.items]
+    return program
+
+
+def compiled(path: Path, out: Path) -> Compiled:
+    """The dataset of a spec that must be clean."""
+    return compile_program(checked(path), out)

@@ -1,0 +1,301 @@
+"""The collator, by hand and against a slow reference on random shards."""
+
+import numpy as np
+import pytest
+import torch
+from mcd.dsl import checked as c
+from mcd.runtime.collate import Collator
+from mcd.runtime.dataset import load
+from mcd.runtime.groups import group_rules
+
+from ..compiler.alignment import edges, spans, texts
+from .datasets import (
+    COLUMNS,
+    LABELS,
+    SPLIT,
+    attend,
+    classify,
+    plan,
+    random_batch,
+    random_recipe,
+    relate,
+    toward,
+    weigh,
+    write,
+)
+from .slow_collate import SlowRow, read_rows
+
+
+def collated(
+    tmp_path, rules, batch, stored=None, pairs=None, prefix=0, suffix=0, context=512, overflow=None, pad_id=0, **options
+):
+    """The batch of all rows of one shard."""
+    empty = spans(batch, kind=np.array([], dtype=object))
+    stored = {**dict.fromkeys("abc", empty), **(stored or {})}
+    pairs = {**dict.fromkeys("ef", (empty, empty, edges(batch))), **(pairs or {})}
+    made = plan(rules, COLUMNS, prefix, suffix, context=context)
+    write(tmp_path / "out", random_recipe(context, overflow), made, {"train": [(batch, stored, pairs)]})
+    dataset = load(tmp_path / "out", split="train")
+    return Collator(dataset.plan, pad_id, **options)(list(dataset))
+
+
+def attend_rows(rows):
+    """(rule, record, query) -> keys."""
+    found = {}
+    for b, q in zip(*torch.nonzero(rows.valid, as_tuple=True), strict=True):
+        found[int(rows.rule[b, q]), int(b), int(rows.position[b, q])] = set()
+    for b, q, key in zip(rows.pair_record.tolist(), rows.pair_row.tolist(), rows.pair_key.tolist(), strict=True):
+        assert rows.valid[b, q]
+        found[int(rows.rule[b, q]), b, int(rows.position[b, q])].add(key)
+    return found
+
+
+def hidden_rows(rows):
+    """(rule, record, tokens, label or vector) of each row, in order."""
+    tokens = {}
+    for b, t, r in zip(rows.record.tolist(), rows.position.tolist(), rows.row.tolist(), strict=True):
+        tokens.setdefault(r, (b, []))[1].append(t)
+    assert sorted(tokens) == list(range(len(rows.rule)))
+    assert (rows.row.diff() >= 0).all()
+    found = []
+    for r, (b, positions) in sorted(tokens.items()):
+        load = None if rows.label is None else int(rows.label[r])
+        load = load if rows.vector is None else tuple(rows.vector[r].tolist())
+        found.append((int(rows.rule[r]), b, tuple(positions), load))
+    return found
+
+
+def weigh_rows(rows):
+    """(rule, record, token) -> factor."""
+    columns = (rows.rule, rows.record, rows.position, rows.factor)
+    entries = [((r, b, t), f) for r, b, t, f in zip(*(column.tolist() for column in columns), strict=True)]
+    assert len(dict(entries)) == len(entries)
+    return dict(entries)
+
+
+# --- by hand
+
+
+def test_ids_are_padded_on_the_right_and_the_first_token_has_no_loss(tmp_path):
+    batch = collated(tmp_path, [], texts(["a", " b"], ["c"]), pad_id=7, multiple=4)
+    assert batch.input_ids.tolist() == [[0, 1, 7, 7], [2, 7, 7, 7]]
+    assert batch.attention_mask.tolist() == [[1, 1, 0, 0], [1, 0, 0, 0]]
+    assert batch.scored.tolist() == [[False, True, False, False], [False] * 4]
+    assert batch.ids == ("r0", "r1")
+
+
+def test_edges_that_share_a_query_token_are_one_row(tmp_path):
+    """b -> a and (b c) -> a b: token b has keys {a, b}, token c the same."""
+    batch = texts(["a", " b", " c"])
+    ends = spans(batch, (0, 0, 1), (0, 0, 3), (0, 2, 3), (0, 2, 5))
+    pairs = {"e": (ends, ends, edges(batch, (2, 0), (3, 1)))}
+    (rows,) = collated(tmp_path, [attend("r", "e")], batch, pairs=pairs).attend
+    assert attend_rows(rows) == {(0, 0, 1): {0, 1}, (0, 0, 2): {0, 1}}
+    assert rows.share.tolist() == [[1, 1]]
+
+
+def test_with_each_every_pair_is_a_row(tmp_path):
+    batch = texts(["a", " b", " c"])
+    ends = spans(batch, (0, 0, 3), (0, 4, 5))
+    pairs = {"e": (ends, ends, edges(batch, (1, 0)))}
+    (rows,) = collated(tmp_path, [attend("r", "e", each=True, per="record")], batch, pairs=pairs).attend
+    assert rows.position.tolist() == [[2, 2]]
+    assert (rows.pair_row.tolist(), rows.pair_key.tolist()) == ([0, 1], [0, 1])
+    assert rows.share.tolist() == [[0.5, 0.5]]
+
+
+def test_a_row_without_a_key_that_a_causal_model_sees_is_none(tmp_path):
+    batch = texts(["a", " b", " c"], ["d", " e"])
+    ends = spans(batch, (0, 0, 1), (0, 2, 5), (1, 0, 1), (1, 2, 3))
+    pairs = {"e": (ends, ends, edges(batch, (0, 1), (3, 2)))}
+    (rows,) = collated(tmp_path, [attend("r", "e")], batch, pairs=pairs).attend
+    assert rows.valid.tolist() == [[False], [True]]
+    assert attend_rows(rows) == {(0, 1, 1): {0}}
+
+
+def test_every_pair_of_two_sets(tmp_path):
+    batch = texts(["a", " b", " c", " d"])
+    stored = {
+        "a": spans(batch, (0, 2, 3), (0, 6, 7), kind=["x", "x"]),
+        "b": spans(batch, (0, 0, 1), (0, 4, 5), kind=["x", "x"]),
+    }
+    (rows,) = collated(tmp_path, [attend("r", "ab")], batch, stored).attend
+    assert attend_rows(rows) == {(0, 0, 1): {0}, (0, 0, 3): {0, 2}}
+
+
+def test_a_plan_without_rows_gives_empty_tensors(tmp_path):
+    rules = [attend("r", "e"), toward("t", "a"), weigh("w", "a", 2.0)]
+    batch = collated(tmp_path, rules, texts(["a", " b"]))
+    assert batch.attend[0].position.shape == (1, 0)
+    assert len(batch.hidden[0].row) == len(batch.weigh.record) == 0
+
+
+def test_pools(tmp_path):
+    batch = texts(["a", "  ", "b", " c"])
+    stored = {"a": spans(batch, (0, 0, 4), kind=["x"])}
+    rules = [toward(pool, "a", pool=pool) for pool in ("each", "first", "last", "mean")]
+    found = [hidden_rows(rows) for rows in collated(tmp_path, rules, batch, stored).hidden]
+    assert found == [
+        [(0, 0, (0,), None), (0, 0, (2,), None)],
+        [(0, 0, (0,), None)],
+        [(0, 0, (2,), None)],
+        [(0, 0, (0, 2), None)],
+    ]
+
+
+def test_labels_by_index_survive_lost_spans_and_null_ones_are_no_row(tmp_path):
+    """Context 3 cuts the span of index 2 off; entry 3 of the list is null; entries 0 and 1 stay with their spans."""
+    batch = texts(["a", " b", " c", " d"], fields={("n",): [[2, 1, 0, None]]})
+    stored = {"a": spans(batch, (0, 0, 1), (0, 2, 3), (0, 4, 7), (0, 4, 5), kind=["x", "q", "x", None])}
+    stored["a"] = stored["a"].take(np.array([0, 1, 3, 2]))
+    rules = [
+        classify("n", "a", field="n", pool="last"),
+        classify("k", "a", attribute="kind", labels=LABELS, pool="last"),
+    ]
+    batch = collated(tmp_path, rules, batch, stored, context=3)
+    assert [hidden_rows(rows) for rows in batch.hidden] == [[(0, 0, (0,), 2), (0, 0, (1,), 1)], [(0, 0, (0,), 0)]]
+
+
+def test_share_with_per_record_is_one_over_the_rows_of_the_rule_in_the_record(tmp_path):
+    batch = texts(["a", " b"], ["c"])
+    stored = {"a": spans(batch, (0, 0, 1), (0, 2, 3), (1, 0, 1), kind=["x"] * 3)}
+    rules = [relate("r", "a", per="record"), relate("q", "a")]
+    (rows,) = collated(tmp_path, rules, batch, stored).hidden
+    assert rows.rule.tolist() == [0, 0, 0, 1, 1, 1]
+    assert rows.share.tolist() == [0.5, 0.5, 1, 1, 1, 1]
+
+
+def test_a_number_holds_once_for_a_token_and_a_list_per_span(tmp_path):
+    """Spans (a b) and (b c), factors 2 and 3: token b gets 2 from the number 2.0, and 2 x 3 from the list."""
+    batch = texts(["z", " a", " b", " c"], fields={("w",): [[2.0, 3.0]]})
+    stored = {"b": spans(batch, (0, 2, 5), (0, 4, 7), kind=["x", "x"])}
+    rules = [weigh("number", "b", 2.0), weigh("list", "b", field="w"), weigh("only", "b", 1.0, only=True)]
+    found = weigh_rows(collated(tmp_path, rules, batch, stored).weigh)
+    assert {t: f for (r, _, t), f in found.items() if r == 0} == {1: 2, 2: 2, 3: 2}
+    assert {t: f for (r, _, t), f in found.items() if r == 1} == {1: 2, 2: 6, 3: 3}
+    assert {t: f for (r, _, t), f in found.items() if r == 2} == {1: 1, 2: 1, 3: 1}
+
+
+def test_only_gives_0_to_every_other_token_with_a_loss(tmp_path):
+    batch = texts(["a", " b", " c"], ["d", " e"], suffix=1)
+    stored = {"b": spans(batch, (0, 2, 3), kind=["x"])}
+    found = weigh_rows(collated(tmp_path, [weigh("only", "b", 3.0, only=True)], batch, stored, suffix=1).weigh)
+    assert found == {(0, 0, 1): 3, (0, 0, 2): 0, (0, 0, 3): 0, (0, 1, 1): 0, (0, 1, 2): 0}
+
+
+def test_repeated_tokens_are_context_alone(tmp_path):
+    """Parts [0, 4) and [2, 5) of 5 tokens: tokens 2 and 3 come twice, and count once."""
+    batch = texts(["a", " b", " c", " d", " e"])
+    rules = [weigh("w", "tokens", 2.0), toward("t", "tokens"), toward("r", "record", pool="mean")]
+    batch = collated(tmp_path, rules, batch, context=4, overflow=SPLIT)
+    assert batch.input_ids.tolist() == [[0, 1, 2, 3], [2, 3, 4, 0]]
+    assert batch.scored.tolist() == [[False, True, True, True], [False, False, True, False]]
+    assert weigh_rows(batch.weigh) == {(0, 0, 1): 2, (0, 0, 2): 2, (0, 0, 3): 2, (0, 1, 2): 2}
+    assert [row[1:3] for row in hidden_rows(batch.hidden[0])] == [(0, (0,)), (0, (1,)), (0, (2,)), (0, (3,)), (1, (2,))]
+    assert hidden_rows(batch.hidden[1]) == []
+
+
+def test_added_tokens_are_no_tokens_of_the_text(tmp_path):
+    batch = texts(["a", " b"], prefix=1, suffix=1)
+    rules = [toward("t", "tokens"), toward("r", "record", pool="mean")]
+    batch = collated(tmp_path, rules, batch, prefix=1, suffix=1)
+    assert [row[2] for row in hidden_rows(batch.hidden[0])] == [(1,), (2,)]
+    assert [row[2] for row in hidden_rows(batch.hidden[1])] == [(1, 2)]
+    assert batch.scored.tolist() == [[False, True, True, True]]
+
+
+# --- against the reference
+
+
+def many_rules():
+    """Every kind of rule over every kind of subject, in groups of one and of several."""
+    rules = [
+        attend(f"s{key}{each}", key, each=each, per=per)
+        for key in "ef"
+        for each, per in ((False, "record"), (True, "row"))
+    ]
+    rules += [attend(f"x{pair}", pair) for pair in ("ab", "ba", "cc")]
+    rules += [attend("xt", ("tokens", "a"), loss="kl"), attend("xk", ("b", "tokens")), attend("xr", ("c", "record"))]
+    for pool in ("each", "first", "last", "mean"):
+        rules += [relate(f"i{key}{pool}", key, pool=pool, per="record") for key in ("a", "b", "tokens", "record")]
+        rules += [toward(f"v{pool}", "a", field="v", pool=pool), toward(f"t{pool}", "c", pool=pool)]
+        rules += [
+            classify(f"n{pool}", "a", field="n", pool=pool),
+            classify(f"k{pool}", "c", attribute="kind", labels=LABELS, pool=pool),
+        ]
+        rules += [
+            classify(f"d{pool}", "record", field="s", classes=4, pool=pool),
+            classify(f"p{pool}", "tokens", field="s", pool=pool),
+        ]
+    rules += [
+        weigh("wa", "a", 3.0),
+        weigh("wb", "b", field="w"),
+        weigh("wo", "c", 2.0, only=True),
+        weigh("wt", "tokens", 1.5),
+    ]
+    return [*rules, weigh("wr", "record", 0.5), weigh("wf", "b", field="w", only=True)]
+
+
+OVERFLOWS = {
+    "whole": (512, None),
+    "truncate": (5, None),
+    "split": (5, SPLIT),
+    "split without stride": (4, c.Overflow("split", 0)),
+}
+
+
+@pytest.mark.parametrize("overflow", OVERFLOWS)
+@pytest.mark.parametrize("added", [0, 1])
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_agrees_with_one_rule_span_and_token_at_a_time(tmp_path, overflow, added, causal, seed):
+    random = np.random.default_rng([seed, added, causal])
+    context, how = OVERFLOWS[overflow]
+    context += 2 * added
+    made = plan(many_rules(), COLUMNS, added, added, causal, context)
+    batches = [random_batch(random, 5, added, added) for _ in range(3)]
+    write(tmp_path / "out", random_recipe(context, how, causal), made, {"train": batches})
+    dataset = load(tmp_path / "out", split="train")
+    slow = [SlowRow(made, row) for row in read_rows(tmp_path / "out", "train")]
+    collator = Collator(made)
+    order = random.permutation(len(dataset))
+    for start in range(0, len(order), 6):
+        chosen = order[start : start + 6]
+        agree(made, collator(dataset.rows(chosen)), [slow[i] for i in chosen])
+
+
+def agree(made, batch, slow):
+    groups = group_rules(made)
+    assert batch.scored.nonzero().tolist() == [[b, t] for b, row in enumerate(slow) for t in row.scored]
+    for group, rows in zip(groups.attend, batch.attend, strict=True):
+        expected = {}
+        for r, rule in enumerate(group.rules):
+            found = {(r, b, q): keys for b, row in enumerate(slow) for q, keys in row.attend(rule).items()}
+            expected |= found
+            shares(rule, rows.share[rows.valid], rows.rule[rows.valid], rows.valid.nonzero()[:, 0], r)
+            if rule.each:
+                assert int((rows.rule[rows.valid] == r).sum()) == sum(map(len, found.values()))
+        assert attend_rows(rows) == expected
+        assert (rows.share[~rows.valid] == 0).all()
+    for group, rows in zip(groups.hidden, batch.hidden, strict=True):
+        expected = []
+        for r, rule in enumerate(group.rules):
+            expected += [(r, b, tokens, load) for b, row in enumerate(slow) for tokens, load in row.hidden(rule)]
+            first = torch.cat([torch.ones(1, dtype=torch.bool), rows.row.diff() > 0])[: len(rows.row)]
+            shares(rule, rows.share, rows.rule, rows.record[first], r)
+        assert sorted(hidden_rows(rows)) == sorted(expected), group.rules[0].id
+    expected = {
+        (r, b, t): f
+        for r, rule in enumerate(groups.weigh)
+        for b, row in enumerate(slow)
+        for t, f in row.weigh(rule).items()
+    }
+    found = weigh_rows(batch.weigh)
+    assert found == {key: pytest.approx(factor) for key, factor in expected.items()}
+
+
+def shares(rule, share, rules, record, r):
+    mine = record[rules == r]
+    counts = torch.bincount(mine) if len(mine) else mine
+    expected = 1 / counts[mine].float() if rule.per == "record" else torch.ones(len(mine))
+    assert torch.equal(share[rules == r], expected)
