@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..dsl import checked as c
+from ..dsl.codes.sources import TEXTS_TOO_LONG
 from ..dsl.diagnostics import Failure
 from .batch import Bools, Ints, Spans, TextBatch
 from .spans import NONE, Tokens
@@ -40,6 +41,8 @@ from .written import written
 
 Leaf = Callable[[c.Scalar], Value | None]
 TOKEN_STEPS = ("next", "previous")
+MAX_TEXT = 1 << 30
+"""Bytes that the texts of a set's spans may have together in a batch: only long spans that overlap come near it."""
 
 
 def roles(node: c.Scalar) -> frozenset[str]:
@@ -215,6 +218,10 @@ class Scope:
 
     def _texts(self, referred: _Referred) -> Texts:
         places, tokens = referred.places, self.text.tokens
+        total = int((places.end - places.start).sum())
+        if total > MAX_TEXT:
+            message = f"the texts of a set's spans have {total} bytes together, and at most {MAX_TEXT} can be compared"
+            raise Failure(TEXTS_TOO_LONG.at(None, message))
         data = slices(self.text.batch.buffer, places.start, places.end)
         if not places.valid.all():
             data = _masked(data, places.valid)

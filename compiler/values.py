@@ -131,6 +131,8 @@ def constant(value: str | int | float) -> Value:
     """A column of one entry."""
     if isinstance(value, str):
         return Texts(pa.array([value], pa.string()))
+    if isinstance(value, bool):
+        return Flags(np.array([value]), np.ones(1, np.bool_))
     return Numbers(np.array([value]), np.ones(1, np.bool_))
 
 

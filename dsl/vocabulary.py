@@ -22,6 +22,7 @@ class Type(Enum):
     WORD = ("a word", "words")
     STRING = ("a string", "strings")
     PATH = ("a path", "paths")
+    WEIGHTS = ("a file or a folder of weights", "files and folders of weights")
     FIELD = ("a field", "fields")
     LAYERS = ("layer numbers", "layer numbers")
     HEADS = ("heads", "heads")
@@ -136,7 +137,7 @@ BLOCKS: Mapping[str, Table] = {
         Entry("tokenizer", Type.PATH, REQUIRED),
         Entry("context", Type.COUNT, REQUIRED, bounds=POSITIVE),
         Entry("overflow", Type.OVERFLOW),
-        Entry("weights", Type.PATH),
+        Entry("weights", Type.WEIGHTS),
         Entry("lost", Type.WORD, "warn", words=LOST.words),
         later="dtype chat",
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -120,6 +121,12 @@ class Dataset:
         """The rows of one split."""
         return Dataset(self._opened, (name,))
 
+    def with_plan(self, plan: Plan) -> Dataset:
+        """The same rows under another plan over the same sets: without some of its rules, say."""
+        other = copy(self)
+        other.plan = plan
+        return other
+
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
@@ -150,14 +157,15 @@ class Dataset:
 
     def __reduce__(self) -> tuple[Callable[..., Dataset], tuple[Any, ...]]:
         """A worker process opens the files again; that they are sound is known."""
-        return _reopen, (str(self.path), self._splits)
+        return _reopen, (str(self.path), self._splits, self.plan.model_dump_json())
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r}, splits={self._splits}, rows={len(self)})"
 
 
-def _reopen(path: str, splits: tuple[str, ...]) -> Dataset:
-    return Dataset(load(path, split=splits[0], verify="size")._opened, splits)
+def _reopen(path: str, splits: tuple[str, ...], plan: str) -> Dataset:
+    opened = load(path, split=splits[0], verify="size")._opened
+    return Dataset(opened, splits).with_plan(Plan.model_validate_json(plan))
 
 
 class _Opened:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..compiler.manifest import Manifest
+from ..compiler.manifest import Cause, Manifest
 from ..compiler.plan import AttendPlan, ClassifyPlan, HiddenRule, Plan
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
@@ -74,9 +74,14 @@ def supervise(
         return Supervised(model, program, anchors or {}, expected, records, adapter)
     manifest = program.manifest
     if expected is None:
-        expected = {rule: counts.splits.get(split, {}).get("rows", 0) for rule, counts in manifest.rules.items()}
+        expected = {rule: _promised(manifest, counts.splits.get(split, {}), split) for rule, counts in manifest.rules.items()}
         records = sum(shard.records for shard in manifest.shards if shard.split == split)
     return Supervised(model, program.plan, program.anchors if anchors is None else anchors, expected, records, adapter)
+
+
+def _promised(manifest: Manifest, counts: Mapping[Cause, int], split: str) -> int:
+    """How many records promise a row: rows may crowd in a few of them, of which the first to come tell nothing."""
+    return min(counts.get("rows", 0), manifest.records[split] - counts.get("unmatched", 0)) if counts else 0
 
 
 class Supervised(nn.Module):

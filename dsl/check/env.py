@@ -232,7 +232,7 @@ def plain(expr: ast.Expr) -> str:
 
 
 def walk(node: object) -> Iterator[tuple[Any, int]]:
-    """Every node below `node`, itself included, with its depth. A chain of one operator, `a | b | c`, is one level."""
+    """Every node below `node`, itself included, with its depth; a node comes before those below it."""
     stack: list[tuple[Any, int]] = [(node, 0)]
     while stack:
         found, depth = stack.pop()
@@ -240,13 +240,9 @@ def walk(node: object) -> Iterator[tuple[Any, int]]:
             stack.extend((item, depth) for item in reversed(found))
             continue
         kind: type = type(found)
-        if kind.__module__ != ast.__name__:
-            continue
-        yield found, depth
-        for name in _children(kind):
-            child = getattr(found, name)
-            chained = isinstance(found, ast.Binary) and isinstance(child, ast.Binary) and child.op == found.op
-            stack.append((child, depth + (not (chained and name == "left"))))
+        if kind.__module__ == ast.__name__:
+            yield found, depth
+            stack.extend((getattr(found, name), depth + 1) for name in _children(kind))
 
 
 @cache

@@ -52,7 +52,7 @@ def check_model(env: Env, override: Path | None) -> None:
         tokenizer=given["tokenizer"],
         context=context,
         overflow=_fitting(env, given, context),
-        weights=_weights(env, given),
+        weights=given["weights"],
         lost=given["lost"],
         place=item.name.place,
     )
@@ -108,17 +108,17 @@ def _fitting(env: Env, given: Given, context: int) -> c.Overflow:
     return overflow
 
 
-def _weights(env: Env, given: Given) -> Path | None:
-    """The safetensors file, also where its folder is named."""
-    found: Path | None = given["weights"]
-    if found is None or found.is_file():
-        return found
+@reads(Type.WEIGHTS)
+def _weights(env: Env, expr: ast.Expr, entry: Entry) -> Path:
+    """A safetensors file, also where its folder is named."""
+    if not isinstance(expr, ast.String):
+        raise mismatch(env, expr, entry)
+    found = env.locate(expr.value, expr.place, folders=True)
     inside = found / "model.safetensors"
-    if inside.is_file():
-        return inside
+    if found.is_file() or inside.is_file():
+        return found if found.is_file() else inside
     message = f"no file `model.safetensors` in `{found.name}`"
-    env.report(name_codes.NO_FILE.at(given.place("weights"), message, help=near_files(inside)))
-    return None
+    raise env.fail(name_codes.NO_FILE.at(expr.place, message, help=near_files(inside)))
 
 
 @reads(Type.OVERFLOW)

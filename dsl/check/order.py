@@ -15,13 +15,14 @@ from .. import ast
 from ..codes import names as codes
 from ..codes import values as value_codes
 from ..diagnostics import did_you_mean
-from ..limits import MAX_DEPTH
 from ..vocabulary import LATER_LET_TYPES, LET_TYPES, Entry
 from .env import Declaration, Env, Reported, State, walk
 from .values import read
 
+MAX_NESTING = 100
 MAX_SIZE = 200_000
-"""Nodes of a definition once its constants are written out."""
+"""Depth and nodes of a constant once the constants in it are written out. The passes recurse over an expression, at most twice a
+level, and the parser bounds its own depth: with its constants it stays well below what Python allows."""
 
 
 def check_lets(state: State) -> None:
@@ -34,7 +35,7 @@ def check_lets(state: State) -> None:
     shapes: dict[Declaration, tuple[int, int]] = {}
     for found in sorted_definitions(state, lets, lambda let: _constants(Env(state, let.file), _value(let))):
         depth, size = _written_out(Env(state, found.file), _value(found), shapes)
-        if depth > MAX_DEPTH or size > MAX_SIZE:
+        if depth > MAX_NESTING or size > MAX_SIZE:
             message = f"constant `{found.ident.name}` grows beyond the limit once its constants are written out"
             state.findings.add(value_codes.TOO_LARGE.at(found.ident.place, message))
             continue

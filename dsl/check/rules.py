@@ -130,31 +130,23 @@ def _bound_loss(env: Env, given: Given) -> tuple[Any, float | None]:
     if given.later:
         raise Reported
     mass, loss, avoid = given["mass"], given["loss"], given["avoid"]
-    if avoid:
-        if "heads" in given and given["heads"] == "any":
-            raise _clash(
-                env,
-                given.place("heads"),
-                "`heads = any` cannot stand with `avoid`: the best head would be chosen to be worst",
-            )
-        if loss not in (None, "hinge"):
-            raise _clash(
-                env, given.place("loss"), f"`loss = {loss}` cannot stand with `avoid`, which is a bound (`hinge`)"
-            )
-        bounds, mass = Bounds(low=0, high=1, high_open=True), mass or 0.0
-    else:
-        bounds = Bounds(low=0, high=1, low_open=True)
-        if mass is not None and loss not in (None, "hinge"):
-            raise _clash(
-                env, given.place("loss"), f"`loss = {loss}` cannot stand with `mass`, which is a bound (`hinge`)"
-            )
-        if mass is None and loss == "hinge":
-            raise _clash(env, given.place("loss"), "`loss = hinge` needs `mass`, the probability to reach")
-    if mass is not None and not bounds.hold(mass):
-        message = (
-            f"`mass` must be {bounds}{' with `avoid`' if avoid else ''}, found `{shown(given.written['mass'].value)}`"
+    if avoid and "heads" in given and given["heads"] == "any":
+        reason = "`heads = any` cannot stand with `avoid`: which head to turn away is not said"
+        raise _clash(env, given.place("heads"), reason)
+    if loss == "hinge" and mass is None and not avoid:
+        raise _clash(env, given.place("loss"), "`loss = hinge` needs `mass`, the probability to reach")
+    if loss in ("nll", "kl") and (avoid or mass is not None):
+        other = "avoid" if avoid else "mass"
+        raise _clash(
+            env, given.place("loss"), f"`loss = {loss}` cannot stand with `{other}`, which is a bound (`hinge`)"
         )
+    bounds = Bounds(low=0, high=1, low_open=not avoid, high_open=avoid)
+    if mass is not None and not bounds.hold(mass):
+        limits = f"{bounds} with `avoid`" if avoid else bounds
+        message = f"`mass` must be {limits}, found `{shown(given.written['mass'].value)}`"
         raise env.fail(codes.OUT_OF_BOUNDS.at(given.place("mass"), message))
+    if avoid:
+        return "hinge", mass or 0.0
     return loss or ("nll" if mass is None else "hinge"), mass
 
 

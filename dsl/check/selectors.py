@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from .. import checked as c
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
+from ..source import Place
 from .env import Env
 from .template import slots
+from .values import check_field
 
 Builder = Callable[[Env, ast.Call, Mapping[str, Any]], c.SpanSet]
 
@@ -36,7 +39,7 @@ def _phrases(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
 def _phrase_file(env: Env, call: ast.Call, path: Path) -> set[str]:
     """One phrase per line, without outer white space; blank lines say nothing."""
     env.state.read.add(path)
-    place = next(argument.value.place for argument in call.arguments if argument.label == "file")
+    place = _argument(call, "file").place
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -58,24 +61,30 @@ def _regex(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
     try:
         re2.compile(pattern.value, options)
     except (re2.error, ValueError) as error:
-        reason = (
-            error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
-        )
-        help = (
-            "the engine is linear-time: it has no look-around and no back-references"
-            if r"(?" in reason or "escape" in reason
-            else None
-        )
-        raise env.fail(codes.BAD_PATTERN.at(pattern.place, f"the pattern is refused: {reason}", help=help)) from None
+        reason = _reason(error)
+        help = "the engine is linear-time: it has no look-around and no back-references"
+        message = f"the pattern is refused: {reason}"
+        raise env.fail(
+            codes.BAD_PATTERN.at(pattern.place, message, help=help if _BEYOND.search(reason) else None)
+        ) from None
     return c.Regex(pattern.value, given["ignore_case"])
+
+
+_BEYOND = re.compile(r"\(\?|escape")
+
+
+def _reason(error: Exception) -> str:
+    """What the engine says, which it says in bytes."""
+    said = error.args[0] if error.args else ""
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
 
 
 def _offsets(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
     """Spans by their offsets in a slot. Where a template is one field alone, `of` may be left out."""
     of: c.FieldPath | None = given["of"]
+    check_field(env, given["path"], _argument(call, "path"))
     if of is not None:
-        place = next(argument.value.place for argument in call.arguments if argument.label == "of")
-        _check_slot(env, of, place)
+        _check_slot(env, of, _argument(call, "of").place)
     else:
         of = _only_slot(env, call, given["path"])
     return c.Offsets(given["path"], of, given["rename"])
@@ -96,15 +105,16 @@ def _only_slot(env: Env, call: ast.Call, path: c.FieldPath) -> c.FieldPath | Non
     if len(found) == 1:
         return next(iter(found))[0]
     message = "`offsets` needs `of:`, since sources render the field differently"
-    raise env.fail(codes.OFFSETS_OF.at(call.place, message))
+    help = "say `of: .name`, or which source it is about: `span NAME of SOURCE = ...`"
+    raise env.fail(codes.OFFSETS_OF.at(call.place, message, help=help))
 
 
 def _slot(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
-    _check_slot(env, given["path"], call.arguments[0].value.place)
+    _check_slot(env, given["path"], _argument(call, "path").place)
     return c.Slot(given["path"])
 
 
-def _check_slot(env: Env, path: c.FieldPath, place: Any) -> None:
+def _check_slot(env: Env, path: c.FieldPath, place: Place) -> None:
     """Fail on a slot that no template has, or that one has twice."""
     sources = _sources(env)
     known = [slot for source in sources for slot in slots(source.text)]
@@ -119,6 +129,11 @@ def _check_slot(env: Env, path: c.FieldPath, place: Any) -> None:
     if twice is not None:
         message = f"`{written}` stands twice in the template of `{twice.name}`, so that it names no one place"
         raise env.fail(codes.LISTED_TWICE.at(place, message))
+
+
+def _argument(call: ast.Call, name: str) -> ast.Expr:
+    """The argument called `name`; the first one, where it has no label."""
+    return next((given.value for given in call.arguments if given.label == name), call.arguments[0].value)
 
 
 def _sources(env: Env) -> list[c.Source]:

@@ -199,10 +199,10 @@ def _string(env: Env, expr: ast.Expr, entry: Entry) -> ast.String:
 
 @reads(Type.PATH)
 def _path(env: Env, expr: ast.Expr, entry: Entry) -> Path:
-    """An existing file below the root (for `weights`, a folder will do), resolved."""
+    """An existing file below the root, resolved."""
     if not isinstance(expr, ast.String):
         raise mismatch(env, expr, entry)
-    return env.locate(expr.value, expr.place, folders=entry.name == "weights")
+    return env.locate(expr.value, expr.place)
 
 
 @reads(Type.FIELD)

@@ -29,6 +29,7 @@ ATTRIBUTE_CONFLICT = Code("MCD555", "attribute-conflict", "`|` joins attributes 
 CONDITION_TYPES = Code("MCD556", "condition-types", "a condition puts together values of different types")
 PATTERN_REJECTED = Code("MCD557", "pattern-rejected", "the engine for regular expressions rejects a pattern")
 PATTERN_BYTES = Code("MCD558", "pattern-bytes", "a pattern matches a part of a character")
+TEXTS_TOO_LONG = Code("MCD559", "texts-too-long", "the texts of a set's spans are too long together to be compared")
 
 LOST = Code("MCD580", "lost", "spans, edges or labels are lost to a rule", Severity.WARNING)
 LOST_REFUSED = Code("MCD581", "lost-refused", "spans, edges or labels are lost to a rule with `lost = error`")

@@ -1,13 +1,16 @@
 """The driver, end to end on small projects: what is written, kept, counted, refused, and what stays whole."""
 
+import functools
 import hashlib
 import json
 import os
 
 import pyarrow as pa
 import pytest
+from mcd.compiler import execute
 from mcd.compiler.compile import compile_program
 from mcd.compiler.manifest import Manifest
+from mcd.compiler.sources.base import Limits
 from mcd.dsl.diagnostics import Failure
 
 from ..projects import checked, compiled, project
@@ -63,6 +66,17 @@ def test_a_compiled_record_by_hand(tmp_path):
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     path = project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS)
     compiled(path, tmp_path / "one")
+    compiled(path, tmp_path / "two")
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+@pytest.mark.parametrize("records", [1, 2, 7])
+def test_the_size_of_a_batch_changes_no_byte(tmp_path, monkeypatch, records):
+    many = [{**RECORDS[i % 3], "id": str(i)} for i in range(20)]
+    path = project(tmp_path, SOURCE + CATS + SIGNAL + "weigh tokens - cat { factor = 0.5 }\n", many)
+    compiled(path, tmp_path / "one")
+    limited = functools.partial(execute.read_batches, limits=Limits(records=records))
+    monkeypatch.setattr(execute, "read_batches", limited)
     compiled(path, tmp_path / "two")
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 

@@ -11,9 +11,7 @@ import pytest
 from mcd.dsl import checked as c
 from mcd.dsl.check import check
 from mcd.dsl.codes import names, values
-from mcd.dsl.contract import read_contract
-from mcd.dsl.diagnostics import Failure
-from mcd.dsl.source import DataPlace
+from mcd.dsl.render import render_text
 from safetensors.numpy import save_file
 
 MODEL = """
@@ -279,6 +277,45 @@ def test_files_that_the_program_depends_on(tmp_path: Path) -> None:
     assert [path.name for path in program.files] == ["main.mcd", "list.txt"]
 
 
+def test_rendered(tmp_path: Path) -> None:
+    (tmp_path / "tok.json").write_text("{}")
+    (tmp_path / "main.mcd").write_text(
+        "mcd 1\n"
+        'source u = [{a: 1}] { text = "{.a}\\t{b}" }\n'
+        "signal x: tokens { layers = 50%..8  classify = .a  classes = 2  classes = 3 }" + MODEL
+    )
+    found = render_text(check(tmp_path / "main.mcd")[1].items)
+    assert found == RENDERED
+
+
+RENDERED = """\
+error[MCD305]: `{b}` is no slot
+ --> main.mcd:2:37
+  |
+2 | source u = [{a: 1}] { text = "{.a}\\t{b}" }
+  |                                     ^^^
+help: write `{.b}`
+
+error[MCD407]: no layer 8: the model `m` has layers 0..6
+ --> main.mcd:3:34
+  |
+3 | signal x: tokens { layers = 50%..8  classify = .a  classes = 2  classes = 3 }
+  |                                  ^
+
+error[MCD212]: `classes` is given twice
+ --> main.mcd:3:65
+  |
+3 | signal x: tokens { layers = 50%..8  classify = .a  classes = 2  classes = 3 }
+  |                                                                 ^^^^^^^
+ ::: main.mcd:3:52
+  |
+3 | signal x: tokens { layers = 50%..8  classify = .a  classes = 2  classes = 3 }
+  |                                                    ------- first given here
+
+3 errors
+"""
+
+
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +330,24 @@ def only_error(folder: Path, text: str) -> str:
 def test_definitions_nested_too_deep(tmp_path: Path) -> None:
     text = "span s0 = tokens\n" + "\n".join(f"span s{i} = s{i - 1}.first" for i in range(1, 2000))
     assert only_error(tmp_path, text) == values.NESTED_TOO_DEEP.id
+
+
+@pytest.mark.parametrize("step", ["[$l{}]", "$l{} + 1" + " + 1" * 90])
+def test_constants_nested_too_deep(tmp_path: Path, step: str) -> None:
+    text = "let l0 = 1\n" + "\n".join(f"let l{i} = {step.format(i - 1)}" for i in range(1, 300))
+    assert only_error(tmp_path, text + "\nweigh tokens { factor = $l299 }") == values.TOO_LARGE.id
+
+
+def test_the_deepest_spec_that_parses_is_checked(tmp_path: Path) -> None:
+    lets = "let l0 = [1]\n" + "\n".join(f"let l{i} = [$l{i - 1}]" for i in range(1, 95))
+    nested = "[" * 95 + "$l94" + "]" * 95
+    program = build(
+        tmp_path,
+        f"{lets}\nsource t = [{{a: {nested}}}] {{ text = .a }}\n"
+        f"span x = tokens where {'not ' * 190}index == 1\nspan y = {'first(' * 95}tokens{', 1)' * 95}\n"
+        f"weigh z: tokens {{ factor = {'1 + ' * 190}1 }}",
+    )
+    assert len(program.sources) == 2
 
 
 def test_definitions_that_double(tmp_path: Path) -> None:
@@ -319,52 +374,3 @@ def test_a_thousand_concepts(tmp_path: Path) -> None:
     program = build(tmp_path, "\n".join(lines))
     assert (len(program.concepts), len(program.rules)) == (1000, 998)
     assert time.perf_counter() - start < 20
-
-
-# --- configs ---------------------------------------------------------------------------------------------------------
-
-LLAMA = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 8, "vocab_size": 10}
-
-
-@pytest.mark.parametrize(
-    ("config", "causal"),
-    [
-        ({"model_type": "llama", **LLAMA}, True),
-        ({"model_type": "bert", **LLAMA}, False),
-        ({"model_type": "bert", "is_decoder": True, **LLAMA}, True),
-        ({"model_type": "new", "architectures": ["NewForCausalLM"], **LLAMA}, True),
-        ({"model_type": "new", "architectures": ["NewForMaskedLM"], **LLAMA}, False),
-        ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", **LLAMA}}, True),
-    ],
-)
-def test_configs(tmp_path: Path, config: dict[str, object], causal: bool) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(config))
-    found = read_contract(path, DataPlace("config.json"), "config.json")
-    assert (found.layers, found.heads, found.hidden, found.vocab, found.causal) == (2, 4, 8, 10, causal)
-
-
-@pytest.mark.parametrize(
-    ("more", "window"),
-    [
-        ({"sliding_window": 16}, 16),
-        ({"sliding_window": None}, None),
-        ({"sliding_window": 16, "use_sliding_window": False}, None),
-        ({"sliding_window": 16, "layer_types": ["full_attention"] * 2}, None),
-        ({"sliding_window": 16, "layer_types": ["full_attention", "sliding_attention"]}, 16),
-    ],
-)
-def test_windows(tmp_path: Path, more: dict[str, object], window: int | None) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"model_type": "mistral", **LLAMA, **more}))
-    assert read_contract(path, DataPlace("config.json"), "config.json").window == window
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"model_type": []}', "[" * 100_000, "\ud800", '{"n_layer": true}', '{"n_layer": 1e400}']
-)
-def test_configs_that_are_none(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "config.json"
-    path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(Failure):
-        read_contract(path, DataPlace("config.json"), "config.json")

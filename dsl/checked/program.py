@@ -1,0 +1,66 @@
+"""The curriculum, the expectations, and the whole program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..source import Place
+from .common import no_meaning
+from .inputs import Model, Source
+from .rules import Concept, Rule
+from .sets import Named, SpanSet
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """A multiplier that goes from `start` to `end` over its stage. A constant has both equal."""
+
+    start: float
+    end: float
+    shape: Literal["linear", "cosine", "exponential"] = "linear"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of training time `[start, end)`, in shares of 1. A rule that `factors` does not name has factor 1, or 0
+    where `only` is given and does not name it."""
+
+    name: str
+    start: float
+    end: float
+    factors: tuple[tuple[str, Ramp], ...]
+    only: tuple[str, ...] | None
+    token_loss: Ramp
+    place: Place = no_meaning()
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """`expect coverage(subject) >= count`: the number of spans, in records of the split `of`."""
+
+    subject: SpanSet
+    written: str = field(compare=False)
+    op: str
+    count: float
+    of: str
+    place: Place = no_meaning()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A whole spec that checked clean."""
+
+    edition: int
+    path: str
+    root: Path
+    files: tuple[Path, ...]
+    model: Model
+    sources: tuple[Source, ...]
+    spans: tuple[Named, ...]
+    concepts: tuple[Concept, ...]
+    rules: tuple[Rule, ...]
+    stages: tuple[Stage, ...]
+    expects: tuple[Coverage, ...]
+    settings: tuple[tuple[str, Any], ...] = ()

@@ -1,0 +1,139 @@
+"""Concepts and rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from ..source import Place
+from .common import FieldPath, Layer, Lost, no_meaning
+from .conditions import Join
+from .sets import SpanSet
+
+
+@dataclass(frozen=True, slots=True)
+class Orthonormal:
+    """A unit vector orthogonal to every other orthonormal anchor of the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorAnchor:
+    """A tensor of a safetensors file, scaled to unit length."""
+
+    file: Path
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingAnchor:
+    """The mean of the model's input embeddings of the tokens of `text`, scaled to unit length."""
+
+    text: str
+
+
+Anchor: TypeAlias = Orthonormal | VectorAnchor | EmbeddingAnchor
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A node: the spans that express it and, maybe, a direction in the hidden space. `name` is unique in the program."""
+
+    name: str
+    spans: SpanSet | None
+    anchor: Anchor | None
+    place: Place = no_meaning()
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Layers as resolved against the model, in order, and as the spec writes them."""
+
+    resolved: tuple[Layer, ...]
+    written: str = field(compare=False)
+
+
+Heads: TypeAlias = Literal["any", "all", "mean"] | tuple[int, ...]
+Per: TypeAlias = Literal["row", "record"]
+Pool: TypeAlias = Literal["each", "first", "last", "mean"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleBase:
+    """What every rule has. `id` is its name, or its kind and subject as written where it has none."""
+
+    id: str
+    name: str | None
+    lost: Lost
+    place: Place = no_meaning()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attend(RuleBase):
+    """Each query token should place probability on its keys: at least `mass` (hinge), as much as it can (nll), or spread
+    evenly over them (kl). `avoid` turns the bound around; `each` bounds every key on its own."""
+
+    join: Join
+    layers: Layers
+    heads: Heads
+    loss: Literal["nll", "hinge", "kl"]
+    mass: float | None
+    avoid: bool
+    each: bool
+    weight: float
+    per: Per
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toward(RuleBase):
+    """A signal that pulls the hidden state toward a concept's anchor or a vector that the record carries."""
+
+    subject: SpanSet
+    layers: Layers
+    pool: Pool
+    target: Concept | FieldPath
+    loss: Literal["cosine", "mse"]
+    weight: float
+    per: Per
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classify(RuleBase):
+    """A signal that makes a label linearly readable. `label` is a field of the record, or the name of a span attribute.
+
+    `classes` is a count, for labels 0..n-1, or the labels themselves in the order of the probe's outputs.
+    """
+
+    subject: SpanSet
+    layers: Layers
+    pool: Pool
+    label: FieldPath | str
+    classes: int | tuple[str, ...]
+    weight: float
+    per: Per
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relate(RuleBase):
+    """A bound on the cosine between the hidden state of each span of `subject` and the anchor of `object`."""
+
+    subject: Concept
+    relation: Literal["is_a", "opposes", "distinct"]
+    object: Concept
+    layers: Layers
+    pool: Pool
+    margin: float
+    weight: float
+    per: Per
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weigh(RuleBase):
+    """Multiplies the loss of the predicted token. `only` gives factor 0 to every token outside `subject`."""
+
+    subject: SpanSet
+    factor: float | FieldPath
+    only: bool
+
+
+Rule: TypeAlias = Attend | Toward | Classify | Relate | Weigh

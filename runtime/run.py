@@ -1,0 +1,144 @@
+"""What `mcd train` puts around the loop: a model from a config, a log, and the directory of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import time as clock
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from ..dsl.codes import runtime as codes
+from ..dsl.diagnostics import Failure
+from ..dsl.source import DataPlace
+from .dataset import Dataset
+from .schedule import multipliers
+from .supervise import Supervised
+from .train import Settings, Sums
+
+
+def new_model(config: Path, dataset: Dataset, seed: int) -> PreTrainedModel:
+    """A causal language model with random weights from a Hugging Face config.json. Nothing is fetched from anywhere.
+
+    Raises Failure where the file is no such config, or the model has fewer positions than the shards have tokens in a row.
+    """
+    torch.manual_seed(seed)
+    try:
+        found = AutoConfig.from_pretrained(config, local_files_only=True, trust_remote_code=False)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(found, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Failure(
+            codes.MODEL_CONFIG.at(DataPlace(str(config)), f"`{config.name}` gives no model: {reason}")
+        ) from None
+    positions = getattr(found, "max_position_embeddings", None)
+    context = dataset.plan.model.context
+    if isinstance(positions, int) and positions < context:
+        message = f"`{config.name}` has {positions} positions, and the plan has a context of {context}"
+        raise Failure(codes.CONTEXT_OF_MODEL.at(DataPlace(str(config)), message))
+    return model
+
+
+class Log:
+    """train.jsonl: one JSON object per logged step. `show` is called with each."""
+
+    def __init__(self, path: Path, settings: Settings, every: int, show: Callable[[dict[str, Any]], None]) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="\n")
+        self._settings = settings
+        self._every = every
+        self._show = show
+        self._began = clock.monotonic()
+
+    def __call__(self, step: int, supervised: Supervised, sums: Sums, rate: float) -> None:
+        """Log a step, where it is due. Raises Failure where the loss is no number."""
+        if step % self._every and step != self._settings.steps:
+            return
+        time = (step - 1) / self._settings.steps
+        entry = {"step": step, "time": time, **summary(supervised, sums, time), "lr": rate}
+        self.write(entry)
+        if not math.isfinite(entry["loss"]):
+            message = f"the loss of step {step} is {entry['loss']}"
+            raise Failure(codes.DIVERGED.at(None, message, help="try a lower `--lr`, or a longer `--warmup`"))
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Add an entry, with the seconds since the start."""
+        entry["seconds"] = round(clock.monotonic() - self._began, 3)
+        self._file.write(json.dumps(_plain(entry)) + "\n")
+        self._file.flush()
+        self._show(entry)
+
+    def close(self) -> None:
+        """No more entries."""
+        self._file.close()
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON, which has no NaN and no infinity: they are null."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case _:
+            return value
+
+
+def summary(supervised: Supervised, sums: Sums, time: float) -> dict[str, Any]:
+    """The losses of a step for a log. `weigh` rules have rows and no loss."""
+    scale = multipliers(supervised.plan, time)
+    losses, rows = sums.rules.tolist(), sums.rows.tolist()
+    rules = {
+        rule: {"loss": losses[i] if i < len(losses) else None, "rows": rows[i], "multiplier": scale.rules[rule]}
+        for i, rule in enumerate(sums.ids)
+    }
+    return {"loss": float(sums.loss), "token": float(sums.token), "rules": rules}
+
+
+def save(directory: Path, model: PreTrainedModel, supervised: Supervised) -> None:
+    """Write the model as transformers does, the probes beside it, and the receipts."""
+    model.save_pretrained(directory)
+    if len(supervised.probes):
+        supervised.save_probes(directory / "probes.safetensors")
+    receipts = [asdict(receipt) for receipt in supervised.receipts.all()]
+    text = json.dumps(_plain(receipts), indent=1) + "\n"
+    (directory / "receipts.json").write_text(text, encoding="utf-8")
+
+
+def claim(directory: Path, overwrite: bool) -> None:
+    """Make the directory of a run. One that holds something is refused; `overwrite` empties the one of an earlier run.
+
+    Raises Failure where it may not be used.
+    """
+    place = DataPlace(str(directory))
+    if directory.exists() and not directory.is_dir():
+        raise Failure(codes.RUN_EXISTS.at(place, f"`{directory.name}` is a file"))
+    held = sorted(directory.iterdir()) if directory.is_dir() else []
+    foreign = [path for path in held if not any(path.match(pattern) for pattern in _OURS)]
+    if foreign:
+        message = f"`{directory.name}` holds `{foreign[0].name}`, which no run wrote"
+        raise Failure(codes.RUN_EXISTS.at(place, message, help="choose another directory"))
+    if held and not overwrite:
+        message = f"`{directory.name}` holds an earlier run"
+        raise Failure(codes.RUN_EXISTS.at(place, message, help="`--overwrite` replaces it"))
+    for path in held:
+        path.unlink()
+    directory.mkdir(parents=True, exist_ok=True)
+
+
+_OURS = (
+    "train.jsonl",
+    "receipts.json",
+    "probes.safetensors",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+)
+"""The files of a run."""

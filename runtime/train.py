@@ -1,0 +1,151 @@
+"""A bare training loop, to be read and copied; `mcd train` is this loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..dsl.codes import runtime as codes
+from ..dsl.diagnostics import Failure
+from ..dsl.source import DataPlace
+from .batch import Batch
+from .collate import Collator
+from .dataset import Dataset
+from .supervise import Supervised, supervise
+from .totals import ALONE, Losses
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`steps` of the optimiser, each over `accumulate` micro-batches of `batch_size` records. The learning rate rises to `lr`
+    over the first `warmup` share of the steps and falls to 0 along a cosine; gradients are clipped to the norm `clip`."""
+
+    steps: int
+    batch_size: int = 16
+    accumulate: int = 1
+    lr: float = 3e-4
+    warmup: float = 0.05
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Sums:
+    """The losses of several passes that share their totals, added up; what they hold beside that is let go.
+
+    `rules` [rules]: the loss of each rule of `ids` that has one, before weight and multiplier; `rows` [ids].
+    """
+
+    ids: tuple[str, ...]
+    loss: Tensor
+    token: Tensor
+    rules: Tensor
+    rows: Tensor
+
+    @classmethod
+    def of(cls, passes: Iterable[Losses]) -> Sums:
+        """The sums over passes, of which there is at least one. Each is let go before the next is asked for."""
+        found: Sums | None = None
+        for each in passes:
+            one = cls(each.ids, each.loss.detach(), each.token.detach(), each.values.detach(), each.counts)
+            found = one if found is None else found._plus(one)
+            del each
+        assert found is not None
+        return found
+
+    def _plus(self, other: Sums) -> Sums:
+        columns = ("loss", "token", "rules", "rows")
+        return Sums(self.ids, *(getattr(self, name) + getattr(other, name) for name in columns))
+
+
+Watch = Callable[[int, Supervised, Sums, float], None]
+"""Called after each step with its number from 1, the model, the step's losses and its learning rate."""
+
+
+def train(dataset: Dataset, model: nn.Module, settings: Settings, watch: Watch | None = None) -> Supervised:
+    """Train `model` on the rows of `dataset` under its plan. The same settings give the same order of records, whatever the plan.
+
+    Gives the supervised model, with its receipts and probes; `close` it to have the hooks off.
+    """
+    supervised = supervise(model, dataset).train()
+    optimizer = AdamW(decay_groups(supervised, settings.weight_decay), lr=settings.lr)
+    schedule = LambdaLR(optimizer, lambda step: learning_rate(step, settings))
+    torch.manual_seed(settings.seed)
+    for step, batches in enumerate(step_batches(dataset, settings)):
+        time = step / settings.steps
+        totals = supervised.totals(batches, time)
+        sums = Sums.of(backward(supervised(batch, time=time, totals=totals)) for batch in batches)
+        clip_grad_norm_(supervised.parameters(), settings.clip)
+        rate = float(schedule.get_last_lr()[0])
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        if watch is not None:
+            watch(step + 1, supervised, sums, rate)
+    return supervised
+
+
+def backward(losses: Losses) -> Losses:
+    """Adds the gradient of one micro-batch; gives its losses."""
+    losses.loss.backward()
+    return losses
+
+
+def step_batches(dataset: Dataset, settings: Settings) -> Iterator[list[Batch]]:
+    """The micro-batches of every optimiser step. Records come in a new order each time all have been seen."""
+    if not len(dataset):
+        raise Failure(
+            codes.NO_ROWS.at(DataPlace(str(dataset.path)), f"`{dataset.path.name}` has no record to train on")
+        )
+    collate = Collator(dataset.plan)
+    places = _shuffled(len(dataset), settings.seed)
+    for _ in range(settings.steps):
+        rows = [dataset.rows(list(islice(places, settings.batch_size))) for _ in range(settings.accumulate)]
+        yield [collate(micro) for micro in rows]
+
+
+def _shuffled(rows: int, seed: int) -> Iterator[int]:
+    for epoch in count():
+        yield from np.random.default_rng([seed, epoch]).permutation(rows).tolist()
+
+
+def learning_rate(step: int, settings: Settings) -> float:
+    """The learning rate of step `step`, from 0, as a share of its highest."""
+    warmup = math.ceil(settings.warmup * settings.steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(settings.steps - warmup, 1)))
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters for an optimiser: matrices decay, vectors (norms, biases) do not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+@torch.no_grad()
+def evaluate(supervised: Supervised, dataset: Dataset, time: float, batch_size: int = 16) -> Sums:
+    """The losses over all rows of `dataset`, as one optimiser step would have them."""
+    collate = Collator(dataset.plan)
+    starts = range(0, len(dataset), batch_size)
+    batches = [collate(dataset.rows(range(at, min(at + batch_size, len(dataset))))) for at in starts]
+    training = supervised.training
+    supervised.eval()
+    totals = supervised.totals(batches, time, reduce=ALONE)
+    sums = Sums.of(supervised(batch, time=time, totals=totals) for batch in batches)
+    supervised.train(training)
+    return sums
