@@ -60,6 +60,8 @@ def merge(total: Found, found: Found) -> None:
 def as_counts(total: Found, names: Sequence[str]) -> dict[str, Counts]:
     """The counts of each of `names`, in order, as the manifest holds them."""
     return {
-        name: Counts(splits={split: dict(sorted(causes.items())) for split, causes in sorted(total.get(name, {}).items())})
+        name: Counts(
+            splits={split: dict(sorted(causes.items())) for split, causes in sorted(total.get(name, {}).items())}
+        )
         for name in names
     }

@@ -8,10 +8,8 @@ which others are in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import get_args
 
 from ..dsl import checked
 from .batch import Edges, Ints, Spans, TextBatch
@@ -21,19 +19,18 @@ from .selectors.base import Context
 from .selectors.phrases import Matches, PhraseIndex
 from .selectors.regex import Pattern
 from .selectors.registry import SELECTORS
-
-_SETS = get_args(checked.SpanSet)
+from .walk import below
 
 
 class Evaluator:
     """Everything about a recipe's sets that does not depend on the text.
 
-    `definitions`: every set that will be asked for, those of joins among them (`join_sets`). Raises Failure (MCD557) for a
+    `definitions`: every set that will be asked for, those of joins among them (`walk.join_sets`). Raises Failure (MCD557) for a
     pattern that the engine rejects.
     """
 
     def __init__(self, definitions: Iterable[checked.SpanSet]) -> None:
-        nodes = dict.fromkeys(_below(definitions))
+        nodes = dict.fromkeys(below(definitions))
         self._patterns = {node: Pattern(node) for node in nodes if isinstance(node, checked.Regex)}
         self._phrases: dict[checked.Phrases, tuple[PhraseIndex, int]] = {}
         for options in product((False, True), repeat=2):
@@ -60,25 +57,6 @@ class Evaluator:
         if node not in self._phrases:
             self._index([node])
         return self._phrases[node]
-
-
-def join_sets(joins: Iterable[checked.Join]) -> Iterator[checked.SpanSet]:
-    """The sets that joins ask for."""
-    for join in joins:
-        yield join.query
-        yield join.key
-
-
-def _below(definitions: Iterable[checked.SpanSet]) -> Iterator[checked.SpanSet]:
-    """The sets and every set that they are made of."""
-    rest, seen = list(definitions), set[int]()
-    while rest:
-        node = rest.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield node
-        rest += [value for f in fields(node) if isinstance(value := getattr(node, f.name), _SETS)]
 
 
 class Evaluation(Context):

@@ -83,6 +83,7 @@ def finish(work: Path, plan: Plan, anchors: Mapping[str, npt.NDArray[np.float32]
     entries = [_write_json(work / PLAN_FILE, plan)]
     if anchors:
         write_anchors(work / ANCHORS_FILE, dict(anchors))
+        (work / ANCHORS_FILE).chmod(0o666 & ~_umask())  # the library leaves it to its owner alone
         entries.append(_entry(work / ANCHORS_FILE))
     whole = manifest.model_copy(update={"files": tuple(entries)})
     _write_json(work / MANIFEST_FILE, whole)

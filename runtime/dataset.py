@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -102,13 +101,13 @@ def load(path: str | Path, *, split: str | None = None, verify: Verify = "digest
 class Dataset:
     """A map-style dataset of the rows of some splits, in their order. `anchors`: name -> float32 [hidden]."""
 
-    def __init__(self, opened: _Opened, splits: Sequence[str]) -> None:
+    def __init__(self, opened: _Opened, splits: Sequence[str], plan: Plan | None = None) -> None:
         self._opened = opened
         self._chunks = [chunk for split in splits for chunk in opened.chunks(split)]
         self._ends = np.cumsum([chunk.rows for chunk in self._chunks], dtype=np.int64)
         self._splits = tuple(splits)
         self.path: Path = opened.directory
-        self.plan: Plan = opened.plan
+        self.plan: Plan = opened.plan if plan is None else plan
         self.manifest: Manifest = opened.manifest
         self.anchors: Mapping[str, npt.NDArray[np.float32]] = opened.anchors
 
@@ -119,13 +118,11 @@ class Dataset:
 
     def split(self, name: str) -> Dataset:
         """The rows of one split."""
-        return Dataset(self._opened, (name,))
+        return Dataset(self._opened, (name,), self.plan)
 
     def with_plan(self, plan: Plan) -> Dataset:
         """The same rows under another plan over the same sets: without some of its rules, say."""
-        other = copy(self)
-        other.plan = plan
-        return other
+        return Dataset(self._opened, self._splits, plan)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -165,7 +162,7 @@ class Dataset:
 
 def _reopen(path: str, splits: tuple[str, ...], plan: str) -> Dataset:
     opened = load(path, split=splits[0], verify="size")._opened
-    return Dataset(opened, splits).with_plan(Plan.model_validate_json(plan))
+    return Dataset(opened, splits, Plan.model_validate_json(plan))
 
 
 class _Opened:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from ..dsl.codes import runtime as codes
 from ..dsl.diagnostics import Failure
@@ -103,6 +104,7 @@ def summary(supervised: Supervised, sums: Sums, time: float) -> dict[str, Any]:
 
 def save(directory: Path, model: PreTrainedModel, supervised: Supervised) -> None:
     """Write the model as transformers does, the probes beside it, and the receipts."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(directory)
     if len(supervised.probes):
         supervised.save_probes(directory / "probes.safetensors")

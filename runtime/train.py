@@ -98,7 +98,7 @@ def train(dataset: Dataset, model: nn.Module, settings: Settings, watch: Watch |
 
 def backward(losses: Losses) -> Losses:
     """Adds the gradient of one micro-batch; gives its losses."""
-    losses.loss.backward()
+    losses.loss.backward()  # type: ignore[no-untyped-call]
     return losses
 
 

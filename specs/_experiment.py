@@ -16,15 +16,14 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-import torch  # noqa: E402
-from torch.utils.data import DataLoader  # noqa: E402
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel  # noqa: E402
-
-import mcd  # noqa: E402
-from mcd.compiler.manifest import Manifest  # noqa: E402
-from mcd.compiler.plan import Plan  # noqa: E402
-from mcd.runtime.dataset import Dataset  # noqa: E402
+import matplotlib.pyplot as plt
+import mcd
+import torch
+from mcd.compiler.manifest import Manifest
+from mcd.compiler.plan import Plan
+from mcd.runtime.dataset import Dataset
+from torch.utils.data import DataLoader
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -10,7 +10,7 @@ from mcd.dsl.check import check
 from mcd.dsl.checked import Program
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-WORDS = "the cat dog saw a red bird and it ran off because of rain . , k1 k2 v1 v2 [UNK]".split()
+WORDS = "the cat dog saw a red bird and it ran off because of rain . , k1 k2 v1 v2 [UNK]".split()  # noqa: SIM905
 MODEL = """model m {
   layers = 4  heads = 2  hidden = 8  vocab = 64  causal = true
   tokenizer = "tokenizer.json"  context = 16

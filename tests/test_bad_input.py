@@ -35,13 +35,18 @@ def run(*arguments: str | Path) -> tuple[int, str]:
 
 
 SPEC_CASES = [
-    pytest.param(SOURCE.replace("data.jsonl", "dat.jsonl") + CAT, '"dat.jsonl"', "MCD219", id="a file that is not there"),
+    pytest.param(
+        SOURCE.replace("data.jsonl", "dat.jsonl") + CAT, '"dat.jsonl"', "MCD219", id="a file that is not there"
+    ),
     pytest.param(GOOD.replace("layers = 2", "layers = 5"), "5", "MCD407", id="a layer that the model lacks"),
     pytest.param(
         GOOD + "attend look: cat -> cat { layers = 2  heads = [2] }\n", "2", "MCD408", id="a head that the model lacks"
     ),
     pytest.param(
-        GOOD + 'concept axis { anchor = vector("v.safetensors", "axis") }\n', 'vector("v.safetensors", "axis")', "MCD409", id="a vector of the wrong width"
+        GOOD + 'concept axis { anchor = vector("v.safetensors", "axis") }\n',
+        'vector("v.safetensors", "axis")',
+        "MCD409",
+        id="a vector of the wrong width",
     ),
     pytest.param(GOOD.replace("near: cat", "near: cta"), "cta", "MCD209", id="an unknown name"),
     pytest.param(GOOD + 'import "../other.mcd" as other\n', '"../other.mcd"', "MCD202", id="a path outside the root"),
@@ -80,7 +85,9 @@ def spoil_json(folder: Path) -> None:
 
 
 def spoil_encoding(folder: Path) -> None:
-    (folder / "data.jsonl").write_bytes(b'{"id": "0", "text": "the cat", "label": 0}\n{"id": "1", "text": "\xff", "label": 0}\n')
+    (folder / "data.jsonl").write_bytes(
+        b'{"id": "0", "text": "the cat", "label": 0}\n{"id": "1", "text": "\xff", "label": 0}\n'
+    )
 
 
 def empty(folder: Path) -> None:

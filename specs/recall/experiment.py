@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-from transformers import PreTrainedModel
-
 import mcd
+import torch
 from mcd.runtime.batch import Batch
+from transformers import PreTrainedModel
 
 from .._experiment import Arm, Curve, Settings, draw, in_parallel, mean, new_model, save, training
 

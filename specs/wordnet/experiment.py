@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedModel
-
 import mcd
+import torch
 from mcd.compiler.plan import ClassifyPlan
 from mcd.runtime.batch import Batch
 from mcd.runtime.dataset import Dataset
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from .._experiment import Arm, Curve, Settings, draw, in_parallel, new_model, save, training
 

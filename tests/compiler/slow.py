@@ -2,9 +2,15 @@
 
 import operator
 import re
+import unicodedata
 from dataclasses import dataclass, field, replace
 
 from mcd.dsl import checked as c
+
+
+def is_word(char: str) -> bool:
+    """A letter, digit or mark of any script, or the underscore."""
+    return char == "_" or unicodedata.category(char)[0] in "LMN"
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Slow:
         )
 
     def whole(self, start, end):
-        word = [False, *(char.isalnum() or char == "_" for char in self.text), False]
+        word = [False, *(is_word(char) for char in self.text), False]
         return not (word[start] and word[start + 1]) and not (word[end] and word[end + 1])
 
     def regex(self, node):

@@ -38,7 +38,9 @@ def read(out, split="train"):
 
 
 def digests(out):
-    return {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in out.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in out.rglob("*") if p.is_file()
+    }
 
 
 def refusal(path, out):
@@ -48,7 +50,7 @@ def refusal(path, out):
 
 
 def test_a_compiled_record_by_hand(tmp_path):
-    """"the cat and the cat ran": tokens 0 1 7 0 1 9, cats at [1, 2) and [4, 5), labels 1 and 2 along them."""
+    """ "the cat and the cat ran": tokens 0 1 7 0 1 9, cats at [1, 2) and [4, 5), labels 1 and 2 along them."""
     result = compiled(project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS), tmp_path / "out")
     row = read(tmp_path / "out")[2]
     (digest,) = (key for key, info in result.plan.sets.items() if info.written == "cat")
@@ -176,8 +178,9 @@ def test_a_rule_that_matches_nothing_is_said(tmp_path):
 
 
 def test_edges_that_point_forward_are_counted_in_a_causal_model(tmp_path):
-    """"the cat saw a dog": the cat's only dog comes after it; in "a dog ran off" there is no cat."""
-    spec = SOURCE + CATS + 'span dog = phrases("dog")\nattend look: cat -> dog where query.index == key.index { layers = 2  heads = any }\n'
+    """ "the cat saw a dog": the cat's only dog comes after it; in "a dog ran off" there is no cat."""
+    look = "attend look: cat -> dog where query.index == key.index { layers = 2  heads = any }\n"
+    spec = SOURCE + CATS + 'span dog = phrases("dog")\n' + look
     result = compiled(project(tmp_path, spec, RECORDS), tmp_path / "out")
     assert result.manifest.rules["look"].splits["train"]["forward"] == 1
     assert "`look`: 1 of 1 edges that only point forward in time" in [w.message for w in result.warnings]
@@ -191,7 +194,9 @@ def test_a_field_that_no_record_has(tmp_path):
 def test_splits_never_share_an_id(tmp_path):
     spec = SOURCE.replace("text =", "split = .split  text =") + CATS + "weigh cat { factor = 2 }\n"
     records = [{"id": "a", "split": "train", "text": "the cat"}, {"id": "a", "split": "valid", "text": "a cat"}]
-    assert refusal(project(tmp_path, spec, records), tmp_path / "out") == [("MCD588", "splits `train` and `valid` share 1 ids")]
+    assert refusal(project(tmp_path, spec, records), tmp_path / "out") == [
+        ("MCD588", "splits `train` and `valid` share 1 ids")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -212,13 +217,17 @@ def test_expectations_are_checked_while_compiling(tmp_path, claim, found):
 
 def test_an_expectation_of_a_split_that_no_record_has(tmp_path):
     spec = SOURCE.replace("text =", "split = .fold  text =") + CATS + "weigh cat { factor = 2 }\n"
-    path = project(tmp_path, spec + "expect coverage(cat, of: valid) >= 1\n", [{"id": "a", "fold": "train", "text": "the cat"}])
+    path = project(
+        tmp_path, spec + "expect coverage(cat, of: valid) >= 1\n", [{"id": "a", "fold": "train", "text": "the cat"}]
+    )
     said = "`coverage(cat)` is expected of split `valid`; there is `train`"
     assert refusal(path, tmp_path / "out") == [("MCD590", said)]
 
 
 def test_a_text_without_its_field_is_dropped_and_counted(tmp_path):
-    path = project(tmp_path, SOURCE + CATS + "weigh cat { factor = 2 }\n", [*RECORDS, {"id": "d", "text": None, "label": []}])
+    path = project(
+        tmp_path, SOURCE + CATS + "weigh cat { factor = 2 }\n", [*RECORDS, {"id": "d", "text": None, "label": []}]
+    )
     result = compiled(path, tmp_path / "out")
     assert result.manifest.dropped == {"null_text": 1}
     assert [w.code.id for w in result.warnings] == ["MCD585"]

@@ -5,8 +5,9 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from mcd.compiler import joins
-from mcd.compiler.evaluate import Evaluator, join_sets
+from mcd.compiler.evaluate import Evaluator
 from mcd.compiler.matching import MAX_ALTERNATIVES, cut
+from mcd.compiler.walk import join_sets
 from mcd.dsl import checked as c
 from mcd.dsl.codes import sources as codes
 from mcd.dsl.diagnostics import Failure

@@ -36,6 +36,7 @@ def manifest(*shards: ShardEntry) -> Manifest:
         tokens={},
         dropped={},
         sets={},
+        labels={},
         rules={},
         files=(),
         shards=shards,

@@ -7,8 +7,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcd.compiler import joins
-from mcd.compiler.evaluate import Evaluator, join_sets
+from mcd.compiler.evaluate import Evaluator
 from mcd.compiler.selectors import phrases
+from mcd.compiler.walk import join_sets
 from mcd.dsl import checked as c
 
 from .helpers import MENTIONS, PLACE, Row, batch

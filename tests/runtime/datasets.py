@@ -26,7 +26,7 @@ from mcd.dsl import checked as c
 
 from ..compiler.alignment import edges, recipe, spans, texts
 
-HIDDEN = 2
+HIDDEN = 4
 LABELS = ("x", "y", "z")
 BASE = {"line": Line(file="t.mcd", line=1), "lost": "warn"}
 
@@ -110,7 +110,7 @@ def random_batch(random, records, prefix=0, suffix=0, size=9):
     fields = {
         ("n",): lists("a", lambda: None if random.random() < 0.1 else int(random.integers(-1, 4))),
         ("s",): [int(random.integers(0, 4)) for _ in range(records)],
-        ("v",): lists("a", lambda: [float(random.integers(9)), float(random.integers(9))]),
+        ("v",): lists("a", lambda: random.integers(0, 9, HIDDEN).astype(float).tolist()),
         ("w",): lists("b", lambda: float(random.integers(0, 5)) / 2),
     }
     batch = texts(*words, prefix=prefix, suffix=suffix, fields=fields)

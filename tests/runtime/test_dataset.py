@@ -158,7 +158,7 @@ def test_an_anchor_of_another_width_is_named(directory):
     found = failure(load, directory)
     assert (found.code.id, found.message) == (
         "MCD615",
-        "anchor `axis` is float32 of shape [2]; float32 of shape [3] is expected",
+        "anchor `axis` is float32 of shape [4]; float32 of shape [3] is expected",
     )
 
 
