@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 from .version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from .compiler.plan import Plan
     from .dsl.diagnostics import Failure
     from .runtime.batch import Batch
     from .runtime.collate import Collator
     from .runtime.dataset import Dataset, load
     from .runtime.supervise import Supervised, supervise
 
-__all__ = ["Batch", "Collator", "Dataset", "Failure", "Supervised", "__version__", "load", "supervise"]
+__all__ = ["Batch", "Collator", "Dataset", "Failure", "Plan", "Supervised", "__version__", "load", "supervise"]
 
 _HOMES = {
     "Batch": ".runtime.batch",
     "Collator": ".runtime.collate",
     "Dataset": ".runtime.dataset",
     "Failure": ".dsl.diagnostics",
+    "Plan": ".compiler.plan",
     "Supervised": ".runtime.supervise",
     "load": ".runtime.dataset",
     "supervise": ".runtime.supervise",

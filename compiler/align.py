@@ -21,7 +21,7 @@ from .fields import attribute_columns
 from .locate import Locator
 from .parts import Parts, cut_records
 from .plan import Digest
-from .ragged import Ints, changes, join, owners, ranges, uncovered
+from .ragged import Ints, in_order, join, owners, ranges, uncovered
 from .recipe import Recipe
 from .sets import BLANK, RECORD, REPEAT, again, cut, set_keys
 
@@ -135,7 +135,7 @@ class _Aligner:
         self._count_rows(acting.set, acting.row, acting.start, acting.end, acting.end - acting.start == 1)
         found = [acting, self._remainders(located, home), self._repeated(located, home), *self._reserved()]
         columns = {f.name: join([getattr(each, f.name) for each in found]) for f in fields(Ranges)}
-        order = np.lexsort((columns["set"], columns["row"]))
+        order = in_order(columns["row"] * len(self.number) + columns["set"])
         return Ranges(**{name: column[order] for name, column in columns.items()})
 
     def _located(self, sets: Mapping[Digest, Spans]) -> _Located:
@@ -236,7 +236,7 @@ class _Aligner:
         columns = [self.parts.position(row, c[whole]) for c in (query_start, query_end, key_start, key_end)]
         pairs = Pairs(row, number[whole], *columns)
         self._count_edges(pairs, causal)
-        order = np.lexsort((pairs.set, pairs.row))
+        order = in_order(pairs.row * len(self.number) + pairs.set)
         return Pairs(**{f.name: getattr(pairs, f.name)[order] for f in fields(Pairs)})
 
     def _edge_ends(self, number: int, query: Spans, key: Spans, edges: Edges) -> tuple[Ints, Ints, Ints, Ints, Ints]:
@@ -275,12 +275,23 @@ class _Aligner:
 
     def _count_rows(self, sets: Ints, row: Ints, start: Ints, end: Ints, alone: Bools) -> None:
         """Token rows of ranges, each once per set. White space is none, but where a span is that token alone."""
-        order = np.lexsort((start, row, sets))
-        sets, row = sets[order], row[order]
-        group: Ints = np.cumsum(changes(sets * (len(self.parts.record) + 1) + row), dtype=np.int64)
+        rest = ~self._one_each(sets, row, start, alone)[sets]
+        self.counts.add("rows", sets[~rest], self.parts.record[row[~rest]])
+        sets, row, start, end = (column[rest] for column in (sets, row, start, end))
+        group = sets * len(self.parts.record) + row
+        order = in_order(group * (int(start.max(initial=0)) + 1) + start)
+        sets, row, group = sets[order], row[order], group[order]
         start, end = uncovered(group, start[order], end[order])
-        rows = np.where(alone[order], end - start, self.locator.inked(row, start, end))
+        rows = np.where(alone[rest][order], end - start, self.locator.inked(row, start, end))
         self.counts.add("rows", sets, self.parts.record[row], rows)
+
+    def _one_each(self, sets: Ints, row: Ints, start: Ints, alone: Bools) -> Bools:
+        """Of each set, whether all its ranges are single tokens, in order and none twice: [sets]. Sets of tokens are."""
+        again = (sets[1:] == sets[:-1]) & ((row[1:] < row[:-1]) | ((row[1:] == row[:-1]) & (start[1:] <= start[:-1])))
+        found = np.ones(len(self.number), dtype=np.bool_)
+        found[sets[1:][again]] = False
+        found[sets[~alone]] = False
+        return found
 
 
 def _each(from_part: Ints, to_part: Ints) -> tuple[Ints, Ints]:

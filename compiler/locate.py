@@ -25,6 +25,8 @@ class Locator:
         they share is none.
         """
         is_token = spans.token >= 0
+        if is_token.all():
+            return spans.token, spans.token + 1, np.zeros_like(spans.token)
         first = self._following[np.searchsorted(self.tokens.end, spans.start, side="right")]
         end = self._preceding[np.searchsorted(self.tokens.start, spans.end, side="left")]
         inside = (end > first) & ~is_token

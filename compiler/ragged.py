@@ -62,3 +62,10 @@ def uncovered(group: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
     before = np.concatenate(([-1], reach[:-1])) - group * stride
     begin = np.maximum(start, before)
     return begin, np.maximum(begin, end)
+
+
+def in_order(codes: Ints) -> Ints:
+    """The stable order of codes that are at least 0; what is in order already is not sorted again."""
+    if len(codes) < 2 or (codes[1:] >= codes[:-1]).all():
+        return np.arange(len(codes), dtype=np.int64)
+    return np.argsort(codes, kind="stable")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..compiler.ragged import Ints, changes
@@ -11,7 +14,7 @@ from .gather import Gathered
 from .groups import ClassifyGroup, HiddenGroup, TowardGroup
 from .layout import Layout
 from .lookup import Lookup
-from .readers import Readers, Slots
+from .readers import Readers, Slots, Source
 
 
 class HiddenCollator:
@@ -23,6 +26,11 @@ class HiddenCollator:
         self._slots: Slots = readers.hidden
         self._each, self._first, self._last = (self._slots.flags("pool", pool) for pool in ("each", "first", "last"))
         self._per_record = self._slots.flags("per", "record")
+        firsts = self._slots.source[self._slots.groups[:-1]]
+        self._vector_sources = [
+            self._slots.sources[place] if isinstance(group, TowardGroup) and place >= 0 else None
+            for group, place in zip(self._groups, firsts.tolist(), strict=True)
+        ]
         self._classes = np.array([getattr(rule, "classes", 0) for rule in self._slots.rules], dtype=np.int64)
 
     def __call__(self, layout: Layout, gathered: Gathered) -> tuple[HiddenRows, ...]:
@@ -44,21 +52,14 @@ class HiddenCollator:
         share = np.where(self._per_record[slot], 1 / layout.per_record(slot, record[new]), 1).astype(np.float32)
         row_bounds = np.searchsorted(slot, self._slots.groups)
         bounds = np.searchsorted(row, row_bounds)
+        local = row - np.repeat(row_bounds[:-1], np.diff(bounds))
+        by_token = zip(*(_split(column, bounds) for column in (record, position, local)), strict=True)
+        by_row = zip(*(_split(column, row_bounds) for column in (self._slots.place[slot], share, load)), strict=True)
         found = []
-        for number, group in enumerate(self._groups):
-            rows = slice(row_bounds[number], row_bounds[number + 1])
-            tokens = slice(bounds[number], bounds[number + 1])
-            found.append(
-                HiddenRows(
-                    record=torch.from_numpy(record[tokens]),
-                    position=torch.from_numpy(position[tokens]),
-                    row=torch.from_numpy(row[tokens] - row_bounds[number]),
-                    rule=torch.from_numpy(self._slots.place[slot[rows]]),
-                    share=torch.from_numpy(share[rows]),
-                    label=torch.from_numpy(load[rows]) if isinstance(group, ClassifyGroup) else None,
-                    vector=self._vectors(group, gathered, load[rows]),
-                )
-            )
+        for number, ((tokens, at, of), (rule, shares, loads)) in enumerate(zip(by_token, by_row, strict=True)):
+            label = loads if isinstance(self._groups[number], ClassifyGroup) else None
+            vector = self._vectors(self._vector_sources[number], gathered, loads)
+            found.append(HiddenRows(tokens, at, of, rule, shares, label, vector))
         return tuple(found)
 
     def _loads(self, layout: Layout, gathered: Gathered, entry: Ints, slot: Ints) -> Ints:
@@ -87,9 +88,14 @@ class HiddenCollator:
         kept[chosen[np.unique(code[chosen], return_index=True)[1]]] = True
         return np.flatnonzero(kept)
 
-    def _vectors(self, group: HiddenGroup, gathered: Gathered, load: Ints) -> torch.Tensor | None:
-        if not isinstance(group, TowardGroup) or group.rules[0].field is None:
+    def _vectors(self, source: Source | None, gathered: Gathered, place: torch.Tensor) -> torch.Tensor | None:
+        if source is None:
             return None
-        (source,) = {s for s in self._slots.sources if s.column == f"field.{group.rules[0].field}"}
-        flat = gathered.values[source].flat
-        return torch.from_numpy(flat.reshape(-1, source.width)[load].astype(np.float32))
+        vectors = gathered.values[source].flat.reshape(-1, source.width)
+        return torch.from_numpy(vectors[place.numpy()].astype(np.float32))
+
+
+def _split(column: npt.NDArray[Any], bounds: Ints) -> tuple[torch.Tensor, ...]:
+    """The pieces of a column between neighbouring bounds, of which the first is its start and the last its end."""
+    pieces: tuple[torch.Tensor, ...] = torch.split(torch.from_numpy(column), np.diff(bounds).tolist())
+    return pieces

@@ -17,7 +17,9 @@ RAMP = Code("MCD708", "ramp", "An exponential ramp needs two positive ends.")
 PROBES = Code("MCD709", "probes", "The file does not hold the probes of this plan.")
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
 
-MODEL_CONFIG = Code("MCD750", "model-config", "A model's config.json cannot be read, or names no causal language model.")
+MODEL_CONFIG = Code(
+    "MCD750", "model-config", "A model's config.json cannot be read, or names no causal language model."
+)
 CONTEXT_OF_MODEL = Code("MCD751", "context-of-model", "The shards hold texts longer than the model has positions for.")
 DIVERGED = Code("MCD752", "diverged", "The loss is no number any more.")
 RUN_EXISTS = Code("MCD753", "run-exists", "The directory for a training run holds something already.")

@@ -22,7 +22,7 @@ SEED = 1
 KEYS = [f"k{number}" for number in range(32)]
 VALUES = [f"v{number}" for number in range(32)]
 PAIRS = 8
-RECORDS = {"train": 8192, "valid": 512}
+RECORDS = {"train": 6144, "valid": 256}
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],

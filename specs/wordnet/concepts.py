@@ -49,8 +49,8 @@ CONCEPT_HEAD = """
 import "categories.mcd" as category
 
 let half_way: layers = 50%
-let margin: number = 0.3
-let strength: number = 0.02
+let least_cosine: number = 0.3
+let rule_weight: number = 0.02
 
 """
 
@@ -91,7 +91,7 @@ def lines(records: list[dict[str, Any]]) -> Iterator[str]:
         name = record["word"] + "_" * (record["word"] in RESERVED)
         phrases = ", ".join(f'"{form}"' for form in forms(record, uses, lemmas))
         yield f"concept {name} {{ spans = phrases({phrases}) }}\n"
-        bound = "layers = $half_way  margin = $margin  weight = $strength"
+        bound = "layers = $half_way  margin = $least_cosine  weight = $rule_weight"
         yield f"relate {name} is_a category.{record['category']} {{ {bound} }}\n"
 
 

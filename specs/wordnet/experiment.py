@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 from .._experiment import Arm, Curve, Settings, draw, in_parallel, new_model, save, training
 
 CONFIG = Path(__file__).parent / "config.json"
-SETTINGS = Settings(epochs=4, batch=32, rate=1e-3, warmup=50)
+SETTINGS = Settings(epochs=3, batch=32, rate=2e-3, warmup=50)
 SEED = 1
 SPLITS = ("train", "valid")
 RIDGE = 0.01
@@ -95,7 +95,7 @@ def read(model: PreTrainedModel, batches: list[Batch], layer: int) -> Reading:
     for batch in batches:
         (rows,) = batch.hidden
         assert rows.label is not None
-        out = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=True)
+        out = model.base_model(batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=True)
         states.append(out.hidden_states[layer][rows.record, rows.position].double())
         labels.append(rows.label)
     return Reading(torch.cat(states), torch.cat(labels))

@@ -47,8 +47,8 @@ CATEGORIES = {
 }
 """The lexicographer files of nouns, but for `Tops` (the roots of the others) and `motive` (42 senses)."""
 
-PER_CATEGORY = 250
-MIN_WORDS, MAX_WORDS = 4, 24
+PER_CATEGORY = 200
+MIN_WORDS, MAX_WORDS = 4, 15
 WORD = re.compile(r"[a-z]{3,}")
 
 

@@ -19,7 +19,7 @@ from tokenizers.trainers import BpeTrainer
 from .._generated import write_or_check
 
 HERE = Path(__file__).parent
-VOCAB = 4096
+VOCAB = 2048
 
 
 def texts() -> Iterator[str]:
