@@ -20,10 +20,11 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
 from mcd.compiler.compile import compile_program
 from mcd.dsl.check import check
 from mcd.dsl.checked import Program
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 DEFINITIONS = Path(__file__).parent.parent / "specs" / "wordnet" / "data"
 

@@ -14,6 +14,9 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
 from mcd.compiler.plan import (
     AttendPlan,
     ClassifyPlan,
@@ -28,8 +31,6 @@ from mcd.compiler.plan import (
 )
 from mcd.runtime.batch import AttendRows, Batch, HiddenRows, WeighRows
 from mcd.runtime.supervise import supervise
-from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
 
 LAYERS, HEADS, WIDTH, VOCAB, ROWS, KEYS = 6, 6, 384, 8192, 32, 4
 BASE = {"line": Line(file="bench.mcd", line=1), "lost": "warn", "weight": 1.0, "per": "row"}

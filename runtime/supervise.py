@@ -74,7 +74,9 @@ def supervise(
         return Supervised(model, program, anchors or {}, expected, records, adapter)
     manifest = program.manifest
     if expected is None:
-        expected = {rule: _promised(manifest, counts.splits.get(split, {}), split) for rule, counts in manifest.rules.items()}
+        expected = {
+            rule: _promised(manifest, counts.splits.get(split, {}), split) for rule, counts in manifest.rules.items()
+        }
         records = sum(shard.records for shard in manifest.shards if shard.split == split)
     return Supervised(model, program.plan, program.anchors if anchors is None else anchors, expected, records, adapter)
 

@@ -8,20 +8,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import mcd
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from mcd.compiler.manifest import Manifest
 from mcd.compiler.plan import Plan
-from mcd.runtime.dataset import Dataset
 from torch.utils.data import DataLoader
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
@@ -38,7 +34,7 @@ class Arm:
     manifest: Manifest
 
     @classmethod
-    def of(cls, dataset: Dataset, keep: Callable[[str], bool]) -> Arm:
+    def of(cls, dataset: mcd.Dataset, keep: Callable[[str], bool]) -> Arm:
         """The rules of `dataset` whose id passes `keep`."""
         rules = tuple(rule for rule in dataset.plan.rules if keep(rule.id))
         return cls(dataset.plan.model_copy(update={"rules": rules}), dataset.anchors, dataset.manifest)
@@ -71,7 +67,7 @@ def new_model(config: Path, seed: int) -> PreTrainedModel:
     return model
 
 
-def training(model: PreTrainedModel, arm: Arm, rows: Dataset, settings: Settings, seed: int) -> Iterator[int]:
+def training(model: PreTrainedModel, arm: Arm, rows: mcd.Dataset, settings: Settings, seed: int) -> Iterator[int]:
     """Trains `model` and yields, after every step, how many records it has seen. The order is the same for the same seed."""
     supervised = mcd.supervise(model, arm)
     optimizer = torch.optim.AdamW(supervised.parameters(), lr=settings.rate, weight_decay=0.01)
@@ -117,16 +113,20 @@ def save(curves: Sequence[Curve], path: Path) -> None:
     path.write_text(json.dumps([asdict(curve) for curve in curves], indent=1) + "\n", "utf-8")
 
 
-def draw(curves: Sequence[Curve], arms: Mapping[str, tuple[str, str]], path: Path, *, title: str, x: str, y: str) -> None:
+def draw(
+    curves: Sequence[Curve], arms: Mapping[str, tuple[str, str]], path: Path, *, title: str, x: str, y: str
+) -> None:
     """Draws a thin line per seed and a thick one for their mean, labelled where it ends. `arms`: arm -> (label, colour)."""
-    figure, axes = plt.subplots(figsize=(9, 4.8), layout="constrained")
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    axes = figure.subplots()
     ends = []
     for arm, (label, colour) in arms.items():
         runs = [curve for curve in curves if curve.arm == arm]
         for run in runs:
             axes.plot(run.seen, run.score, color=colour, linewidth=0.8, alpha=0.35)
+        marker = "o" if len(runs[0].seen) < 10 else None
         middle = [mean(scores) for scores in zip(*(run.score for run in runs), strict=True)]
-        axes.plot(runs[0].seen, middle, color=colour, linewidth=2.4)
+        axes.plot(runs[0].seen, middle, color=colour, linewidth=2.4, marker=marker)
         ends.append((middle[-1], label, colour))
     for height, (_, label, colour) in zip(_apart([end[0] for end in ends]), ends, strict=True):
         axes.annotate(
@@ -135,20 +135,19 @@ def draw(curves: Sequence[Curve], arms: Mapping[str, tuple[str, str]], path: Pat
     axes.set_title(title, loc="left", fontsize=12, pad=12)
     axes.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
     axes.margins(x=0)
-    axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
-    axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def _apart(heights: Sequence[float], gap: float = 0.06) -> list[float]:
     """`heights` moved up where two labels would touch, in their order."""
     placed = list(heights)
     order = sorted(range(len(placed)), key=lambda at: placed[at])
-    for lower, upper in zip(order, order[1:], strict=False):
+    for lower, upper in pairwise(order):
         placed[upper] = max(placed[upper], placed[lower] + gap)
     return placed

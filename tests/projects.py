@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
 from mcd.compiler.compile import Compiled, compile_program
 from mcd.dsl.check import check
 from mcd.dsl.checked import Program
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 WORDS = "the cat dog saw a red bird and it ran off because of rain . , k1 k2 v1 v2 [UNK]".split()  # noqa: SIM905
 MODEL = """model m {

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import save_file
+
 from mcd.cli.main import mcd
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.dataset import load
-from safetensors.numpy import save_file
 
 from .projects import compiled, project
 

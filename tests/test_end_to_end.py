@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 
-import mcd
 import pytest
 import torch
 from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+import mcd
 
 from .projects import compiled, project
 
@@ -45,7 +46,9 @@ SCENES = [(0, 0, 3), (1, 0, 3)]  # record, first token, end
 
 def gpt2() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(
-        GPT2Config(n_layer=4, n_head=2, n_embd=8, vocab_size=64, n_positions=16, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
+        GPT2Config(
+            n_layer=4, n_head=2, n_embd=8, vocab_size=64, n_positions=16, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+        )
     )
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import mcd
 import torch
-from mcd.runtime.batch import Batch
 from transformers import PreTrainedModel
 
 from .._experiment import Arm, Curve, Settings, draw, in_parallel, mean, new_model, save, training
@@ -61,7 +60,7 @@ def train(folder: Path, run: Run) -> Curve:
 
 
 @torch.no_grad()
-def accuracy(model: PreTrainedModel, batches: list[Batch]) -> float:
+def accuracy(model: PreTrainedModel, batches: list[mcd.Batch]) -> float:
     """The share of answers (the tokens that the spec gives a weight) that the model ranks first."""
     model.eval()
     right = []
@@ -74,7 +73,7 @@ def accuracy(model: PreTrainedModel, batches: list[Batch]) -> float:
 
 
 def table(curves: list[Curve]) -> str:
-    """Per arm: records until the goal in each run (a run that never got there is shown as beyond its end), accuracy at the end."""
+    """Per arm: records until the goal in each run, as beyond its end where it never got there; accuracy at the end."""
     lines = [f"{'arm':<26}{f'records to {GOAL:.0%}, per seed':<30}{'accuracy at the end':>20}"]
     for arm, (label, _) in ARMS.items():
         runs = [curve for curve in curves if curve.arm == arm]

@@ -3,8 +3,9 @@
     mcd compile specs/wordnet/wordnet.mcd -o out/wordnet/spec
     python -m specs.wordnet.experiment out/wordnet
 
-Same model, data, order and seed in every arm. The probe that the spec trains along takes no part: a new one is fitted to the hidden
-states of the training words, and scored on words that no arm has seen. Writes curves.json and wordnet.png beside the dataset.
+Same model, data, order and seed in every arm. The probe that the spec trains along takes no part: a new one is fitted to the
+hidden states of the training words, and scored on words that no arm has seen. Writes curves.json and wordnet.png beside the
+dataset.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from pathlib import Path
 import mcd
 import torch
 from mcd.compiler.plan import ClassifyPlan
-from mcd.runtime.batch import Batch
-from mcd.runtime.dataset import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -70,13 +69,13 @@ def train(folder: Path, arm: str) -> tuple[Curve, Curve]:
     return Curve(arm, SEED, seen, true), Curve(f"{arm}, {CONTROL}", SEED, seen, shuffled)
 
 
-def collated(rows: Dataset, arm: Arm) -> list[Batch]:
+def collated(rows: mcd.Dataset, arm: Arm) -> list[mcd.Batch]:
     """All rows in their order, in large batches."""
     collator = mcd.Collator(arm.plan)
     return [collator(rows.rows(range(at, min(at + 256, len(rows))))) for at in range(0, len(rows), 256)]
 
 
-def readability(model: PreTrainedModel, topic: Arm, batches: dict[str, list[Batch]]) -> tuple[float, float]:
+def readability(model: PreTrainedModel, topic: Arm, batches: dict[str, list[mcd.Batch]]) -> tuple[float, float]:
     """Accuracy on held-out words of a probe fitted to training words, and of one fitted to their shuffled labels."""
     (rule,) = topic.plan.rules
     assert isinstance(rule, ClassifyPlan)
@@ -88,7 +87,7 @@ def readability(model: PreTrainedModel, topic: Arm, batches: dict[str, list[Batc
 
 
 @torch.no_grad()
-def read(model: PreTrainedModel, batches: list[Batch], layer: int) -> Reading:
+def read(model: PreTrainedModel, batches: list[mcd.Batch], layer: int) -> Reading:
     """The hidden state after block `layer` at the rows of the batch's one rule."""
     model.eval()
     states, labels = [], []

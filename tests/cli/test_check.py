@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import click
 import pytest
 from click.testing import CliRunner, Result
+
 from mcd.cli import check as check_command
 from mcd.cli import main
 from mcd.dsl.diagnostics import Code, Diagnostic, Failure, Findings, Severity

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
 from mcd.compiler.batch import Edges, Spans, TextBatch, TokenTable
 from mcd.compiler.recipe import Recipe, StoredEdges, StoredField, StoredSet
 from mcd.dsl import checked as c

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+
 from mcd.compiler.batch import Spans, TextBatch, TokenTable
 from mcd.compiler.evaluate import Evaluator
 from mcd.compiler.walk import join_sets

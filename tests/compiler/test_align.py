@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mcd.compiler.align import align
 from mcd.dsl import checked as c
 from mcd.dsl.diagnostics import Failure

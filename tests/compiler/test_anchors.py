@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+
 from mcd.compiler.anchors import anchors
 from mcd.dsl import checked as c
 from mcd.dsl.diagnostics import Failure
 from mcd.dsl.source import Place, SourceText
-from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 SPEC = SourceText("spec.mcd", "concept a {}\n")
 PLACE = Place(SPEC, 0, 12)

@@ -7,6 +7,7 @@ import os
 
 import pyarrow as pa
 import pytest
+
 from mcd.compiler import execute
 from mcd.compiler.compile import compile_program
 from mcd.compiler.manifest import Manifest

@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+
 from mcd.compiler import joins
 from mcd.compiler.evaluate import Evaluator
 from mcd.compiler.matching import MAX_ALTERNATIVES, cut

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from mcd.compiler.compile import prepare
 from mcd.compiler.describe import describe
 from mcd.compiler.plan import Plan

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+
 from mcd.compiler.manifest import Manifest, ShardEntry
 from mcd.compiler.output import building, finish, replace_plan
 from mcd.compiler.plan import Contract, Plan, Tokenizer

@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
 from mcd.compiler.inventory import inventory
 from mcd.compiler.reader import hashed, read_batches
 from mcd.compiler.sources.base import Limits, Tally
@@ -12,7 +14,6 @@ from mcd.compiler.tokenize import Encoder
 from mcd.dsl.checked import ConstantSplit, FieldSplit, HashSplit, Source, Template
 from mcd.dsl.diagnostics import Failure, Findings
 from mcd.dsl.source import DataPlace, Place, SourceText
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 PLACE = Place(SourceText("spec.mcd", "source s"), 0, 8)
 QUESTION, ANSWER = ("q",), ("a", "text")

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 import pytest
+
 from mcd.compiler.render import render, slots_of
 from mcd.dsl.checked import Template
 

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 import pytest
+
 from mcd.compiler import scalars
 from mcd.dsl import checked as c
 from mcd.dsl.codes import sources as codes

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from mcd.compiler.evaluate import Evaluator
 from mcd.dsl import checked as c
 from mcd.dsl.codes import sources as codes

@@ -1,6 +1,7 @@
 """Sets made of sets: the algebra, picks, neighbours, names."""
 
 import pytest
+
 from mcd.dsl import checked as c
 from mcd.dsl.codes import sources as codes
 from mcd.dsl.diagnostics import Failure

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 import pytest
+
 from mcd.dsl import checked as c
 from mcd.dsl.codes import sources as codes
 from mcd.dsl.diagnostics import Failure

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mcd.compiler import joins
 from mcd.compiler.evaluate import Evaluator
 from mcd.compiler.selectors import phrases

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from mcd.compiler import shards
 from mcd.compiler.align import align
 from mcd.compiler.counted import as_counts, merge

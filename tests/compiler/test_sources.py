@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from mcd.compiler.inventory import inventory, origin_of
 from mcd.compiler.sources import base, jsonl
 from mcd.compiler.sources.base import Limits, Tally, Want

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mcd.compiler.text import CodePoints, Trimmer, slices, spaces, string_bytes, strings
 
 WHITE_SPACE = {

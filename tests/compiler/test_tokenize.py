@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
 from mcd.compiler.text import CodePoints, string_bytes
 from mcd.compiler.tokenize import Encoder
 from mcd.dsl.diagnostics import Failure
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 LINES = [
     "The cat sat on the mat because it was tired, isn't that so?",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from mcd.dsl import checked as c
 from mcd.dsl.canonical import digest
 from mcd.dsl.check import check

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
+
 from mcd.dsl.check import check
 from mcd.dsl.codes import model, names, values
 from mcd.dsl.diagnostics import Code, Severity
 from mcd.dsl.render import render_text
 from mcd.dsl.source import Place
-from safetensors.numpy import save_file
 
 DATA = Path(__file__).parent / "data" / "check"
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
+
 from mcd.dsl import checked as c
 from mcd.dsl.check import check
 from mcd.dsl.codes import names, values
 from mcd.dsl.render import render_text
-from safetensors.numpy import save_file
 
 MODEL = """
 model m { layers = 6  heads = 2  hidden = 8  vocab = 100  causal = true  tokenizer = "tok.json"  context = 64 }

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from mcd.dsl.contract import read_contract
 from mcd.dsl.diagnostics import Failure
 from mcd.dsl.source import DataPlace

@@ -1,6 +1,7 @@
 """Where a file is cut."""
 
 import pytest
+
 from mcd.dsl.cut import cut
 from mcd.dsl.limits import MAX_BRACKETS
 

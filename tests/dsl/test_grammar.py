@@ -7,6 +7,7 @@ from pathlib import Path
 import lark
 import pytest
 from lark import Lark
+
 from mcd.dsl.cut import HEADER, KEYWORDS, OPERATORS
 from mcd.dsl.diagnostics import Findings
 from mcd.dsl.parse import parse

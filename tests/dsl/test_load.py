@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from mcd.dsl import load as module
 from mcd.dsl.check import check
 from mcd.dsl.codes import names as codes

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mcd.dsl import ast
 from mcd.dsl.cut import HEADER, KEYWORDS, OPERATORS
 from mcd.dsl.diagnostics import Failure, Findings

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from mcd.dsl.codes import syntax
 from mcd.dsl.diagnostics import Code, Findings
 from mcd.dsl.parse import parse

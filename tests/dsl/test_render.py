@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from mcd.dsl.diagnostics import Code, Diagnostic, Related, Severity
 from mcd.dsl.render import WIDTH, render_json, render_text, summary
 from mcd.dsl.source import DataPlace, Place, SourceText

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+
 from mcd.compiler.plan import (
     AttendPlan,
     ClassifyPlan,
@@ -23,8 +26,6 @@ from mcd.compiler.plan import (
 )
 from mcd.runtime.batch import AttendRows, Batch, HiddenRows, WeighRows
 from mcd.runtime.groups import Groups, group_rules
-from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 torch.set_num_threads(1)  # The models are tiny: more threads only wait for each other.
 

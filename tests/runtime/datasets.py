@@ -1,6 +1,7 @@
 """Small compiled directories for the tests of the runtime: random texts, spans, edges and fields, through the real writer."""
 
 import numpy as np
+
 from mcd.compiler.align import align
 from mcd.compiler.fields import field_columns
 from mcd.compiler.manifest import Manifest

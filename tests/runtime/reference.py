@@ -8,10 +8,11 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from mcd.compiler.plan import ClassifyPlan, Plan, RelatePlan, TowardPlan
 from mcd.runtime.batch import Batch
 from mcd.runtime.groups import group_rules
-from torch import Tensor, nn
 
 
 def in_float64(model: nn.Module) -> nn.Module:

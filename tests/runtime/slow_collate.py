@@ -4,6 +4,7 @@ import json
 import math
 
 import pyarrow as pa
+
 from mcd.compiler.plan import AttendPlan, ClassifyPlan, CrossRef, TowardPlan
 
 from .datasets import HIDDEN

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.adapters import Adapter, plain_logits
 from mcd.runtime.attention import Observed, capturing, key_rows, observe
 from mcd.runtime.losses.rows import log_mass
 from mcd.runtime.supervise import supervise
-from torch import Tensor, nn
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .builders import CONTEXT, HEADS, LAYERS, VOCAB, WIDTH, make_attend, make_batch, make_model, make_plan
 from .reference import in_float64, naive

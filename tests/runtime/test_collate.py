@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from mcd.dsl import checked as c
 from mcd.runtime.collate import Collator
 from mcd.runtime.dataset import load

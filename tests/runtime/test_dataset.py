@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+
 from mcd.compiler.plan import SpanSetRef
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.dataset import load

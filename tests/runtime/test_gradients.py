@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from mcd.compiler.plan import Plan, RulePlan
 from mcd.runtime.batch import Batch
 from mcd.runtime.supervise import Supervised, supervise
-from torch import Tensor
 
 from .builders import (
     EVERY_ROW,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from mcd.runtime.supervise import supervise
 from mcd.runtime.terms import pool
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from mcd.runtime.attention import Observed
 from mcd.runtime.batch import AttendRows, Batch
 from mcd.runtime.capture import Captured
@@ -17,7 +19,6 @@ from mcd.runtime.losses.rows import KeyRows
 from mcd.runtime.losses.token import token_loss
 from mcd.runtime.supervise import supervise
 from mcd.runtime.terms import AttendTerm, by_rule
-from torch import Tensor
 
 from .builders import make_anchors, make_attend, make_batch, make_model, make_plan, make_toward
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from mcd.dsl.diagnostics import Failure
 from mcd.dsl.source import DataPlace
 from mcd.runtime.supervise import supervise

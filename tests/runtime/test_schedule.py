@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.schedule import check_ramps, multipliers, ramp
 

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from transformers import BertConfig, BertModel, GPT2Model
+
 from mcd.compiler.manifest import Counts
 from mcd.dsl.codes.runtime import CONTRACT
 from mcd.dsl.diagnostics import Failure
@@ -17,8 +20,6 @@ from mcd.dsl.source import DataPlace
 from mcd.runtime.adapters import ADAPTERS
 from mcd.runtime.supervise import supervise
 from mcd.runtime.totals import Reduction
-from torch import nn
-from transformers import BertConfig, BertModel, GPT2Model
 
 from .builders import (
     EVERY_ROW,
@@ -175,17 +176,24 @@ def test_ramp_that_cannot_be_followed_is_refused_at_once() -> None:
 
 
 def test_program_brings_its_anchors_and_promises() -> None:
-    """What holds a plan, anchors as arrays and a manifest stands for all of them; `split` chooses whose promises count."""
-    counts = {"look": Counts(splits={"train": {"rows": 40}, "valid": {"rows": 1}})}
-    shards = [SimpleNamespace(split="train", records=1), SimpleNamespace(split="train", records=3)]
-    manifest = SimpleNamespace(rules=counts, shards=shards)
+    """What holds a plan, anchors as arrays and a manifest stands for all of them; `split` chooses whose promises count.
+
+    20 of 40 records hold the 400 rows of `look`: half a record with a row per record seen, so that 38 records promise 19 of
+    them, and 40 promise 20. That the rows are many more promises nothing: they may all sit in the records still to come.
+    """
+    counts = {"look": Counts(splits={"train": {"rows": 400, "unmatched": 20}, "valid": {"rows": 1}})}
+    shards = [SimpleNamespace(split="train", records=10), SimpleNamespace(split="train", records=30)]
+    manifest = SimpleNamespace(rules=counts, shards=shards, records={"train": 40, "valid": 1})
     plan = make_plan(make_attend(), make_toward())
     anchors = {"north": np.ones(WIDTH, dtype=np.float32)}
     program = SimpleNamespace(plan=plan, anchors=anchors, manifest=manifest)
     empty = make_batch(plan, [4, 4], {"axis": [(0, [1])]})
     assert supervise(make_model("gpt2"), program, split="valid")(empty, time=0).rules["axis"].item() > 0
+    supervised = supervise(make_model("gpt2"), program)
+    for _ in range(19):
+        supervised(empty, time=0)
     with pytest.raises(Failure, match="rule `look` is dead"):
-        supervise(make_model("gpt2"), program)(empty, time=0)
+        supervised(empty, time=0)
 
 
 # --- totals ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,50 @@
+# Everything runs in an environment of its own, made on first use.
+VENV   := .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test quick check docs fix clean
+
+## compile and train the two demo specs; tables on the terminal, pictures below out/
+demo: $(READY)
+	$(BIN)/python -m specs.demo out
+
+## every test
+test: $(READY)
+	$(BIN)/pytest -n 2
+
+## the tests for daily work
+quick: $(READY)
+	$(BIN)/pytest -n 2 -m "not slow"
+
+## what CI checks besides the tests
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p mcd
+	$(BIN)/mcd check specs/*/*.mcd
+	$(BIN)/python -m specs.recall.generate --check
+	$(BIN)/python -m specs.wordnet.concepts --check
+	$(BIN)/python -m docs.generate --check
+	$(BIN)/pytest -q tests/test_docs.py
+
+## regenerate what is generated into docs/
+docs: $(READY)
+	$(BIN)/python -m docs.generate
+
+## apply the formatter and the certain fixes
+fix: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build out *.egg-info
+
+# mypy follows no import hook, so it gets a folder in which the package bears its name.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	mkdir -p $(VENV)/typing
+	ln -sfn ../.. $(VENV)/typing/mcd
+	touch $@
