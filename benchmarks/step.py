@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from mcd.compiler.plan import (
     TowardPlan,
 )
 from mcd.runtime.batch import AttendRows, Batch, HiddenRows, WeighRows
+from mcd.runtime.losses.token import token_loss
 from mcd.runtime.supervise import supervise
 
 LAYERS, HEADS, WIDTH, VOCAB, ROWS, KEYS = 6, 6, 384, 8192, 32, 4
@@ -137,9 +139,11 @@ def make_model(context: int, kernel: str) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).train()
 
 
-def token_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Mean next-token cross-entropy, as the supervised step computes it."""
-    return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), batch.input_ids[:, 1:].flatten())
+def plain_loss(model: LlamaForCausalLM, batch: Batch, **asked: bool) -> tuple[Tensor, Any]:
+    """The token loss as the supervised step computes it, and all that the model returned."""
+    out = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **asked)
+    weights = batch.scored.float()
+    return token_loss(out.logits, batch.input_ids, weights) / weights.sum(), out
 
 
 def cpu_seconds(step: Callable[[], Tensor], model: torch.nn.Module) -> float:
@@ -158,11 +162,11 @@ def compare(tokens: int, records: int, rounds: int) -> None:
     supervised = supervise(watched, make_plan(tokens), anchors=anchors)
 
     def eager_step() -> Tensor:
-        out = eager(input_ids=batch.input_ids, output_attentions=True)
-        return token_loss(out.logits, batch) + sum(weights[:, :, -1, 0].mean() for weights in out.attentions)
+        loss, out = plain_loss(eager, batch, output_attentions=True)
+        return loss + sum(weights[:, :, -1, 0].mean() for weights in out.attentions)
 
     sides: dict[str, tuple[Callable[[], Tensor], torch.nn.Module]] = {
-        "plain": (lambda: token_loss(plain(input_ids=batch.input_ids).logits, batch), plain),
+        "plain": (lambda: plain_loss(plain, batch)[0], plain),
         "supervised": (lambda: supervised(batch, time=0.5).loss, supervised),
         "eager": (eager_step, eager),
     }

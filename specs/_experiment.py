@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-import mcd
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
-from mcd.compiler.manifest import Manifest
-from mcd.compiler.plan import Plan
-from torch.utils.data import DataLoader
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from torch import nn
+
+import mcd
+from mcd.runtime.run import new_model
+from mcd.runtime.train import Settings, train
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A compiled spec of which some rules act. The shards are the same for every arm: a plan says how, shards say where."""
-
-    plan: Plan
-    anchors: Mapping[str, Any]
-    manifest: Manifest
-
-    @classmethod
-    def of(cls, dataset: mcd.Dataset, keep: Callable[[str], bool]) -> Arm:
-        """The rules of `dataset` whose id passes `keep`."""
-        rules = tuple(rule for rule in dataset.plan.rules if keep(rule.id))
-        return cls(dataset.plan.model_copy(update={"rules": rules}), dataset.anchors, dataset.manifest)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How every arm is trained: passes over the data, records per step, the highest learning rate, steps to reach it."""
-
-    epochs: int
-    batch: int
-    rate: float
-    warmup: int
+Score = TypeVar("Score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +37,47 @@ class Curve:
     score: list[float]
 
 
-def new_model(config: Path, seed: int) -> PreTrainedModel:
-    """A model with random weights: the same for the same seed."""
-    torch.manual_seed(seed)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config))
-    return model
+def only(dataset: mcd.Dataset, acts: Callable[[str], bool]) -> mcd.Dataset:
+    """`dataset` under those of its rules whose id passes `acts`. A plan says how and shards say where, so no shard changes."""
+    rules = tuple(rule for rule in dataset.plan.rules if acts(rule.id))
+    return dataset.with_plan(dataset.plan.model_copy(update={"rules": rules}))
 
 
-def training(model: PreTrainedModel, arm: Arm, rows: mcd.Dataset, settings: Settings, seed: int) -> Iterator[int]:
-    """Trains `model` and yields, after every step, how many records it has seen. The order is the same for the same seed."""
-    supervised = mcd.supervise(model, arm)
-    optimizer = torch.optim.AdamW(supervised.parameters(), lr=settings.rate, weight_decay=0.01)
-    loader = DataLoader(
-        rows,
-        batch_size=settings.batch,
-        shuffle=True,
-        drop_last=True,
-        generator=torch.Generator().manual_seed(seed),
-        collate_fn=mcd.Collator(arm.plan),
-    )
-    total = settings.epochs * len(loader)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / settings.warmup, 1.0) * (1 - step / total)
-    )
-    for step, batch in enumerate(chain.from_iterable(loader for _ in range(settings.epochs))):
-        supervised.train()
-        supervised(batch, time=step / total).loss.backward()
-        torch.nn.utils.clip_grad_norm_(supervised.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-        yield (step + 1) * settings.batch
-    supervised.close()
+def measured(
+    dataset: mcd.Dataset, config: Path, settings: Settings, every: int, measure: Callable[[nn.Module], Score]
+) -> tuple[list[int], list[Score]]:
+    """Trains a model with random weights on the split `train`, and measures it before and after every `every` steps.
+
+    Gives the records seen at each measurement, and what it gave. Weights and order depend on the settings' seed alone.
+    """
+    model = new_model(config, dataset, settings.seed)
+    seen, scores = [0], [measured_in_eval(model, measure)]
+
+    def watch(step: int, supervised: mcd.Supervised, *_: Any) -> None:
+        if step % every == 0:
+            seen.append(step * settings.batch_size)
+            scores.append(measured_in_eval(model, measure))
+
+    train(dataset.split("train"), model, settings, watch).close()
+    return seen, scores
+
+
+def measured_in_eval(model: nn.Module, measure: Callable[[nn.Module], Score]) -> Score:
+    """`measure(model)` without gradients and in evaluation mode, which is left again."""
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        score = measure(model)
+    model.train(training)
+    return score
+
+
+def folder_argument(description: str | None) -> Path:
+    """The one argument of an experiment's command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the compiled specs are, and the results go")
+    folder: Path = parser.parse_args().folder
+    return folder
 
 
 def in_parallel(work: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:

@@ -9,21 +9,21 @@ Same model, data, order and seeds in every arm. Writes curves.json and recall.pn
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import mcd
-import torch
-from transformers import PreTrainedModel
+from torch import nn
 
-from .._experiment import Arm, Curve, Settings, draw, in_parallel, mean, new_model, save, training
+import mcd
+from mcd.runtime.train import Settings
+
+from .._experiment import Curve, draw, folder_argument, in_parallel, mean, measured, only, save
 
 CONFIG = Path(__file__).parent / "config.json"
-SETTINGS = Settings(epochs=1, batch=32, rate=2e-3, warmup=20)
+SETTINGS = Settings(steps=192, batch_size=32, lr=2e-3, weight_decay=0.01)
 SEEDS = (1, 2, 3)
-EVERY = 256
+EVERY = 8
 GOAL = 0.99
 
 ARMS = {
@@ -47,29 +47,21 @@ class Run:
 def train(folder: Path, run: Run) -> Curve:
     """The accuracy on held-out records against the records seen."""
     dataset = mcd.load(folder / ("control" if run.arm == "control" else "spec"))
-    arm = Arm.of(dataset, lambda rule: rule in RULES.get(run.arm, (rule,)))
     valid = dataset.split("valid")
-    batches = [mcd.Collator(dataset.plan)(valid.rows(range(at, at + 128))) for at in range(0, len(valid), 128)]
-    model = new_model(CONFIG, run.seed)
-    seen, score = [0], [accuracy(model, batches)]
-    for records in training(model, arm, dataset.split("train"), SETTINGS, run.seed):
-        if records % EVERY == 0:
-            seen.append(records)
-            score.append(accuracy(model, batches))
-    return Curve(run.arm, run.seed, seen, score)
+    batch = mcd.Collator(valid.plan)(list(valid))
+    arm = only(dataset, lambda rule: rule in RULES.get(run.arm, (rule,)))
+    settings = replace(SETTINGS, seed=run.seed)
+    seen, scores = measured(arm, CONFIG, settings, EVERY, lambda model: accuracy(model, batch))
+    return Curve(run.arm, run.seed, seen, scores)
 
 
-@torch.no_grad()
-def accuracy(model: PreTrainedModel, batches: list[mcd.Batch]) -> float:
+def accuracy(model: nn.Module, batch: mcd.Batch) -> float:
     """The share of answers (the tokens that the spec gives a weight) that the model ranks first."""
-    model.eval()
-    right = []
-    for batch in batches:
-        answers = batch.weigh.factor > 0
-        record, position = batch.weigh.record[answers], batch.weigh.position[answers]
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-        right.append(logits[record, position - 1].argmax(-1) == batch.input_ids[record, position])
-    return float(torch.cat(right).float().mean())
+    answers = batch.weigh.factor > 0
+    record, position = batch.weigh.record[answers], batch.weigh.position[answers]
+    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    right = logits[record, position - 1].argmax(-1) == batch.input_ids[record, position]
+    return float(right.float().mean())
 
 
 def table(curves: list[Curve]) -> str:
@@ -87,10 +79,8 @@ def _reached(run: Curve) -> str:
     return f"> {run.seen[-1]:,}" if first is None else f"{first:,}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the compiled specs are, and the results go")
-    folder = parser.parse_args().folder
+def run(folder: Path) -> None:
+    """Trains every arm on what is compiled in `folder`, prints the table and writes the picture there."""
     curves = in_parallel(partial(train, folder), [Run(arm, seed) for seed in SEEDS for arm in ARMS])
     save(curves, folder / "curves.json")
     draw(
@@ -106,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(folder_argument(__doc__))

@@ -10,23 +10,22 @@ dataset.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import mcd
 import torch
-from mcd.compiler.plan import ClassifyPlan
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
-from .._experiment import Arm, Curve, Settings, draw, in_parallel, new_model, save, training
+import mcd
+from mcd.compiler.plan import ClassifyPlan
+from mcd.runtime.train import Settings
+
+from .._experiment import Curve, draw, folder_argument, in_parallel, measured, only, save
 
 CONFIG = Path(__file__).parent / "config.json"
-SETTINGS = Settings(epochs=3, batch=32, rate=2e-3, warmup=50)
-SEED = 1
-SPLITS = ("train", "valid")
+SETTINGS = Settings(steps=366, batch_size=32, lr=2e-3, warmup=0.1, weight_decay=0.01, seed=1)
+EVERY = 61
 RIDGE = 0.01
 
 ARMS = {
@@ -45,51 +44,39 @@ class Reading:
     labels: Tensor  # [rows] int64
 
 
-def acts(arm: str, rule: str) -> bool:
-    """Whether a rule acts in an arm."""
-    return arm == "spec" or (arm == "relations" and rule != "topic")
-
-
 def train(folder: Path, arm: str) -> tuple[Curve, Curve]:
-    """Readability of the category after every pass over the data, from the true labels and from shuffled ones."""
+    """Readability of the category against the records seen, from the true labels and from shuffled ones."""
     dataset = mcd.load(folder / "spec")
-    topic = Arm.of(dataset, lambda rule: rule == "topic")
-    batches = {split: collated(dataset.split(split), topic) for split in SPLITS}
-    rows = dataset.split("train")
-    every = len(rows) // SETTINGS.batch * SETTINGS.batch
-    model = new_model(CONFIG, SEED)
-    seen = [0]
-    scores = [readability(model, topic, batches)]
-    chosen = Arm.of(dataset, partial(acts, arm))
-    for records in training(model, chosen, rows, SETTINGS, SEED):
-        if records % every == 0:
-            seen.append(records)
-            scores.append(readability(model, topic, batches))
+    topic = only(dataset, lambda rule: rule == "topic")
+    (rule,) = topic.plan.rules
+    assert isinstance(rule, ClassifyPlan)
+    fitted, held_out = (collated(topic.split(split)) for split in ("train", "valid"))
+    acting = only(dataset, lambda rule: arm == "spec" or (arm == "relations" and rule != "topic"))
+    measure = partial(readability, rule=rule, fitted=fitted, held_out=held_out)
+    seen, scores = measured(acting, CONFIG, SETTINGS, EVERY, measure)
     true, shuffled = ([score[which] for score in scores] for which in (0, 1))
-    return Curve(arm, SEED, seen, true), Curve(f"{arm}, {CONTROL}", SEED, seen, shuffled)
+    return Curve(arm, SETTINGS.seed, seen, true), Curve(f"{arm}, {CONTROL}", SETTINGS.seed, seen, shuffled)
 
 
-def collated(rows: mcd.Dataset, arm: Arm) -> list[mcd.Batch]:
+def collated(rows: mcd.Dataset) -> list[mcd.Batch]:
     """All rows in their order, in large batches."""
-    collator = mcd.Collator(arm.plan)
+    collator = mcd.Collator(rows.plan)
     return [collator(rows.rows(range(at, min(at + 256, len(rows))))) for at in range(0, len(rows), 256)]
 
 
-def readability(model: PreTrainedModel, topic: Arm, batches: dict[str, list[mcd.Batch]]) -> tuple[float, float]:
+def readability(
+    model: nn.Module, rule: ClassifyPlan, fitted: list[mcd.Batch], held_out: list[mcd.Batch]
+) -> tuple[float, float]:
     """Accuracy on held-out words of a probe fitted to training words, and of one fitted to their shuffled labels."""
-    (rule,) = topic.plan.rules
-    assert isinstance(rule, ClassifyPlan)
     layer = int(rule.layers[0])
-    fitted, held_out = (read(model, batches[split], layer) for split in SPLITS)
-    order = torch.randperm(len(fitted.labels), generator=torch.Generator().manual_seed(SEED))
-    shuffled = Reading(fitted.states, fitted.labels[order])
-    return probe(fitted, held_out, rule.classes), probe(shuffled, held_out, rule.classes)
+    known, unseen = read(model, fitted, layer), read(model, held_out, layer)
+    order = torch.randperm(len(known.labels), generator=torch.Generator().manual_seed(SETTINGS.seed))
+    shuffled = Reading(known.states, known.labels[order])
+    return probe(known, unseen, rule.classes), probe(shuffled, unseen, rule.classes)
 
 
-@torch.no_grad()
-def read(model: PreTrainedModel, batches: list[mcd.Batch], layer: int) -> Reading:
+def read(model: nn.Module, batches: list[mcd.Batch], layer: int) -> Reading:
     """The hidden state after block `layer` at the rows of the batch's one rule."""
-    model.eval()
     states, labels = [], []
     for batch in batches:
         (rows,) = batch.hidden
@@ -121,10 +108,8 @@ def table(curves: list[Curve]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the compiled spec is, and the results go")
-    folder = parser.parse_args().folder
+def run(folder: Path) -> None:
+    """Trains every arm on what is compiled in `folder`, prints the table and writes the picture there."""
     curves = [curve for pair in in_parallel(partial(train, folder), list(ARMS)) for curve in pair]
     save(curves, folder / "curves.json")
     draw(
@@ -140,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(folder_argument(__doc__))
