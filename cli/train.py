@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
-from torch import nn
 
 from ..dsl.diagnostics import Failure
 from ..runtime.dataset import load
-from ..runtime.run import Log, claim, new_model, save, summary
+from ..runtime.run import Log, claim, device_of, new_model, save, summary
 from ..runtime.supervise import Supervised
 from ..runtime.train import Settings, Sums, evaluate, train
 from .output import ExitCode, report
@@ -33,9 +31,9 @@ class Share(click.ParamType[float]):
         return share
 
 
-def _device(context: click.Context, parameter: click.Parameter, value: str | None) -> torch.device:
+def _device(context: click.Context, parameter: click.Parameter, value: str | None) -> object:
     try:
-        return torch.device(value or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return device_of(value)
     except RuntimeError:
         raise click.BadParameter(f"{value!r} is no device: cpu, cuda or cuda:1, say") from None
 
@@ -68,7 +66,7 @@ def command(
     config: Path,
     output: Path,
     split: str,
-    device: torch.device,
+    device: Any,
     without_rules: bool,
     log_every: int,
     eval_every: int,
@@ -86,8 +84,7 @@ def command(
     if without_rules:
         dataset = dataset.with_plan(dataset.plan.model_copy(update={"rules": ()}))
     valid = dataset.split("valid") if eval_every else None
-    model = new_model(config, dataset, chosen.seed)
-    nn.Module.to(model, device)
+    model = new_model(config, dataset, chosen.seed, device)
     claim(output, overwrite)
     show = Progress(chosen.steps, quiet)
     log = Log(output / "train.jsonl", chosen, log_every, show)

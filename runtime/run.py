@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -23,7 +24,12 @@ from .supervise import Supervised
 from .train import Settings, Sums
 
 
-def new_model(config: Path, dataset: Dataset, seed: int) -> PreTrainedModel:
+def device_of(name: str | None) -> torch.device:
+    """The device of that name; None is cuda if there is one, else cpu. Raises RuntimeError where there is no such device."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def new_model(config: Path, dataset: Dataset, seed: int, device: torch.device | str = "cpu") -> PreTrainedModel:
     """A causal language model with random weights from a Hugging Face config.json. Nothing is fetched from anywhere.
 
     Raises Failure where the file is no such config, or the model has fewer positions than the shards have tokens in a row.
@@ -42,6 +48,7 @@ def new_model(config: Path, dataset: Dataset, seed: int) -> PreTrainedModel:
     if isinstance(positions, int) and positions < context:
         message = f"`{config.name}` has {positions} positions, and the plan has a context of {context}"
         raise Failure(codes.CONTEXT_OF_MODEL.at(DataPlace(str(config)), message))
+    nn.Module.to(model, device)
     return model
 
 

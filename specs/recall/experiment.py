@@ -66,7 +66,7 @@ def accuracy(model: nn.Module, batch: mcd.Batch) -> float:
 
 def table(curves: list[Curve]) -> str:
     """Per arm: records until the goal in each run, as beyond its end where it never got there; accuracy at the end."""
-    lines = [f"{'arm':<26}{f'records to {GOAL:.0%}, per seed':<30}{'accuracy at the end':>20}"]
+    lines = [f"{'arm':<26}{f'records to {GOAL:.0%}, by seed':<30}{'accuracy at the end':>20}"]
     for arm, (label, _) in ARMS.items():
         runs = [curve for curve in curves if curve.arm == arm]
         reached = ", ".join(_reached(run) for run in runs)

@@ -25,7 +25,7 @@ from .._experiment import Curve, draw, folder_argument, in_parallel, measured, o
 
 CONFIG = Path(__file__).parent / "config.json"
 SETTINGS = Settings(steps=366, batch_size=32, lr=2e-3, warmup=0.1, weight_decay=0.01, seed=1)
-EVERY = 61
+EVERY = 122
 RIDGE = 0.01
 
 ARMS = {

@@ -1,0 +1,265 @@
+"""The documentation runs: its specs check, its Python executes, its links lead somewhere, and it names every word there is.
+
+docs/README.md tells how a block says what should become of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from mcd.compiler.manifest import MANIFEST_FILE, PLAN_FILE
+from mcd.dsl import vocabulary
+from mcd.dsl.check import check
+from mcd.dsl.codes import CODES
+
+from .projects import compiled, project, write_tokenizer
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def shown(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: the words after its fence, its text, and the line on which the text begins."""
+
+    page: Path
+    words: tuple[str, ...]
+    text: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{shown(self.page)}:{self.line}"
+
+
+FENCE = re.compile(r"^```(\w[^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        yield Block(page, tuple(match[1].split()), match[2], text.count("\n", 0, match.start(2)) + 1)
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+SPECS = [block for block in BLOCKS if block.words[0] == "mcd"]
+RUN = [page for page in PAGES if any(block.words == ("python", "run") for block in blocks(page))]
+
+# --- specs
+
+PREAMBLE = """model gpt {
+  layers = 12  heads = 12  hidden = 768  vocab = 50257  causal = true
+  tokenizer = "tokenizer.json"  context = 512
+}
+source stories = jsonl("data/stories-1.jsonl") {
+  id = .id  split = hash(train: 90%, valid: 10%)  text = "{.premise} Question: {.question} Answer: {.answer}"
+}
+span answer = slot(.answer)
+span mention = offsets(.mentions, of: .premise)
+span pronoun = mention where kind == "pronoun"
+span noun = mention where kind != "pronoun"
+concept causality { spans = phrases("because", "since")  anchor = orthonormal }
+"""
+"""What a fragment may use. What it declares itself, a model under any name, is left out."""
+
+LOGIC = """mcd 1
+concept cause { spans = phrases("because")  anchor = orthonormal }
+concept effect { spans = phrases("therefore")  anchor = orthonormal }
+"""
+CONFIG = {"model_type": "gpt2", "n_layer": 12, "n_head": 12, "n_embd": 768, "vocab_size": 50257, "n_positions": 1024}
+DECLARED = re.compile(r"^(model|\w+ \w+)", re.MULTILINE)
+STUBS = {
+    ".jsonl": "{}\n",
+    ".csv": "text\n",
+    ".txt": "because\n",
+    ".conllu": "",
+    ".mcd": LOGIC,
+    ".json": json.dumps(CONFIG),
+}
+PATH = re.compile(r'"([\w./*-]+)"')
+
+
+def whole(block: Block) -> str:
+    """The spec of a block: with a header and what it needs of the preamble, where it is a fragment."""
+    if block.text.startswith("mcd "):
+        return block.text
+    own = {declaration(item) for item in DECLARED.findall(block.text)}
+    items = re.split(r"^(?=\w)", PREAMBLE, flags=re.MULTILINE)
+    needed = [item for item in items if item and declaration(item) not in own]
+    return "mcd 1\n" + "".join(needed) + block.text
+
+
+def declaration(item: str) -> str:
+    """What an item declares: its name, or `model`, of which there is one."""
+    return "model" if item.startswith("model") else item.split()[1]
+
+
+def stub(folder: Path, text: str) -> None:
+    """A file for every path that a spec names, of the kind that its ending tells."""
+    for path in PATH.findall(text):
+        file = folder / path.replace("*", "1")
+        if file.suffix in STUBS:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(STUBS[file.suffix], encoding="utf-8")
+        elif file.suffix == ".safetensors":
+            save_file({"cause": np.ones(768, np.float32), "effect": np.ones(768, np.float32)}, file)
+
+
+@pytest.mark.parametrize("block", SPECS, ids=str)
+def test_a_spec_gives_what_its_block_says(block, tmp_path):
+    (tmp_path / "mcd.toml").touch()
+    spec = tmp_path / "spec.mcd"
+    spec.write_text(whole(block), encoding="utf-8")
+    stub(tmp_path, spec.read_text(encoding="utf-8"))
+    for file in tmp_path.rglob("tokenizer.json"):
+        write_tokenizer(file)
+    findings = [f"{found.code.id} {found.message}" for found in check(spec)[1].items]
+    match block.words[1:]:
+        case () | ("fragment",):
+            assert findings == []
+            assert block.text.startswith("mcd ") or block.words[1:], "a whole spec starts with its edition"
+        case ("wrong", code):
+            assert {found.split()[0] for found in findings} == {code}, findings
+        case words:
+            pytest.fail(f"unknown words after ```mcd: {words}")
+
+
+# --- Python
+
+SPEC = """source s = jsonl("data.jsonl") { id = .id  split = .split  text = .text }
+span cat = phrases("cat")
+span dog = phrases("dog")
+concept axis { spans = cat  anchor = orthonormal }
+attend link: dog -> cat where key before query { pick = nearest  layers = 2  heads = any }
+signal near: cat { layers = 2  classify = .label  classes = 2 }
+signal axis_of: cat { layers = 3  toward = axis.anchor }
+weigh loud: cat { factor = 3 }
+curriculum { stage first 50% {} stage second 50% { near.factor = 0 } }
+"""
+RECORDS = [
+    {
+        "id": str(number),
+        "split": "valid" if number % 4 == 3 else "train",
+        "text": ["the cat saw a red dog .", "a bird and the cat saw a dog", "a dog ran off"][number % 3],
+        "label": number % 2,
+    }
+    for number in range(40)
+]
+SMALL = {"model_type": "gpt2", "n_layer": 4, "n_head": 2, "n_embd": 8, "vocab_size": 64, "n_positions": 16}
+SMALL |= {"bos_token_id": None, "eos_token_id": None}
+
+
+@pytest.mark.parametrize("page", RUN, ids=shown)
+def test_python_runs(page, tmp_path, monkeypatch, capsys):
+    spec = project(tmp_path, SPEC, RECORDS)
+    (tmp_path / "config.json").write_text(json.dumps(SMALL), encoding="utf-8")
+    compiled(spec, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks(page):
+        if block.words == ("python", "run"):
+            exec(compile("\n" * (block.line - 1) + block.text, shown(page), "exec"), namespace)
+
+
+def test_the_page_of_the_format_tells_what_is_written(tmp_path):
+    """Every file and every column of a dataset, and every field of its manifest, is named."""
+    spec = project(tmp_path, SPEC, RECORDS)
+    out = compiled(spec, tmp_path / "out")
+    told = (ROOT / "docs/format.md").read_text(encoding="utf-8")
+    files = [MANIFEST_FILE, PLAN_FILE, *(entry.path for entry in out.manifest.files)]
+    fields = [*type(out.manifest).model_fields, *type(out.plan).model_fields]
+    columns = [column for column in out.plan.columns if not column.startswith(("field.", "span.at."))]
+    assert [name for name in [*files, *columns, *fields] if f"`{name}`" not in told] == []
+
+
+# --- links and words
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_links_lead_somewhere(page):
+    broken = []
+    for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def words() -> set[str]:
+    """Every word that the tables of the language know."""
+    found = {
+        *vocabulary.PRELUDE_SETS,
+        *vocabulary.STEPS,
+        *vocabulary.BUILT_INS,
+        *vocabulary.RELATIONS,
+        *vocabulary.LET_TYPES,
+    }
+    found |= {*vocabulary.ANCHORS, *vocabulary.FORMATS, *vocabulary.SELECTORS, *later()}
+    tables = [*vocabulary.BLOCKS.values(), *vocabulary.SELECTORS.values(), vocabulary.RAMP, vocabulary.SPLIT_STRIDE]
+    for table in tables:
+        for entry in table.entries.values():
+            found |= {*entry.words, *([entry.name] if entry.keyword or table in vocabulary.BLOCKS.values() else [])}
+    return found
+
+
+def later() -> set[str]:
+    """Every word that gives MCD390."""
+    names = [name for name in vars(vocabulary) if name.startswith("LATER_")]
+    found = {word for name in names for word in getattr(vocabulary, name)}
+    return found | {word for table in vocabulary.BLOCKS.values() for word in table.later}
+
+
+def told(*pages: Path) -> set[str]:
+    return set(re.findall(r"\w+", " ".join(page.read_text(encoding="utf-8") for page in pages)))
+
+
+def test_the_reference_knows_every_word():
+    assert words() - told(ROOT / "docs/language.md", *(ROOT / "docs/language").glob("*.md")) == set()
+
+
+def test_what_is_not_supported_is_told():
+    assert later() - told(ROOT / "docs/language/unsupported.md") == set()
+
+
+def test_codes_that_pages_name_exist():
+    named = {
+        (shown(page), code) for page in PAGES for code in re.findall(r"MCD[0-9]{3}", page.read_text(encoding="utf-8"))
+    }
+    assert {(page, code) for page, code in named if code not in CODES} == set()
+
+
+def test_generated_files_are_up_to_date():
+    checked = subprocess.run(
+        [sys.executable, "-m", "docs.generate", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert checked.stderr == "" and checked.returncode == 0
+
+
+@pytest.mark.parametrize("code", CODES.values(), ids=lambda code: code.id)
+def test_summaries_are_sentences(code):
+    assert re.fullmatch(r"[A-Z`].*\.", code.summary)
