@@ -50,7 +50,7 @@ class _progress:
 
 
 def summary(compiled: Compiled, output: Path) -> str:
-    """What was written, and what every rule found, as a table."""
+    """What was written, and what the rules found, as a table: those that lost something, and the first of the others."""
     manifest = compiled.manifest
     what = "plan written, shards kept" if compiled.reused else f"{len(manifest.shards)} shards"
     splits = ", ".join(
@@ -59,16 +59,35 @@ def summary(compiled: Compiled, output: Path) -> str:
     return f"{output}: {what}; {splits}\n" + "".join(f"  {line}\n" for line in _rules(manifest))
 
 
+SHOWN = 20
+"""How many rules without a loss are shown one by one."""
+
+USUAL = {"matched", "rows", "unmatched"}
+"""Causes that are no loss."""
+
+
 def _rules(manifest: Manifest) -> list[str]:
-    rows = [("rule", "matched", "rows", "lost and ragged")]
-    rows += [(name, f"{c.total('matched'):,}", f"{c.total('rows'):,}", _lost(c)) for name, c in manifest.rules.items()]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return [
-        f"{name:<{widths[0]}}  {matched:>{widths[1]}}  {count:>{widths[2]}}  {lost}".rstrip()
-        for name, matched, count, lost in rows
+    clean = [name for name, counts in manifest.rules.items() if not _lost(counts)]
+    rest = set(clean[SHOWN:])
+    rows = [("rule", "records", "matched", "rows", "lost or ragged")]
+    rows += [_row(name, counts, manifest) for name, counts in manifest.rules.items() if name not in rest]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    table = [
+        "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3)), row[4]]).rstrip()
+        for row in rows
     ]
+    if rest:
+        matched = sum(manifest.rules[name].total("matched") for name in rest)
+        table.append(f"and {len(rest):,} more rules that matched {matched:,} and lost nothing")
+    return table
+
+
+def _row(name: str, counts: Counts, manifest: Manifest) -> tuple[str, str, str, str, str]:
+    """A rule: the records in which it matched something, what it matched, its rows, what it lost."""
+    records = sum(manifest.records.values()) - counts.total("unmatched")
+    return name, f"{records:,}", f"{counts.total('matched'):,}", f"{counts.total('rows'):,}", _lost(counts)
 
 
 def _lost(counts: Counts) -> str:
-    causes = sorted({cause for causes in counts.splits.values() for cause in causes} - {"matched", "rows"})
+    causes = sorted({cause for causes in counts.splits.values() for cause in causes} - USUAL)
     return ", ".join(f"{cause} {counts.total(cause):,}" for cause in causes if counts.total(cause))

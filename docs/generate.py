@@ -33,13 +33,13 @@ error[MCD407]: no layer 9: the model `m` has layers 0..4
   |                             ^
 ```
 
-`mcd check --format json` prints one object, `{"version": 1, "diagnostics": [...]}`. An entry has `code`, `name`, `severity`,
-`message`, `help` (or null), `path`, `start` and `end`, and `related`, further places with a message each. `start` and `end` are
-`{"offset", "line", "column"}`: characters from 0, lines and columns from 1. For a data file only its line may be known; where
-nothing is, they are null.
+`mcd check --format json` prints one object, `{"version": 1, "diagnostics": [...]}`. An entry has `code`, `name`,
+`severity`, `message`, `help` (or null), `path`, `start` and `end`, and `related`, further places with a message each.
+`start` and `end` are `{"offset", "line", "column"}`: characters from 0, lines and columns from 1. For a data file only
+its line may be known; where nothing is, they are null.
 
-Commands exit with 0 without an error (warnings are allowed), with 1 where there is one, and with 2 on wrong usage or a bug of
-ours. In Python the same diagnostics arrive as `mcd.Failure`, whose `diagnostics` is never empty.
+Commands exit with 0 without an error (warnings are allowed), with 1 where there is one, and with 2 on wrong usage or a
+bug of ours. In Python the same diagnostics arrive as `mcd.Failure`, whose `diagnostics` is never empty.
 """
 
 Files = Mapping[Path, str]

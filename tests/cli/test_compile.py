@@ -1,0 +1,63 @@
+"""`mcd compile` and `mcd plan` as a user sees them."""
+
+from click.testing import CliRunner
+
+from mcd.cli.main import mcd
+
+from ..projects import project
+
+SOURCE = 'source s = jsonl("data.jsonl") { id = .id  text = "{.text}" }\nspan cat = phrases("cat")\n'
+RECORDS = [{"id": "a", "text": "the cat and the cat"}, {"id": "b", "text": "a dog ran"}]
+
+
+def run(*arguments):
+    result = CliRunner().invoke(mcd, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_table_of_a_compilation(tmp_path):
+    spec = (
+        SOURCE + "weigh cat { factor = 2 }\nattend far: cat -> cat where query before key { layers = 1  heads = any }\n"
+    )
+    path = project(tmp_path, spec.replace("query before key", "query.index == key.index - 1"), RECORDS)
+    code, out, err = run("compile", path, "-o", tmp_path / "out")
+    assert code == 0
+    assert out.splitlines()[1:] == [
+        "  rule       records  matched  rows  lost or ragged",
+        "  weigh cat        1        2     2",
+        "  far              1        1     0  forward 1",
+    ]
+    assert "warning[MCD580]" in err and "`far`: 1 of 1 edges that only point forward in time" in err
+    assert run("compile", path, "-o", tmp_path / "out")[1].startswith(
+        f"{tmp_path / 'out'}: plan written, shards kept; "
+    )
+
+
+def test_many_rules_are_summed_up(tmp_path):
+    """30 rules that lost nothing: 20 are shown, the others counted."""
+    rules = "".join(f"weigh w{i}: cat {{ factor = 2 }}\n" for i in range(30))
+    code, out, _ = run("compile", project(tmp_path, SOURCE + rules, RECORDS), "-o", tmp_path / "out")
+    assert code == 0 and len(out.splitlines()) == 23
+    assert out.splitlines()[-1] == "  and 10 more rules that matched 20 and lost nothing"
+
+
+def test_quiet_prints_findings_alone(tmp_path):
+    path = project(tmp_path, SOURCE + "weigh cat { factor = 2 }\n", RECORDS)
+    assert run("compile", "-q", path, "-o", tmp_path / "out") == (0, "", "")
+
+
+def test_a_spec_with_errors_compiles_to_nothing(tmp_path):
+    code, out, err = run(
+        "compile", project(tmp_path, SOURCE + "weigh dog { factor = 2 }\n", RECORDS), "-o", tmp_path / "out"
+    )
+    assert (code, out) == (1, "") and "error[MCD209]" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_is_printed_without_reading_the_source(tmp_path):
+    path = project(tmp_path, SOURCE + "weigh cat { factor = 2 }\n", RECORDS)
+    (tmp_path / "data.jsonl").write_text("no JSON at all")
+    code, out, _ = run("plan", path)
+    assert code == 0 and "weigh cat  spec.mcd:8  cat  token loss  factor 2" in out
+    code, out, _ = run("plan", path, "--format", "json")
+    assert code == 0 and out.startswith('{\n "format": 1,')
