@@ -8,7 +8,9 @@ import click
 
 from ..compiler.compile import prepare
 from ..compiler.describe import describe
+from ..compiler.output import json_text
 from ..dsl.check import check
+from .options import model_option
 from .output import ExitCode, report
 
 
@@ -17,19 +19,18 @@ from .output import ExitCode, report
 @click.option(
     "--format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
 )
+@model_option
 @click.pass_context
-def command(context: click.Context, spec: Path, format: str) -> None:
+def command(context: click.Context, spec: Path, model: Path | None, format: str) -> None:
     """Print the plan of a spec: its rules with resolved layers, heads and formulae, its sets and its schedule.
 
     JSON is the text of program.json. Exits as `mcd check` does.
     """
-    program, findings = check(spec)
+    program, findings = check(spec, model)
     if program is None:
         context.exit(report(findings.items, err=True))
     lowered, _ = prepare(program)
     if findings.items:
         report(findings.items, err=True)
-    click.echo(
-        lowered.plan.model_dump_json(indent=1) + "\n" if format == "json" else describe(program, lowered), nl=False
-    )
+    click.echo(json_text(lowered.plan) if format == "json" else describe(program, lowered), nl=False)
     context.exit(ExitCode.CLEAN)

@@ -9,7 +9,6 @@ from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic
 from .manifest import Cause, Counts
 from .plan import AttendPlan, CrossRef, EdgeSetRef, HiddenRule, Plan, RulePlan, WeighPlan
-from .sets import RECORD, TOKENS
 
 LOSSES: tuple[Cause, ...] = ("cut", "between", "forward", "surplus", "null", "outside")
 """The causes by which a span, an edge or a label is lost to its rule. A ragged span still acts."""
@@ -25,22 +24,13 @@ WORDS: Mapping[Cause, str] = {
 }
 
 
-def rule_counts(
-    plan: Plan,
-    sets: Mapping[str, Counts],
-    labels: Mapping[str, Counts],
-    records: Mapping[str, int],
-    tokens: Mapping[str, int],
-) -> dict[str, Counts]:
+def rule_counts(plan: Plan, sets: Mapping[str, Counts], labels: Mapping[str, Counts]) -> dict[str, Counts]:
     """Counts of every rule by split and cause. `rows` is how many rows of its loss the runtime will meet in one epoch.
 
-    A rule over two whole sets has no `rows`: its edges are never formed while compiling.
+    `labels`: of each rule that reads one, by its id. A rule over two whole sets has no `rows`: its edges are never formed while
+    compiling.
     """
-    plain = {
-        TOKENS: Counts(splits={split: {"matched": n, "rows": n} for split, n in sorted(tokens.items())}),
-        RECORD: Counts(splits={split: {"matched": n, "rows": n} for split, n in sorted(records.items())}),
-    }
-    return {rule.id: _counts(rule, plan.model.causal, {**sets, **plain}, labels.get(rule.id)) for rule in plan.rules}
+    return {rule.id: _counts(rule, plan.model.causal, sets, labels.get(rule.id)) for rule in plan.rules}
 
 
 def _counts(rule: RulePlan, causal: bool, sets: Mapping[str, Counts], labels: Counts | None) -> Counts:

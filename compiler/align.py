@@ -19,11 +19,12 @@ from .batch import Bools, Edges, Spans, TextBatch
 from .counted import Counted
 from .fields import attribute_columns
 from .locate import Locator
+from .manifest import Cause
 from .parts import Parts, cut_records
 from .plan import Digest
 from .ragged import Ints, in_order, join, owners, ranges, uncovered
 from .recipe import Recipe
-from .sets import BLANK, RECORD, REPEAT, again, cut, set_keys
+from .sets import BLANK, COUNTED, RECORD, REPEAT, TOKENS, again, cut, set_keys
 
 EdgeSet = tuple[Spans, Spans, Edges]
 
@@ -85,8 +86,9 @@ def align(batch: TextBatch, recipe: Recipe, spans: Mapping[Digest, Spans], edges
     keys = set_keys(recipe)
     parts = cut_records(batch, recipe.model)
     locator = Locator(batch.tokens, parts)
-    counts = Counted(keys, batch.records)
-    aligner = _Aligner(locator, parts, {key: place for place, key in enumerate(keys)}, counts)
+    counts = Counted((*keys, *COUNTED), batch.records)
+    aligner = _Aligner(locator, parts, {key: place for place, key in enumerate(counts.names)}, counts)
+    aligner.count_unstored()
     placed = aligner.spans({each.digest: spans[each.digest] for each in recipe.sets})
     paired = aligner.edges({each.digest: edges[each.digest] for each in recipe.edges}, recipe.model.causal)
     rows = pa.array(placed.origin, mask=placed.origin < 0)
@@ -263,6 +265,25 @@ class _Aligner:
         self._count_rows(sets, row, start, end, end - pairs.query_start[possible] == 1)
 
     # --- counts
+
+    def count_unstored(self) -> None:
+        """Tokens and records, which no shard stores: what there is of them, and what the context leaves."""
+        parts, kept = self.parts, np.flatnonzero(self.parts.count > 0)
+        there = np.zeros(len(parts.count), dtype=np.int64)
+        np.add.at(there, parts.record, parts.end - parts.fresh)
+        self._count_all(TOKENS, "matched", kept, parts.content[kept])
+        self._count_all(TOKENS, "rows", kept, there[kept])
+        self._count_all(TOKENS, "cut", kept, (parts.content - there)[kept])
+        uncut = (parts.count == 1) & (there == parts.content)
+        whole, row = np.flatnonzero(uncut), parts.first[uncut]
+        rows = self.locator.inked(row, parts.position(row, parts.begin[row]), parts.position(row, parts.end[row]))
+        self._count_all(RECORD, "matched", kept, np.ones_like(kept))
+        self._count_all(RECORD, "cut", kept, (~uncut[kept]).astype(np.int64))
+        self._count_all(RECORD, "between", whole, (rows == 0).astype(np.int64))
+        self._count_all(RECORD, "rows", whole, rows)
+
+    def _count_all(self, key: str, cause: Cause, record: Ints, amount: Ints) -> None:
+        self.counts.add(cause, np.full_like(record, self.number[key]), record, amount)
 
     def _count_matches(self, keys: list[Digest], number: Ints, record: Ints) -> None:
         """What each set holds, and the records in which it holds nothing."""

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ..dsl.source import DataPlace
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -53,10 +55,21 @@ class TextBatch:
     tokens: TokenTable
     rows: Ints
     """Row number of each record in its source file, from 0, for diagnostics."""
+    path: str = ""
+    """The file, as a person is shown it; empty for records that stand in the spec."""
+    lines: bool = False
+    """Whether a row of the file is a line of it."""
 
     @property
     def records(self) -> int:
         return len(self.bounds) - 1
+
+    def place(self, record: int) -> DataPlace:
+        """Where a record stands: its file, and its line where the file has one per record; else its source and number."""
+        row = int(self.rows[record]) + 1
+        if not self.path:
+            return DataPlace(self.source, row)
+        return DataPlace(self.path, row if self.lines else None)
 
     def text(self, record: int) -> str:
         """The text of one record."""

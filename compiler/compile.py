@@ -31,6 +31,7 @@ from .manifest import MANIFEST_FILE, InputEntry, Manifest, file_digest
 from .output import building, finish, replace_plan
 from .plan import Digest, Plan, Tokenizer
 from .recipe import LabelCheck, Recipe
+from .sets import COUNTED
 from .shard_reader import SHARD_FORMAT
 from .tokenize import Encoder
 from .verify import broken_invariants
@@ -76,7 +77,7 @@ def compile_program(program: c.Program, out: Path, report: Report = lambda done,
         return Compiled(replace_plan(out, lowered.plan, vectors, manifest), lowered.plan, True, warnings)
     with building(out) as work:
         outcome = _run(Executor(lowered.recipe, program.root, encoder), stock, work, report)
-        check_whole(program, outcome)
+        check_whole(program, lowered.recipe, outcome)
         manifest, warnings = _account(
             program, lowered, _manifest(lowered.recipe, key, _inputs(program, stock), outcome)
         )
@@ -141,7 +142,7 @@ def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outco
         records[shard.split] += shard.records
         tokens[shard.split] += shard.tokens
     labels = as_counts(outcome.labels, [check.rule for check in recipe.labels])
-    stored = [each.digest for each in recipe.sets] + [each.digest for each in recipe.edges]
+    counted = [*(each.digest for each in recipe.sets), *(each.digest for each in recipe.edges), *COUNTED]
     return Manifest(
         version=VERSION,
         shards_key=key,
@@ -149,7 +150,7 @@ def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outco
         records=dict(sorted(records.items())),
         tokens=dict(sorted(tokens.items())),
         dropped={cause: count for cause, count in sorted(outcome.dropped.items()) if count},
-        sets=as_counts(outcome.sets, stored),
+        sets=as_counts(outcome.sets, counted),
         labels={label_key(check): labels[check.rule] for check in recipe.labels},
         rules={},
         files=(),
@@ -164,7 +165,7 @@ def _account(program: c.Program, lowered: Lowered, manifest: Manifest) -> tuple[
     """
     plan, recipe = lowered.plan, lowered.recipe
     labels = {check.rule: manifest.labels[label_key(check)] for check in recipe.labels}
-    rules = rule_counts(plan, manifest.sets, labels, manifest.records, manifest.tokens)
+    rules = rule_counts(plan, manifest.sets, labels)
     findings = [
         *lost_findings(program, rules),
         *unmet_expectations(program, manifest),

@@ -109,7 +109,7 @@ class Executor:
         labels = count_labels(batch, recipe, spans, columns, aligned.dropped)
         merge(outcome.sets, aligned.counts.by_split(splits.index, splits.names))
         merge(outcome.labels, labels.by_split(splits.index, splits.names))
-        empty = batch.bounds[1:] == batch.bounds[:-1]
+        empty = aligned.parts.content == 0
         outcome.dropped += Counter(
             {"empty_text": int((aligned.dropped & empty).sum()), "too_long": int((aligned.dropped & ~empty).sum())}
         )

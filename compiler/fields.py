@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from ..dsl import checked
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Code, Failure
-from ..dsl.source import DataPlace
 from .batch import Bools, Spans, TextBatch
 from .counted import Counted
 from .plan import Digest
@@ -50,7 +49,7 @@ class _Reader:
         """A finding about one record."""
         row = int(self.batch.rows[record]) + 1
         message = f"{self.what} in record {row} of source `{self.batch.source}` {found}"
-        return Failure(code.at(DataPlace(self.batch.source, row), message))
+        return Failure(code.at(self.batch.place(record), message))
 
 
 # --- attributes
@@ -64,7 +63,7 @@ def attribute_kinds(recipe: Recipe) -> dict[str, Kind]:
     kinds: dict[str, Kind] = {name: "label" for each in recipe.sets for name in each.attributes}
     readers: dict[str, LabelCheck] = {}
     for check in recipe.labels:
-        if check.attribute is None:
+        if check.attribute is None or check.attribute == "index":
             continue
         other = readers.setdefault(check.attribute, check)
         if isinstance(check.classes, int) != isinstance(other.classes, int):
@@ -89,8 +88,8 @@ def attribute_columns(batch: TextBatch, recipe: Recipe, spans: Mapping[Digest, S
 
 
 def _attribute(batch: TextBatch, spans: Spans, name: str, kind: Kind) -> pa.Array:
-    if kind == "index":
-        return pa.array(spans.index, TYPES[kind])
+    if name == "index":
+        return pa.array(spans.index, TYPES["index"])
     if name not in spans.attributes:
         return _nulls(len(spans), kind)
     return convert(spans.attributes[name], kind, _Reader(batch, f"attribute `{name}` of a span", spans.record))
@@ -198,24 +197,36 @@ def field_columns(batch: TextBatch, recipe: Recipe, spans: Mapping[Digest, Spans
 
     Raises Failure for a value of the wrong type or range, and for a list that is not as long as the set it runs along.
     """
-    return {each.name: _field(batch, each, _span_counts(batch, recipe, each.spans, spans)) for each in recipe.fields}
+    return {each.name: _field(batch, each, _entries(batch, recipe, each.spans, spans)) for each in recipe.fields}
 
 
-def _span_counts(batch: TextBatch, recipe: Recipe, definition: checked.SpanSet, spans: Mapping[Digest, Spans]) -> Ints:
-    """How many entries a list along a set has. `index` counts in the nearest named set, so that a list along a part of one
-    has to reach the greatest index, and may be longer."""
+@dataclass(frozen=True, eq=False)
+class _Entries:
+    """How many entries a list along a set has: `count[records]`, or at least that many where not `exact`. `index` counts in the
+    nearest named set, so that a list along a part of one has to reach the greatest index, and may be longer."""
+
+    count: Ints
+    exact: bool
+
+    def fit(self, lengths: Ints) -> Bools:
+        """Which lists have a right length."""
+        return lengths == self.count if self.exact else lengths >= self.count
+
+
+def _entries(batch: TextBatch, recipe: Recipe, definition: checked.SpanSet, spans: Mapping[Digest, Spans]) -> _Entries:
     plain = definition.base if isinstance(definition, checked.Named) else definition
     for each in recipe.sets:
         if each.definition == definition:
             found = spans[each.digest]
             count = np.bincount(found.record, minlength=batch.records)
-            if plain is definition and not isinstance(plain, _SELECTORS):
+            part = plain is definition and not isinstance(plain, _SELECTORS)
+            if part:
                 np.maximum.at(count, found.record, found.index + 1)
-            return count
+            return _Entries(count, exact=not part)
     if isinstance(plain, checked.Record):
-        return np.ones(batch.records, dtype=np.int64)
+        return _Entries(np.ones(batch.records, dtype=np.int64), exact=True)
     if isinstance(plain, checked.Tokens):
-        return _content(batch)
+        return _Entries(_content(batch), exact=True)
     raise ValueError(f"a field runs along a set that the recipe does not store: {definition}")
 
 
@@ -227,7 +238,7 @@ def _content(batch: TextBatch) -> Ints:
     return np.bincount(batch.tokens.record[~batch.tokens.added], minlength=batch.records)
 
 
-def _field(batch: TextBatch, stored: StoredField, count: Ints) -> FieldColumn:
+def _field(batch: TextBatch, stored: StoredField, entries: _Entries) -> FieldColumn:
     values = batch.fields.get(stored.path)
     nothing = np.zeros(batch.records, dtype=np.int64)
     if values is None or pa.types.is_null(values.type):
@@ -238,15 +249,16 @@ def _field(batch: TextBatch, stored: StoredField, count: Ints) -> FieldColumn:
     null = ~np.asarray(pc.is_valid(values))
     lengths, flat = _unlisted(values)
     if stored.type == "vector":
-        return _vectors(stored, count, reader, lengths, flat, null)
+        return _vectors(stored, entries, reader, lengths, flat, null)
     if lengths is None:
         single = (~null).astype(np.int64)
         chosen = values.take(pa.array(np.flatnonzero(~null)))
         return FieldColumn(single, convert(chosen, stored.type, _at(reader, single)), null)
-    wrong = ~null & (lengths != count)
+    wrong = ~null & ~entries.fit(lengths)
     if wrong.any():
         record = int(np.flatnonzero(wrong)[0])
-        raise reader.about(codes.FIELD_LENGTH, record, f"has {lengths[record]} entries for {count[record]} spans")
+        found = f"has {lengths[record]} entries for {entries.count[record]} spans"
+        raise reader.about(codes.FIELD_LENGTH, record, found)
     return FieldColumn(lengths, convert(flat, stored.type, _at(reader, lengths)), null)
 
 
@@ -264,7 +276,7 @@ def _unlisted(values: pa.Array) -> tuple[Ints | None, pa.Array]:
 
 
 def _vectors(
-    stored: StoredField, count: Ints, reader: _Reader, lengths: Ints | None, flat: pa.Array, null: Bools
+    stored: StoredField, entries: _Entries, reader: _Reader, lengths: Ints | None, flat: pa.Array, null: Bools
 ) -> FieldColumn:
     """One vector per record, or a list of them. Either may come as numbers one after another."""
     if lengths is None:
@@ -280,12 +292,10 @@ def _vectors(
             raise _at(reader, lengths).failure(codes.VECTOR_WIDTH, at, found)
         lengths = lengths * stored.width
     one = lengths == stored.width if inner is None else np.zeros(len(lengths), dtype=np.bool_)
-    wrong = ~null & ~one & (lengths != count * stored.width)
+    wrong = ~null & ~one & ~((lengths % stored.width == 0) & entries.fit(lengths // stored.width))
     if wrong.any():
         record = int(np.flatnonzero(wrong)[0])
-        found = (
-            f"has {lengths[record]} numbers; {stored.width}, or that for each of {count[record]} spans, are expected"
-        )
+        found = f"has {lengths[record]} numbers; {stored.width}, or that for each of {entries.count[record]} spans, are expected"
         code = codes.VECTOR_WIDTH if lengths[record] % stored.width else codes.FIELD_LENGTH
         raise reader.about(code, record, found)
     converted = convert(numbers, "vector", _at(reader, lengths))

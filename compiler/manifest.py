@@ -66,7 +66,8 @@ class Counts(Frozen):
 class Manifest(Frozen):
     """The whole of `manifest.json`.
 
-    `records`, `tokens`: by split; `dropped`: records by cause; `sets`: counts by the digest of a span or edge set; `labels`:
+    `records`, `tokens`: by split; `dropped`: records by cause; `sets`: counts by the digest of a span or
+    edge set, and of `tokens` and `record`; `labels`:
     spans without a usable label, by the digest of what reads it; `rules`: counts by rule, which follow from the others.
     """
 

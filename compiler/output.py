@@ -108,9 +108,13 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def json_text(value: Frozen) -> str:
+    """A plan or a manifest as its file holds it."""
+    return json.dumps(value.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 def _write_json(path: Path, value: Frozen) -> FileEntry:
-    text = json.dumps(value.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8", newline="\n")
+    path.write_text(json_text(value), encoding="utf-8", newline="\n")
     return _entry(path)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from ..dsl import checked
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Diagnostic, Failure
-from ..dsl.source import DataPlace
 from .batch import TextBatch, TokenTable
 from .ragged import Ints, offsets, owners, ranks
 
@@ -104,7 +103,7 @@ def _too_short(model: checked.Model, prefix: int, suffix: int) -> Diagnostic:
 
 def _too_long(batch: TextBatch, model: checked.Model, record: int, tokens: Ints) -> Diagnostic:
     return codes.TEXT_TOO_LONG.at(
-        DataPlace(batch.source, int(batch.rows[record]) + 1),
+        batch.place(record),
         f"record {batch.rows[record] + 1} of source `{batch.source}` has {tokens[record]} tokens,"
         f" and the context of model `{model.name}` has {model.context}",
         help="`overflow = truncate`, `drop` or `split(stride: n)` takes longer texts",

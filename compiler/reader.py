@@ -61,7 +61,7 @@ def read_batches(
         splits = _splits(source.split, ids, rows, origin)
         for start, stop in _cuts(rendered.bounds, limits):
             yield (
-                _batch(source.name, rendered, rows, ids, encoder, start, stop),
+                _batch(origin, rendered, rows, ids, encoder, start, stop),
                 Splits(splits.names, splits.index[start:stop]),
             )
 
@@ -143,7 +143,7 @@ def _read_splits(path: FieldPath, rows: Rows, origin: Origin) -> Splits:
 
 
 def _names_a_folder(split: str) -> bool:
-    return 0 < len(split) <= 100 and split[0] != "." and all(char.isalnum() or char in "-_." for char in split)
+    return 0 < len(split) <= 100 and split[0] not in ".-" and all(char.isalnum() or char in "-_." for char in split)
 
 
 def _check_present(column: pa.StringArray, rows: Rows, origin: Origin, code: Code, fact: str) -> None:
@@ -163,12 +163,12 @@ def _cuts(bounds: Ints, limits: Limits) -> Iterator[tuple[int, int]]:
 
 
 def _batch(
-    source: str, rendered: Rendered, rows: Rows, ids: pa.StringArray, encoder: Encoder, start: int, stop: int
+    origin: Origin, rendered: Rendered, rows: Rows, ids: pa.StringArray, encoder: Encoder, start: int, stop: int
 ) -> TextBatch:
     """The records `[start, stop)`, tokenised."""
     first, last = rendered.bounds[start], rendered.bounds[stop]
     return TextBatch(
-        source=source,
+        source=origin.source.name,
         ids=ids[start:stop],
         buffer=rendered.buffer[first:last],
         bounds=rendered.bounds[start : stop + 1] - first,
@@ -176,4 +176,6 @@ def _batch(
         fields={path: column[start:stop] for path, column in rows.fields.items()},
         tokens=encoder.encode(rendered.texts[start:stop]),
         rows=rows.rows[start:stop],
+        path=origin.path if origin.source.files else "",
+        lines=origin.source.format == "jsonl",
     )

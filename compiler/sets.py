@@ -29,6 +29,10 @@ def again(key: Digest) -> str:
     return f"{key}/again"
 
 
+COUNTED = (RECORD, TOKENS)
+"""Sets that are never stored, and counted all the same."""
+
+
 def set_keys(recipe: Recipe) -> tuple[str, ...]:
     """Every key that shards of `recipe` may hold; the place of one is its number in every file."""
     stored = [key for each in recipe.sets for key in (each.digest, cut(each.digest), again(each.digest))]

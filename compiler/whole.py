@@ -12,9 +12,12 @@ from ..dsl import checked as c
 from ..dsl.canonical import digest
 from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic, Failure
+from .counted import Found
 from .execute import IdHashes, Outcome
-from .manifest import Manifest
+from .manifest import Cause, Manifest
+from .recipe import Recipe
 from .render import slots_of
+from .sets import RECORD, TOKENS
 from .walk import field_paths, join_sets
 from .written import field_text
 
@@ -40,7 +43,8 @@ def dropped_findings(program: c.Program, manifest: Manifest) -> Iterator[Diagnos
         if cause == "too_long" and program.model.lost == "drop":
             continue
         code = codes.DROPPED_REFUSED if program.model.lost == "error" else codes.DROPPED
-        yield code.at(program.sources[0].place, f"{count:,} records dropped: {DROP_WORDS.get(cause, cause)}")
+        records = "1 record" if count == 1 else f"{count:,} records"
+        yield code.at(program.sources[0].place, f"{records} dropped: {DROP_WORDS.get(cause, cause)}")
 
 
 def unmet_expectations(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:
@@ -61,16 +65,17 @@ def _coverage(expect: c.Coverage, manifest: Manifest) -> int | None:
     if expect.of not in manifest.records:
         return None
     plain = expect.subject.base if isinstance(expect.subject, c.Named) else expect.subject
-    if isinstance(plain, c.Tokens):
-        return manifest.tokens[expect.of]
-    if isinstance(plain, c.Record):
-        return manifest.records[expect.of]
-    return manifest.sets[digest(expect.subject)].splits.get(expect.of, {}).get("matched", 0)
+    unstored = TOKENS if isinstance(plain, c.Tokens) else RECORD if isinstance(plain, c.Record) else None
+    return manifest.sets[unstored or digest(expect.subject)].splits.get(expect.of, {}).get("matched", 0)
 
 
-def check_whole(program: c.Program, outcome: Outcome) -> None:
+def check_whole(program: c.Program, recipe: Recipe, outcome: Outcome) -> None:
     """What only all tasks together can show. Raises Failure."""
-    findings = [*_missing_fields(program, outcome), *_shared_ids(program, outcome.ids)]
+    findings = [
+        *_missing_fields(program, outcome),
+        *_missing_attributes(program, recipe, outcome),
+        *_shared_ids(program, outcome.ids),
+    ]
     if not findings and not outcome.shards:
         findings.append(codes.NOTHING_LEFT.at(program.sources[0].place, f"no record is left: {_said(outcome.dropped)}"))
     if findings:
@@ -94,6 +99,20 @@ def _missing_fields(program: c.Program, outcome: Outcome) -> Iterator[Diagnostic
     for rule in program.rules:
         for path in sorted(_fields_of(rule) - seen):
             yield codes.NO_SUCH_FIELD.at(rule.place, f"`{rule.id}` reads `{field_text(path)}`, which no record has")
+
+
+def _missing_attributes(program: c.Program, recipe: Recipe, outcome: Outcome) -> Iterator[Diagnostic]:
+    """Attributes that a label is read from, and that no span has."""
+    places = {rule.id: rule.place for rule in program.rules}
+    for check in recipe.labels:
+        matched, null = _total(outcome.sets, check.set, "matched"), _total(outcome.labels, check.rule, "null")
+        if check.attribute is not None and matched and null == matched:
+            message = f"`{check.rule}` reads attribute `{check.attribute}`, which no span has"
+            yield codes.NO_SUCH_FIELD.at(places[check.rule], message)
+
+
+def _total(found: Found, name: str, cause: Cause) -> int:
+    return sum(causes.get(cause, 0) for causes in found.get(name, {}).values())
 
 
 def _fields_of(rule: c.Rule) -> set[c.FieldPath]:

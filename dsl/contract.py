@@ -96,7 +96,9 @@ def read_contract(path: Path, place: Place | DataPlace, shown: str) -> Contract:
 def _read(path: Path, place: Place | DataPlace, shown: str) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise Failure(codes.BAD_CONFIG.at(place, f"`{shown}` cannot be read: {error.strerror}")) from None
+    except (ValueError, RecursionError) as error:
         raise Failure(codes.BAD_CONFIG.at(place, f"`{shown}` is no JSON: {error}")) from None
     if not isinstance(config, dict):
         raise Failure(codes.BAD_CONFIG.at(place, f"`{shown}` is no JSON object"))

@@ -16,7 +16,6 @@ import pyarrow.types as pt
 from ...dsl import checked
 from ...dsl.codes.sources import OFFSETS_ENTRY, OFFSETS_OUTSIDE, OFFSETS_REPEATED, OFFSETS_RESERVED, OFFSETS_SHAPE
 from ...dsl.diagnostics import Code, Failure
-from ...dsl.source import DataPlace
 from ..attributes import plain
 from ..batch import Bools, Ints, Spans
 from ..ragged import owners
@@ -141,4 +140,4 @@ def _fail(code: Code, node: checked.Offsets, context: Context, record: int, fact
     row = int(batch.rows[record]) + 1
     name = batch.ids[record].as_py()
     message = f"`{field_text(node.path)}` of record `{name}` (source `{batch.source}`, row {row}): {fact}"
-    raise Failure(code.at(DataPlace(batch.source, row), message, help=help))
+    raise Failure(code.at(batch.place(record), message, help=help))

@@ -201,8 +201,12 @@ def _classify(env: Env, item: ast.Signal, given: Given, spans: c.SpanSet) -> c.C
         message = "this `signal` lacks `classes`, the number of classes or their labels"
         raise env.fail(name_codes.MISSING_ATTRIBUTE.at(head(item), message))
     label: c.FieldPath | str = given["classify"]
-    if isinstance(label, str) and label not in BUILT_INS and not shape(env, spans).open:
-        near = did_you_mean(label, BUILT_INS) or f"a field of the record is `.{label}`"
+    if label in BUILT_INS and label != "index":
+        message = f"a label is an attribute of the data, a field or `index`, found the built-in `{label}`"
+        help = "write the labels into a field of the record, one per span"
+        raise env.fail(codes.WRONG_TYPE.at(given.place("classify"), message, help=help))
+    if isinstance(label, str) and label != "index" and not shape(env, spans).open:
+        near = did_you_mean(label, ["index"]) or f"a field of the record is `.{label}`"
         raise env.fail(
             name_codes.NO_ATTRIBUTE.at(given.place("classify"), f"these spans have no attribute `{label}`", help=near)
         )

@@ -1,5 +1,7 @@
 """`mcd compile` and `mcd plan` as a user sees them."""
 
+import json
+
 from click.testing import CliRunner
 
 from mcd.cli.main import mcd
@@ -60,4 +62,20 @@ def test_a_plan_is_printed_without_reading_the_source(tmp_path):
     code, out, _ = run("plan", path)
     assert code == 0 and "weigh cat  spec.mcd:8  cat  token loss  factor 2" in out
     code, out, _ = run("plan", path, "--format", "json")
-    assert code == 0 and out.startswith('{\n "format": 1,')
+    assert code == 0 and json.loads(out)["format"] == 1
+
+
+def test_a_spec_is_compiled_for_another_model(tmp_path):
+    """Half of 4 layers is 2, half of 12 is 6; the shards are the same."""
+    path = project(
+        tmp_path, SOURCE + "attend near: cat -> cat where key before query { layers = 50%  heads = any }\n", RECORDS
+    )
+    config = {"model_type": "gpt2", "n_layer": 12, "n_head": 2, "n_embd": 16, "vocab_size": 64, "n_positions": 64}
+    (tmp_path / "other.json").write_text(json.dumps(config))
+    assert "layers 2 " in run("plan", path)[1]
+    assert "layers 6 " in run("plan", path, "--model", tmp_path / "other.json")[1]
+    run("compile", path, "-o", tmp_path / "out")
+    code, out, _ = run("compile", path, "-o", tmp_path / "out", "--model", tmp_path / "other.json")
+    assert code == 0 and "plan written, shards kept" in out
+    code, _, err = run("plan", path, "--model", tmp_path / "none.json")
+    assert code == 1 and "`none.json` cannot be read: No such file or directory" in err

@@ -247,3 +247,68 @@ def test_a_tokenizer_larger_than_the_vocabulary(tmp_path):
     path.write_text(path.read_text().replace("vocab = 64", "vocab = 8"))
     ((code, message),) = refusal(path, tmp_path / "out")
     assert code == "MCD592" and message == "the tokenizer has 21 tokens, model `m` a vocabulary of 8"
+
+
+SEVENTEEN = "the cat saw a red bird and it ran off because of rain . the cat ran"
+LONG = [{"id": str(i), "text": SEVENTEEN, "label": []} for i in range(3)]
+
+
+def test_a_record_that_the_context_cuts_is_lost_to_rules_on_it(tmp_path):
+    """16 of 17 tokens are left: `weigh` keeps them, a signal on the record does not act, and `lost = error` says so."""
+    spec = (
+        SOURCE
+        + "concept c { anchor = orthonormal }\nsignal whole: record { layers = 2  toward = c.anchor  pool = mean }\n"
+    )
+    path = project(tmp_path, spec + "weigh record { factor = 2 }\n", [*LONG, RECORDS[0]])
+    result = compiled(path, tmp_path / "out")
+    assert result.manifest.rules["whole"].splits == {"train": {"matched": 4, "cut": 3, "rows": 1}}
+    assert [w.message for w in result.warnings] == ["`whole`: 3 of 4 spans cut off by the context"]
+    path.write_text(path.read_text().replace("pool = mean", "pool = mean  lost = error"))
+    assert refusal(path, tmp_path / "strict") == [("MCD581", "`whole`: 3 of 4 spans cut off by the context")]
+
+
+def test_tokens_are_counted_without_those_that_are_repeated(tmp_path):
+    """17 tokens in parts of 16 that repeat 4: the second part brings 1 new token."""
+    spec = SOURCE + "weigh tokens { factor = 2 }\nexpect coverage(tokens) == 51\n"
+    path = project(tmp_path, spec, LONG)
+    path.write_text(path.read_text().replace("context = 16", "context = 16  overflow = split(stride: 4)"))
+    manifest = compiled(path, tmp_path / "out").manifest
+    assert manifest.rules["weigh tokens"].splits == {"train": {"matched": 51, "rows": 51}}
+    assert manifest.tokens == {"train": 3 * (16 + 5)}
+
+
+def test_the_index_of_a_span_can_be_its_label(tmp_path):
+    """Cats 0 and 1 of record c, 0 of record a; no class is missing or outside 2."""
+    spec = SOURCE + CATS + "signal rank: cat { layers = 2  classify = index  classes = 2 }\n"
+    result = compiled(project(tmp_path, spec, RECORDS), tmp_path / "out")
+    assert result.manifest.rules["rank"].splits == {"train": {"matched": 3, "rows": 3, "unmatched": 1}}
+    assert [row["span.at.index"] for row in read(tmp_path / "out")] == [[0], [], [0, 1]]
+
+
+def test_a_list_runs_along_the_named_set_under_a_filter(tmp_path):
+    """Labels of both cats of record c, though the rule reads the first alone, which keeps its index."""
+    spec = SOURCE + CATS + SIGNAL.replace("near: cat {", "near: cat where index == 0 {")
+    result = compiled(project(tmp_path, spec, RECORDS), tmp_path / "out")
+    assert result.manifest.rules["near"].splits["train"]["rows"] == 2
+    assert [row["field.label"] for row in read(tmp_path / "out")] == [[0], [], [1, 2]]
+    records = [{**RECORDS[2], "label": []}]
+    ((code, _),) = refusal(project(tmp_path, spec, records), tmp_path / "short")
+    assert code == "MCD621"
+
+
+def test_an_attribute_that_no_span_has(tmp_path):
+    spec = (
+        SOURCE
+        + 'span named = offsets(.ms, of: .text)\nsignal near: named { layers = 2  classify = knid  classes = ["a"] }\n'
+    )
+    spec = spec.replace('["a"]', '["a", "b"]')
+    records = [{"id": "a", "text": "the cat", "ms": [{"start": 0, "end": 3, "kind": "a"}]}]
+    found = refusal(project(tmp_path, spec, records), tmp_path / "out")
+    assert found == [("MCD587", "`near` reads attribute `knid`, which no span has")]
+
+
+def test_a_text_without_a_token_is_dropped_as_empty(tmp_path):
+    path = project(
+        tmp_path, SOURCE + CATS + "weigh cat { factor = 2 }\n", [*RECORDS, {"id": "d", "text": "  ", "label": []}]
+    )
+    assert compiled(path, tmp_path / "out").manifest.dropped == {"empty_text": 1}

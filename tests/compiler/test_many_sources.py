@@ -52,7 +52,9 @@ def test_each_rule_acts_where_its_fields_are(path, tmp_path):
     """By hand: cats in t0, k1, s0, l0 and h1; dogs `of kept` in k0 and k1 alone; a tail in s0 (2 tokens) and s1."""
     manifest = compiled(path, tmp_path / "out").manifest
     assert manifest.records == {"train": 7, "valid": 2}
-    matched = {rule: {s: c.get("matched", 0) for s, c in counts.splits.items()} for rule, counts in manifest.rules.items()}
+    matched = {
+        rule: {s: c.get("matched", 0) for s, c in counts.splits.items()} for rule, counts in manifest.rules.items()
+    }
     assert matched == {
         "weigh cat": {"train": 4, "valid": 1},
         "weigh lone": {"train": 2, "valid": 0},
@@ -67,7 +69,9 @@ def test_the_shards_hold_every_source_and_the_collator_reads_them(path, tmp_path
     assert [row.id for row in dataset.split("train")] == ["t0", "k0", "k1", "s0", "s1", "h0", "h1"]
     assert [(row.id, row.source) for row in dataset.split("valid")] == [("t1", "told"), ("l0", "lent")]
     batch = mcd.Collator(dataset.plan)(list(dataset.split("train")))
-    factors = list(zip(batch.weigh.record.tolist(), batch.weigh.position.tolist(), batch.weigh.factor.tolist(), strict=True))
+    factors = list(
+        zip(batch.weigh.record.tolist(), batch.weigh.position.tolist(), batch.weigh.factor.tolist(), strict=True)
+    )
     # s0: "the cat saw a dog": cat 1 x 2; tail "a dog" 3, 4 x 0.25. s1: "a dog saw rain": rain 3 x 4.
     assert {each for each in factors if each[0] in (3, 4)} == {(3, 1, 2.0), (3, 3, 0.25), (3, 4, 0.25), (4, 3, 4.0)}
     (hidden,) = batch.hidden
