@@ -25,6 +25,7 @@ check: $(READY)
 	$(BIN)/mypy -p mcd
 	$(BIN)/mcd check specs/*/*.mcd
 	$(BIN)/python -m specs.recall.generate --check
+	$(BIN)/python -m specs.wordnet.train_tokenizer --check
 	$(BIN)/python -m specs.wordnet.concepts --check
 	$(BIN)/python -m docs.generate --check
 	$(BIN)/pytest -q tests/test_docs.py

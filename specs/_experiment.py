@@ -114,7 +114,7 @@ def draw(
             axes.plot(run.seen, run.score, color=colour, linewidth=0.8, alpha=0.35)
         marker = "o" if len(runs[0].seen) < 10 else None
         middle = [mean(scores) for scores in zip(*(run.score for run in runs), strict=True)]
-        axes.plot(runs[0].seen, middle, color=colour, linewidth=2.4, marker=marker)
+        axes.plot(runs[0].seen, middle, color=colour, linewidth=2.4, marker=marker, clip_on=False)
         ends.append((middle[-1], label, colour))
     for height, (_, label, colour) in zip(_apart([end[0] for end in ends]), ends, strict=True):
         axes.annotate(
