@@ -28,7 +28,7 @@ check: $(READY)
 	$(BIN)/python -m specs.wordnet.train_tokenizer --check
 	$(BIN)/python -m specs.wordnet.concepts --check
 	$(BIN)/python -m docs.generate --check
-	$(BIN)/pytest -q tests/test_docs.py
+	$(BIN)/pytest tests/test_docs.py
 
 ## regenerate what is generated into docs/
 docs: $(READY)
