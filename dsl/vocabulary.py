@@ -36,6 +36,8 @@ class Type(Enum):
     LABEL = ("a field or an attribute", "fields and attributes")
     CLASSES = ("a number of classes or a list of labels", "numbers of classes and lists of labels")
     FACTOR = ("a number or a field", "numbers and fields")
+    TOKEN = ("`next(n)` or a field", "`next(n)` and fields")
+    MAP = ("a map", "maps")
     RAMP = ("a number or a ramp", "numbers and ramps")
     RULES = ("a list of rules", "lists of rules")
 
@@ -78,6 +80,7 @@ class Bounds:
 
 
 POSITIVE = Bounds(low=1)
+ABOVE_ZERO = Bounds(low=0, low_open=True)
 NOT_NEGATIVE = Bounds(low=0)
 UNIT = Bounds(low=0, high=1)
 
@@ -168,11 +171,16 @@ BLOCKS: Mapping[str, Table] = {
         Entry("classify", Type.LABEL),
         Entry("classes", Type.CLASSES, bounds=Bounds(low=2), needs=("classify",)),
         Entry("loss", Type.WORD, words=("cosine", "mse"), needs=("toward",)),
+        Entry("contrast", Type.LABEL),
+        Entry("temperature", Type.NUMBER, 0.1, bounds=ABOVE_ZERO, needs=("contrast",)),
+        Entry("scope", Type.WORD, "record", words=("record", "batch"), needs=("contrast",)),
+        Entry("predict", Type.TOKEN),
+        Entry("through", Type.MAP),
         POOL,
         WEIGHT,
         PER,
         LOST,
-        later="contrast predict through temperature scope dtype",
+        later="dtype",
     ),
     "relate": _table(LAYERS, Entry("margin", Type.NUMBER, REQUIRED, bounds=UNIT), POOL, WEIGHT, PER, LOST),
     "weigh": _table(Entry("factor", Type.FACTOR, bounds=NOT_NEGATIVE), Entry("only", Type.BOOL, False), LOST),
@@ -229,6 +237,16 @@ ANCHORS: Mapping[str, Table] = {
     "embedding": _table(Entry("text", Type.STRING, REQUIRED)),
 }
 LATER_ANCHORS = ("learned", "centroid")
+
+NEXT = _table(Entry("count", Type.COUNT, REQUIRED, bounds=POSITIVE))
+"""`next(n)`: the token n after a row's."""
+
+_WIDTH = Entry("width", Type.COUNT, bounds=POSITIVE, keyword=True)
+MAPS: Mapping[str, Table] = {
+    "linear": _table(_WIDTH),
+    "mlp": _table(Entry("hidden", Type.COUNT, REQUIRED, bounds=POSITIVE, keyword=True), _WIDTH),
+}
+"""What `through` may be."""
 
 SPLIT_STRIDE = _table(Entry("stride", Type.COUNT, 0, bounds=NOT_NEGATIVE, keyword=True))
 RAMP = _table(

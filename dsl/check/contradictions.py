@@ -57,10 +57,10 @@ def _has_factor(rule: c.Rule, stage: c.Stage) -> bool:
 
 
 def _targets(state: State, rules: list[c.Toward], acting: Acting, memo: Memo) -> None:
-    """Two signals that pull the same spans at the same layer toward different anchors."""
+    """Two signals that pull the same spans at the same layer toward different anchors. What goes through a map of its own can."""
     seen: dict[tuple[str, c.Layer], list[tuple[str, c.Toward]]] = defaultdict(list)
     for rule in rules:
-        if not isinstance(rule.target, c.Concept):
+        if not isinstance(rule.target, c.Concept) or rule.through is not None:
             continue
         anchor, clash = rule.target.name, None
         for layer in rule.layers.resolved:

@@ -53,6 +53,15 @@ class Layers:
     written: str = field(compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Through:
+    """A trained map of the pooled hidden state to `width` numbers: affine, or with one layer of `hidden` between."""
+
+    kind: Literal["linear", "mlp"]
+    hidden: int | None
+    width: int
+
+
 Heads: TypeAlias = Literal["any", "all", "mean"] | tuple[int, ...]
 Per: TypeAlias = Literal["row", "record"]
 Pool: TypeAlias = Literal["each", "first", "last", "mean"]
@@ -95,6 +104,7 @@ class Toward(RuleBase):
     loss: Literal["cosine", "mse"]
     weight: float
     per: Per
+    through: Through | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +121,39 @@ class Classify(RuleBase):
     classes: int | tuple[str, ...]
     weight: float
     per: Per
+    through: Through | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast(RuleBase):
+    """A signal that pulls the hidden states of spans with equal labels together, and apart from those of all others.
+
+    `label` is as in `Classify`. Spans are compared within a record, or with those of the whole batch on every rank.
+    """
+
+    subject: SpanSet
+    layers: Layers
+    pool: Pool
+    label: FieldPath | str
+    temperature: float
+    scope: Literal["record", "batch"]
+    weight: float
+    per: Per
+    through: Through | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predict(RuleBase):
+    """A signal that reads the hidden state through the model's final norm and head. `target` is how many tokens after the
+    row's the target stands, or a field that holds it."""
+
+    subject: SpanSet
+    layers: Layers
+    pool: Pool
+    target: int | FieldPath
+    weight: float
+    per: Per
+    through: Through | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,4 +179,5 @@ class Weigh(RuleBase):
     only: bool
 
 
-Rule: TypeAlias = Attend | Toward | Classify | Relate | Weigh
+Signal: TypeAlias = Toward | Classify | Contrast | Predict
+Rule: TypeAlias = Attend | Signal | Relate | Weigh
