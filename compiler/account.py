@@ -8,9 +8,19 @@ from ..dsl import checked as c
 from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic
 from .manifest import Cause, Counts
-from .plan import AttendPlan, CrossRef, EdgeSetRef, HiddenRule, Plan, RulePlan, WeighPlan
+from .plan import (
+    AttendPlan,
+    ContrastPlan,
+    CrossRef,
+    EdgeSetRef,
+    HiddenRule,
+    Plan,
+    PredictPlan,
+    RulePlan,
+    WeighPlan,
+)
 
-LOSSES: tuple[Cause, ...] = ("cut", "between", "forward", "surplus", "null", "outside")
+LOSSES: tuple[Cause, ...] = ("cut", "between", "forward", "surplus", "null", "outside", "lonely")
 """The causes by which a span, an edge or a label is lost to its rule. A ragged span still acts."""
 
 WORDS: Mapping[Cause, str] = {
@@ -20,6 +30,7 @@ WORDS: Mapping[Cause, str] = {
     "surplus": "beyond `max_edges`",
     "null": "without a value",
     "outside": "with a label outside the classes",
+    "lonely": "without another of equal value in their record",
     "ragged": "with an edge inside a token",
 }
 
@@ -50,16 +61,20 @@ def _counts(rule: RulePlan, causal: bool, sets: Mapping[str, Counts], labels: Co
         if isinstance(rule, AttendPlan) and not causal:
             mine.pop("forward", None)
         if isinstance(rule, HiddenRule):
-            mine = _hidden_rows(mine, rule.pool, labels.splits.get(split, {}) if labels is not None else {})
+            found_by_rule = labels.splits.get(split, {}) if labels is not None else {}
+            mine = _hidden_rows(rule, mine, found_by_rule)
         found[split] = mine
     return Counts(splits=found)
 
 
-def _hidden_rows(causes: dict[Cause, int], pool: str, labels: Mapping[Cause, int]) -> dict[Cause, int]:
-    """Rows of a rule on hidden states: tokens under `pool = each`, else spans; those without a usable label are none."""
+def _hidden_rows(rule: HiddenRule, causes: dict[Cause, int], labels: Mapping[Cause, int]) -> dict[Cause, int]:
+    """Rows of a rule on hidden states: tokens under `pool = each`, else spans; those without a usable label are none. Where rows
+    depend on each other, or on where a text ends, they were counted one by one."""
+    if isinstance(rule, ContrastPlan) or (isinstance(rule, PredictPlan) and rule.ahead is not None):
+        return {**causes, "rows": 0, **labels}
     matched = causes.get("matched", 0)
     acting = matched - causes.get("cut", 0) - causes.get("between", 0)
-    rows = causes.get("rows", 0) if pool == "each" else acting
+    rows = causes.get("rows", 0) if rule.pool == "each" else acting
     unlabelled = sum(labels.values())
     if unlabelled and matched:
         rows = rows * max(matched - unlabelled, 0) // matched
@@ -86,4 +101,5 @@ def lost_findings(program: c.Program, counts: Mapping[str, Counts]) -> Iterator[
 
 def _said(rule: c.Rule, cause: Cause, counts: Counts) -> str:
     things = "edges" if isinstance(rule, c.Attend) else "spans"
-    return f"`{rule.id}`: {counts.total(cause):,} of {counts.total('matched'):,} {things} {WORDS[cause]}"
+    words = "whose target is no single token" if cause == "outside" and isinstance(rule, c.Predict) else WORDS[cause]
+    return f"`{rule.id}`: {counts.total(cause):,} of {counts.total('matched'):,} {things} {words}"

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -25,12 +25,13 @@ from .account import lost_findings, rule_counts
 from .anchors import anchors
 from .counted import as_counts
 from .execute import Executor, Outcome
+from .fields import attribute_kinds
 from .inventory import Inventory, inventory
 from .lower import Lowered, lower
 from .manifest import MANIFEST_FILE, InputEntry, Manifest, file_digest
 from .output import building, finish, replace_plan
 from .plan import Digest, Plan, Tokenizer
-from .recipe import LabelCheck, Recipe
+from .recipe import Check, LabelCheck, Recipe
 from .sets import COUNTED
 from .shard_reader import SHARD_FORMAT
 from .tokenize import Encoder
@@ -114,6 +115,7 @@ def shards_key(recipe: Recipe, stock: tuple[Inventory, ...]) -> Digest:
         "context": [recipe.model.context, digest(recipe.model.overflow)],
         "sources": sources,
         "sets": [[each.digest, each.attributes] for each in recipe.sets],
+        "attributes": attribute_kinds(recipe),
         "edges": [each.digest for each in recipe.edges],
         "fields": [[f.name, f.path, f.type, f.width, digest(f.spans)] for f in recipe.fields],
     }
@@ -121,9 +123,11 @@ def shards_key(recipe: Recipe, stock: tuple[Inventory, ...]) -> Digest:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def label_key(check: LabelCheck) -> Digest:
-    """What the counts of a label depend on besides the shards; the rule's name does not matter."""
-    return digest((check.set, check.field, check.attribute, check.classes))
+def label_key(check: Check) -> Digest:
+    """What the counts of a check depend on besides the shards; the rule's name does not matter."""
+    if isinstance(check, LabelCheck):
+        return digest((check.set, check.field, check.attribute, check.classes))
+    return digest(replace(check, rule=""))
 
 
 def _run(executor: Executor, stock: tuple[Inventory, ...], work: Path, report: Report) -> Outcome:
@@ -141,7 +145,7 @@ def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outco
     for shard in outcome.shards:
         records[shard.split] += shard.records
         tokens[shard.split] += shard.tokens
-    labels = as_counts(outcome.labels, [check.rule for check in recipe.labels])
+    labels = as_counts(outcome.labels, [check.rule for check in recipe.checks])
     counted = [*(each.digest for each in recipe.sets), *(each.digest for each in recipe.edges), *COUNTED]
     return Manifest(
         version=VERSION,
@@ -151,7 +155,7 @@ def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outco
         tokens=dict(sorted(tokens.items())),
         dropped={cause: count for cause, count in sorted(outcome.dropped.items()) if count},
         sets=as_counts(outcome.sets, counted),
-        labels={label_key(check): labels[check.rule] for check in recipe.labels},
+        labels={label_key(check): labels[check.rule] for check in recipe.checks},
         rules={},
         files=(),
         shards=tuple(sorted(outcome.shards, key=lambda shard: shard.path)),
@@ -164,7 +168,7 @@ def _account(program: c.Program, lowered: Lowered, manifest: Manifest) -> tuple[
     Raises Failure where a rule asks for it or an expectation is not met.
     """
     plan, recipe = lowered.plan, lowered.recipe
-    labels = {check.rule: manifest.labels[label_key(check)] for check in recipe.labels}
+    labels = {check.rule: manifest.labels[label_key(check)] for check in recipe.checks}
     rules = rule_counts(plan, manifest.sets, labels)
     findings = [
         *lost_findings(program, rules),
@@ -174,7 +178,7 @@ def _account(program: c.Program, lowered: Lowered, manifest: Manifest) -> tuple[
     errors = [found for found in findings if found.severity is Severity.ERROR]
     if errors:
         raise Failure(*findings)
-    used = {label_key(check): manifest.labels[label_key(check)] for check in recipe.labels}
+    used = {label_key(check): manifest.labels[label_key(check)] for check in recipe.checks}
     return manifest.model_copy(update={"rules": rules, "labels": used}), tuple(findings)
 
 
@@ -199,5 +203,5 @@ def _previous(out: Path, key: Digest, recipe: Recipe) -> Manifest | None:
         whole = all(file_digest(out / shard.path) == (shard.sha256, shard.bytes) for shard in manifest.shards)
     except (OSError, ValidationError):
         return None
-    same = manifest.shards_key == key and {label_key(check) for check in recipe.labels} <= manifest.labels.keys()
+    same = manifest.shards_key == key and {label_key(check) for check in recipe.checks} <= manifest.labels.keys()
     return manifest if same and whole else None

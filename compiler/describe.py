@@ -9,15 +9,19 @@ from .lower import Lowered
 from .plan import (
     AttendPlan,
     ClassifyPlan,
+    ContrastPlan,
     CrossRef,
     EdgeSetRef,
+    HiddenRule,
     Layer,
     Plan,
+    PredictPlan,
     RampPlan,
     RelatePlan,
     RulePlan,
     SpanSetRef,
     StagePlan,
+    ThroughPlan,
     TowardPlan,
     WeighPlan,
 )
@@ -34,6 +38,9 @@ RELATE_FORMULAE = {
     "opposes": "max(0, cos + {margin:g})",
     "distinct": "max(0, |cos| - {margin:g})",
 }
+CONTRAST_FORMULA = (
+    "logsumexp(cos / {temperature:g}) over others - mean(cos / {temperature:g}) over those of equal {label}"
+)
 
 
 def describe(program: c.Program, lowered: Lowered) -> str:
@@ -100,6 +107,13 @@ def _rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
         case ClassifyPlan():
             label = f".{rule.field}" if rule.field is not None else rule.attribute
             return _hidden(rule, plan, f"cross-entropy of an affine probe for {label} in {rule.classes} classes")
+        case ContrastPlan():
+            label = f".{rule.field}" if rule.field is not None else rule.attribute
+            batch = ", others of the batch on all ranks: micro-batches change it" if rule.scope == "batch" else ""
+            return _hidden(rule, plan, CONTRAST_FORMULA.format(temperature=rule.temperature, label=label) + batch)
+        case PredictPlan():
+            target = f"the token {rule.ahead} ahead" if rule.ahead is not None else f".{rule.field}"
+            return _hidden(rule, plan, f"cross-entropy of the model's norm and head for {target}")
         case RelatePlan():
             formula = RELATE_FORMULAE[rule.relation].format(margin=rule.margin)
             return _hidden(rule, plan, f"{rule.relation} {rule.anchor}: {formula}")
@@ -109,17 +123,23 @@ def _rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
             return (rule.id, where, _set(rule.subject, plan), "token loss", f"factor {factor}{only}")
 
 
-def _hidden(rule: TowardPlan | ClassifyPlan | RelatePlan, plan: Plan, formula: str) -> tuple[str, ...]:
+def _hidden(rule: HiddenRule, plan: Plan, formula: str) -> tuple[str, ...]:
     where = f"{rule.line.file}:{rule.line.line}"
     layers = f"layers {_layers(rule.layers)}"
     mean = "; mean per record" if rule.per == "record" else ""
+    through = f" through {_through(rule.through)}" if rule.through is not None else ""
     return (
         rule.id,
         where,
         f"{_set(rule.subject, plan)} ({rule.pool})",
         layers,
-        f"{rule.weight:g} x [{formula}]{mean}",
+        f"{rule.weight:g} x [{formula}]{through}{mean}",
     )
+
+
+def _through(through: ThroughPlan) -> str:
+    hidden = f"hidden {through.hidden}, " if through.hidden is not None else ""
+    return f"{through.kind} ({hidden}width {through.width})"
 
 
 def _attend(rule: AttendPlan) -> str:

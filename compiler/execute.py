@@ -25,6 +25,7 @@ from .fields import count_labels, field_columns
 from .manifest import ShardEntry
 from .reader import Splits, read_batches
 from .recipe import Recipe
+from .rows import count_rows
 from .shards import ShardWriter, shard_rows, shard_schema
 from .sources.base import Tally, Task
 from .tokenize import Encoder
@@ -105,10 +106,12 @@ class Executor:
         spans = {stored.digest: evaluation.spans(stored.definition) for stored in recipe.sets}
         edges = {stored.digest: evaluation.join(stored.join) for stored in recipe.edges}
         aligned = align(batch, recipe, spans, edges)
-        columns = field_columns(batch, recipe, spans)
+        columns = field_columns(batch, recipe, spans, self._encoder)
         labels = count_labels(batch, recipe, spans, columns, aligned.dropped)
         merge(outcome.sets, aligned.counts.by_split(splits.index, splits.names))
         merge(outcome.labels, labels.by_split(splits.index, splits.names))
+        rows = count_rows(batch, recipe, spans, columns, aligned)
+        merge(outcome.labels, rows.by_split(splits.index, splits.names))
         empty = aligned.parts.content == 0
         outcome.dropped += Counter(
             {"empty_text": int((aligned.dropped & empty).sum()), "too_long": int((aligned.dropped & ~empty).sum())}

@@ -7,7 +7,7 @@ the numbers of one after another. A list of one entry means the same as a single
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +20,18 @@ from .batch import Bools, Spans, TextBatch
 from .counted import Counted
 from .plan import Digest
 from .ragged import Ints, offsets, owners, ranges
-from .recipe import LabelCheck, Recipe, StoredField
+from .recipe import ContrastCheck, LabelCheck, Recipe, StoredField
 from .sets import RECORD, TOKENS
 from .shard_reader import TYPES, Kind
+from .text import slices
+from .tokenize import Encoder
 
 _EXPECTED: dict[Kind, str] = {
     "index": "a whole number",
     "class": "a whole number (a class)",
     "label": "a string (a label)",
+    "key": "a string or a number (a value that another can equal)",
+    "token": "a string or a whole number (a token)",
     "factor": "a number of at least 0 (a factor)",
     "vector": "a list of numbers (a vector)",
 }
@@ -35,11 +39,13 @@ _EXPECTED: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Who reads values: what a diagnostic says about one of them. `record[n]`: the record of each value."""
+    """Who reads values: what a diagnostic says about one of them. `record[n]`: the record of each value. `encoder` turns texts
+    into tokens."""
 
     batch: TextBatch
     what: str
     record: Ints
+    encoder: Encoder | None = None
 
     def failure(self, code: Code, at: int, found: str) -> Failure:
         """A finding about value `at`."""
@@ -58,9 +64,10 @@ class _Reader:
 def attribute_kinds(recipe: Recipe) -> dict[str, Kind]:
     """What each stored attribute is taken for, in the order of their names.
 
-    Raises Failure where one rule takes an attribute for a class number and another for a label.
+    What is a class number or a label to one rule is a key as well. Raises Failure where one rule takes an attribute for a class
+    number and another for a label.
     """
-    kinds: dict[str, Kind] = {name: "label" for each in recipe.sets for name in each.attributes}
+    kinds: dict[str, Kind] = {name: "key" for each in recipe.sets for name in each.attributes}
     readers: dict[str, LabelCheck] = {}
     for check in recipe.labels:
         if check.attribute is None or check.attribute == "index":
@@ -90,9 +97,13 @@ def attribute_columns(batch: TextBatch, recipe: Recipe, spans: Mapping[Digest, S
 def _attribute(batch: TextBatch, spans: Spans, name: str, kind: Kind) -> pa.Array:
     if name == "index":
         return pa.array(spans.index, TYPES["index"])
-    if name not in spans.attributes:
+    if name == "text":
+        values = slices(batch.buffer, spans.start, spans.end)
+    elif name in spans.attributes:
+        values = spans.attributes[name]
+    else:
         return _nulls(len(spans), kind)
-    return convert(spans.attributes[name], kind, _Reader(batch, f"attribute `{name}` of a span", spans.record))
+    return convert(values, kind, _Reader(batch, f"attribute `{name}` of a span", spans.record))
 
 
 def _nulls(length: int, kind: Kind) -> pa.Array:
@@ -118,15 +129,43 @@ def convert(values: pa.Array, kind: Kind, reader: _Reader) -> pa.Array:
         raise reader.failure(codes.FIELD_TYPE, at, found)
     if kind == "label":
         return values.cast(pa.string())
+    if kind == "key":
+        return _keys(values)
+    if kind == "token" and _accepts(values.type, "label"):
+        return _tokens(values, reader)
     return _numbers(values, kind, reader)
 
 
 def _accepts(found: pa.DataType, kind: Kind) -> bool:
-    if kind == "label":
-        return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+    text = bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+    if kind == "label" or (text and kind in ("key", "token")):
+        return text
+    if kind == "key":
+        return bool(pa.types.is_primitive(found) or pa.types.is_decimal(found))
     if kind == "class" and pa.types.is_boolean(found):
         return True
     return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
+
+
+def _keys(values: pa.Array) -> pa.Array:
+    """Values as text, equal where they are equal: a whole number alike whether it came as `1` or as `1.0`. NaN equals nothing."""
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
+    if not pa.types.is_floating(values.type):
+        return values.cast(pa.string())
+    whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
+    texts = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.string()), values.cast(pa.string()))
+    numbers = pc.if_else(whole, values, pa.scalar(0.0, values.type)).cast(pa.int64())
+    return pc.if_else(whole, numbers.cast(pa.string()), texts)
+
+
+def _tokens(texts: pa.Array, reader: _Reader) -> pa.Array:
+    """The id of the token that each text is, -1 for one that is none or several."""
+    if reader.encoder is None:
+        raise ValueError("a field of tokens needs a tokenizer")
+    distinct = texts.dictionary_encode()
+    ids = pa.array(reader.encoder.single(distinct.dictionary.to_pylist()), TYPES["token"])
+    return ids.take(distinct.indices)
 
 
 def _numbers(values: pa.Array, kind: Kind, reader: _Reader) -> pa.Array:
@@ -135,7 +174,7 @@ def _numbers(values: pa.Array, kind: Kind, reader: _Reader) -> pa.Array:
     wide = values.cast(pa.float64(), safe=False) if not pa.types.is_boolean(values.type) else values.cast(pa.int8())
     numbers = np.asarray(pc.fill_null(wide, 0), dtype=np.float64)
     narrow = TYPES[kind].to_pandas_dtype()
-    if kind in ("class", "index"):
+    if kind in ("class", "index", "token"):
         limit = float(np.iinfo(np.int32).max)
         broken = valid & (numbers != np.floor(numbers))
         if broken.any():
@@ -192,12 +231,16 @@ class FieldColumn:
         )
 
 
-def field_columns(batch: TextBatch, recipe: Recipe, spans: Mapping[Digest, Spans]) -> dict[str, FieldColumn]:
-    """The stored fields of a batch by name; a source without the field has nulls.
+def field_columns(
+    batch: TextBatch, recipe: Recipe, spans: Mapping[Digest, Spans], encoder: Encoder | None = None
+) -> dict[str, FieldColumn]:
+    """The stored fields of a batch by name; a source without the field has nulls. `encoder`: for fields of tokens.
 
     Raises Failure for a value of the wrong type or range, and for a list that is not as long as the set it runs along.
     """
-    return {each.name: _field(batch, each, _entries(batch, recipe, each.spans, spans)) for each in recipe.fields}
+    return {
+        each.name: _field(batch, each, _entries(batch, recipe, each.spans, spans), encoder) for each in recipe.fields
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,14 +281,14 @@ def _content(batch: TextBatch) -> Ints:
     return np.bincount(batch.tokens.record[~batch.tokens.added], minlength=batch.records)
 
 
-def _field(batch: TextBatch, stored: StoredField, entries: _Entries) -> FieldColumn:
+def _field(batch: TextBatch, stored: StoredField, entries: _Entries, encoder: Encoder | None) -> FieldColumn:
     values = batch.fields.get(stored.path)
     nothing = np.zeros(batch.records, dtype=np.int64)
     if values is None or pa.types.is_null(values.type):
         return FieldColumn(nothing, _nulls(0, stored.type), np.ones(batch.records, dtype=np.bool_))
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    reader = _Reader(batch, f"field `.{'.'.join(stored.path)}`", np.arange(batch.records, dtype=np.int64))
+    reader = _Reader(batch, f"field `.{'.'.join(stored.path)}`", np.arange(batch.records, dtype=np.int64), encoder)
     null = ~np.asarray(pc.is_valid(values))
     lengths, flat = _unlisted(values)
     if stored.type == "vector":
@@ -263,7 +306,7 @@ def _field(batch: TextBatch, stored: StoredField, entries: _Entries) -> FieldCol
 
 
 def _at(reader: _Reader, lengths: Ints) -> _Reader:
-    return _Reader(reader.batch, reader.what, reader.record[owners(lengths)])
+    return replace(reader, record=reader.record[owners(lengths)])
 
 
 def _unlisted(values: pa.Array) -> tuple[Ints | None, pa.Array]:
@@ -318,7 +361,8 @@ def count_labels(
     """Spans whose label is null, or outside the classes, by rule; records in `dropped` are left out."""
     counted = Counted(tuple(check.rule for check in recipe.labels), batch.records)
     for place, check in enumerate(recipe.labels):
-        record, values = _labels(batch, check, spans, columns)
+        kind: Kind = "class" if isinstance(check.classes, int) else "label"
+        record, values = span_values(batch, check, spans, columns, kind)
         null = ~np.asarray(pc.is_valid(values))
         for cause, found in (("null", null), ("outside", ~null & ~_inside(values, check.classes))):
             where = record[found & ~dropped[record]]
@@ -326,10 +370,14 @@ def count_labels(
     return counted
 
 
-def _labels(
-    batch: TextBatch, check: LabelCheck, spans: Mapping[Digest, Spans], columns: Mapping[str, FieldColumn]
+def span_values(
+    batch: TextBatch,
+    check: LabelCheck | ContrastCheck,
+    spans: Mapping[Digest, Spans],
+    columns: Mapping[str, FieldColumn],
+    kind: Kind,
 ) -> tuple[Ints, pa.Array]:
-    """The record and the label of every span that the rule reads."""
+    """The record and the label of every span that the rule reads, an attribute taken for `kind`."""
     if check.set == RECORD:
         record, index = np.arange(batch.records, dtype=np.int64), np.zeros(batch.records, dtype=np.int64)
     elif check.set == TOKENS:
@@ -338,7 +386,6 @@ def _labels(
     else:
         record, index = spans[check.set].record, spans[check.set].index
     if check.attribute is not None:
-        kind: Kind = "class" if isinstance(check.classes, int) else "label"
         return record, _attribute(batch, spans[check.set], check.attribute, kind)
     column = columns[check.field or ""]
     lengths = column.lengths[record]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import chain, count
+from typing import TypedDict
 
 from ..dsl import checked as c
 from ..dsl.canonical import digest
@@ -16,22 +17,25 @@ from .plan import (
     AttendPlan,
     ClassifyPlan,
     Contract,
+    ContrastPlan,
     CrossRef,
     Digest,
     EdgeSetRef,
     Line,
     Plan,
+    PredictPlan,
     RampPlan,
     RelatePlan,
     RulePlan,
     SetInfo,
     SpanSetRef,
     StagePlan,
+    ThroughPlan,
     Tokenizer,
     TowardPlan,
     WeighPlan,
 )
-from .recipe import LabelCheck, Recipe, StoredEdges, StoredField, StoredSet
+from .recipe import AheadCheck, ContrastCheck, LabelCheck, Recipe, StoredEdges, StoredField, StoredSet
 from .written import field_text, written
 
 BASE_COLUMNS = ("id", "part", "source", "input_ids", "span.set", "span.start", "span.end")
@@ -48,7 +52,7 @@ class Lowered:
 
 def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
     """Part `program` into plan and recipe."""
-    gathered = _Gathered(program.model.hidden)
+    gathered = _Gathered(program.model.hidden, program.model.vocab)
     rules = tuple(_rule(rule, gathered) for rule in program.rules)
     for expect in program.expects:
         gathered.span_set(expect.subject)
@@ -60,6 +64,7 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
         edges=tuple(StoredEdges(key, gathered.edges[key]) for key in sorted(gathered.edges)),
         fields=gathered.stored_fields(),
         labels=tuple(gathered.labels),
+        rows=tuple(gathered.rows),
     )
     model = program.model
     plan = Plan(
@@ -100,11 +105,13 @@ class _Gathered:
     """What the rules read, gathered while they are walked. Keyed by digest, so that order carries no meaning."""
 
     hidden: int
+    vocab: int
     sets: dict[Digest, c.SpanSet] = field(default_factory=dict)
     attributes: dict[Digest, set[str]] = field(default_factory=dict)
     edges: dict[Digest, c.Join] = field(default_factory=dict)
-    fields: dict[tuple[str, str, Digest], StoredField] = field(default_factory=dict)
+    fields: dict[tuple[str, str, int, Digest], StoredField] = field(default_factory=dict)
     labels: list[LabelCheck] = field(default_factory=list)
+    rows: list[ContrastCheck | AheadCheck] = field(default_factory=list)
     anchors: dict[str, c.Concept] = field(default_factory=dict)
 
     def span_set(self, definition: c.SpanSet, *attributes: str) -> SpanSetRef:
@@ -119,15 +126,14 @@ class _Gathered:
         self.attributes.setdefault(key, set()).update(attributes)
         return SpanSetRef(set=key)
 
-    def field(self, path: c.FieldPath, kind: str, subject: c.SpanSet) -> str:
+    def field(self, path: c.FieldPath, kind: str, subject: c.SpanSet, width: int = 1) -> str:
         """The column name of a field that runs along `subject`."""
-        key = (field_text(path), kind, digest(subject))
+        key = (field_text(path), kind, width, digest(subject))
         if key not in self.fields:
             taken = {stored.name for stored in self.fields.values()}
             dotted = ".".join(path)
             numbered = (f"{dotted}#{number}" for number in count(2))
             name = next(name for name in chain([dotted], numbered) if name not in taken)
-            width = self.hidden if kind == "vector" else 1
             self.fields[key] = StoredField(name, path, kind, width, subject)  # type: ignore[arg-type]
         return self.fields[key].name
 
@@ -155,6 +161,10 @@ def _rule(rule: c.Rule, gathered: _Gathered) -> RulePlan:
             return _toward(rule, gathered)
         case c.Classify():
             return _classify(rule, gathered)
+        case c.Contrast():
+            return _contrast(rule, gathered)
+        case c.Predict():
+            return _predict(rule, gathered)
         case c.Relate():
             return _relate(rule, gathered)
         case c.Weigh():
@@ -189,45 +199,94 @@ def _attend(rule: c.Attend, gathered: _Gathered) -> AttendPlan:
     )
 
 
+class _Hidden(TypedDict):
+    id: str
+    line: Line
+    lost: c.Lost
+    layers: tuple[c.Layer, ...]
+    pool: c.Pool
+    weight: float
+    per: c.Per
+    through: ThroughPlan | None
+
+
+def _signal(rule: c.Signal) -> _Hidden:
+    """What every signal has, but for its subject."""
+    return {
+        "id": rule.id,
+        "line": _line(rule),
+        "lost": rule.lost,
+        "layers": rule.layers.resolved,
+        "pool": rule.pool,
+        "weight": rule.weight,
+        "per": rule.per,
+        "through": _through(rule.through),
+    }
+
+
+def _through(through: c.Through | None) -> ThroughPlan | None:
+    if through is None:
+        return None
+    return ThroughPlan(kind=through.kind, hidden=through.hidden, width=through.width)
+
+
 def _toward(rule: c.Toward, gathered: _Gathered) -> TowardPlan:
-    anchored = isinstance(rule.target, c.Concept)
-    return TowardPlan(
-        id=rule.id,
-        line=_line(rule),
-        lost=rule.lost,
-        subject=gathered.span_set(rule.subject, *(() if anchored else ("index",))),
-        layers=rule.layers.resolved,
-        pool=rule.pool,
-        weight=rule.weight,
-        per=rule.per,
-        anchor=gathered.anchor(rule.target) if isinstance(rule.target, c.Concept) else None,
-        field=None if isinstance(rule.target, c.Concept) else gathered.field(rule.target, "vector", rule.subject),
-        loss=rule.loss,
-    )
+    anchor, column = None, None
+    if isinstance(rule.target, c.Concept):
+        anchor = gathered.anchor(rule.target)
+    else:
+        width = gathered.hidden if rule.through is None else rule.through.width
+        column = gathered.field(rule.target, "vector", rule.subject, width)
+    subject = gathered.span_set(rule.subject, *(() if column is None else ("index",)))
+    return TowardPlan(**_signal(rule), subject=subject, anchor=anchor, field=column, loss=rule.loss)
 
 
 def _classify(rule: c.Classify, gathered: _Gathered) -> ClassifyPlan:
     named = isinstance(rule.classes, tuple)
-    attribute = rule.label if isinstance(rule.label, str) else None
-    subject = gathered.span_set(rule.subject, attribute or "index")
-    column = None
-    if isinstance(rule.label, tuple):
-        column = gathered.field(rule.label, "label" if named else "class", rule.subject)
+    subject, column, attribute = _label(rule, "label" if named else "class", gathered)
     gathered.labels.append(LabelCheck(rule.id, subject.set, column, attribute, rule.classes))
     return ClassifyPlan(
-        id=rule.id,
-        line=_line(rule),
-        lost=rule.lost,
+        **_signal(rule),
         subject=subject,
-        layers=rule.layers.resolved,
-        pool=rule.pool,
-        weight=rule.weight,
-        per=rule.per,
         field=column,
         attribute=attribute,
         classes=len(rule.classes) if isinstance(rule.classes, tuple) else rule.classes,
         labels=rule.classes if isinstance(rule.classes, tuple) else None,
     )
+
+
+def _contrast(rule: c.Contrast, gathered: _Gathered) -> ContrastPlan:
+    subject, column, attribute = _label(rule, "key", gathered)
+    each = rule.pool == "each"
+    gathered.rows.append(ContrastCheck(rule.id, subject.set, column, attribute, each, rule.scope))
+    return ContrastPlan(
+        **_signal(rule),
+        subject=subject,
+        field=column,
+        attribute=attribute,
+        temperature=rule.temperature,
+        scope=rule.scope,
+    )
+
+
+def _label(rule: c.Classify | c.Contrast, kind: str, gathered: _Gathered) -> tuple[SpanSetRef, str | None, str | None]:
+    """The subject of a rule that reads a label, and the label's column as a field or as an attribute."""
+    if isinstance(rule.label, str):
+        return gathered.span_set(rule.subject, rule.label), None, rule.label
+    return gathered.span_set(rule.subject, "index"), gathered.field(rule.label, kind, rule.subject), None
+
+
+def _predict(rule: c.Predict, gathered: _Gathered) -> PredictPlan:
+    ahead, column = None, None
+    if isinstance(rule.target, int):
+        ahead = rule.target
+        subject = gathered.span_set(rule.subject)
+        gathered.rows.append(AheadCheck(rule.id, subject.set, rule.pool, ahead))
+    else:
+        subject = gathered.span_set(rule.subject, "index")
+        column = gathered.field(rule.target, "token", rule.subject)
+        gathered.labels.append(LabelCheck(rule.id, subject.set, column, None, gathered.vocab))
+    return PredictPlan(**_signal(rule), subject=subject, ahead=ahead, field=column)
 
 
 def _relate(rule: c.Relate, gathered: _Gathered) -> RelatePlan:

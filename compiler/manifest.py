@@ -27,7 +27,9 @@ Cause = Literal[
     "forward",  # edges whose keys all lie after the query: impossible in a causal model
     "surplus",  # edges beyond max_edges
     "null",  # spans without the attribute or field value that the rule reads
-    "outside",  # labels outside the classes
+    "outside",  # labels outside the classes, and targets that are no token
+    "lonely",  # spans without another of the same value to be contrasted with
+    "beyond",  # rows that look ahead beyond the end of their text: no loss, since every text ends
 ]
 
 

@@ -103,14 +103,23 @@ class AttendPlan(RuleBase):
     per: Literal["row", "record"]
 
 
+class ThroughPlan(Frozen):
+    """A trained map of the pooled hidden state to `width` numbers: affine, or with `hidden` numbers and a GELU between."""
+
+    kind: Literal["linear", "mlp"]
+    hidden: int | None
+    width: int
+
+
 class HiddenRule(RuleBase):
-    """What every rule on the hidden state has."""
+    """What every rule on the hidden state has. `through`: the map of the state that the rule reads in its place."""
 
     subject: SpanSetRef
     layers: tuple[Layer, ...]
     pool: Literal["each", "first", "last", "mean"]
     weight: float
     per: Literal["row", "record"]
+    through: ThroughPlan | None = None
 
 
 class TowardPlan(HiddenRule):
@@ -132,6 +141,28 @@ class ClassifyPlan(HiddenRule):
     labels: tuple[str, ...] | None
 
 
+class ContrastPlan(HiddenRule):
+    """Pulls rows of equal label together and apart from all others, within a record or the batch of every rank.
+
+    The label stands in column `field.NAME` or in span attribute `span.at.NAME`, as a string or a whole number.
+    """
+
+    kind: Literal["contrast"] = "contrast"
+    field: str | None
+    attribute: str | None
+    temperature: float
+    scope: Literal["record", "batch"]
+
+
+class PredictPlan(HiddenRule):
+    """Reads the hidden state through the final norm and the head, for the token `ahead` of the row's last one, or for the
+    token id in column `field.NAME`."""
+
+    kind: Literal["predict"] = "predict"
+    ahead: int | None
+    field: str | None
+
+
 class RelatePlan(HiddenRule):
     """A bound on the cosine with an anchor: `is_a` at least margin, `opposes` at most -margin, `distinct` |cos| at most."""
 
@@ -151,7 +182,8 @@ class WeighPlan(RuleBase):
     only: bool
 
 
-RulePlan = Annotated[AttendPlan | TowardPlan | ClassifyPlan | RelatePlan | WeighPlan, Field(discriminator="kind")]
+SignalPlan = TowardPlan | ClassifyPlan | ContrastPlan | PredictPlan
+RulePlan = Annotated[AttendPlan | SignalPlan | RelatePlan | WeighPlan, Field(discriminator="kind")]
 
 
 class RampPlan(Frozen):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ..dsl import checked
 from .plan import Digest
@@ -30,24 +30,25 @@ class StoredEdges:
 class StoredField:
     """A field of the record to store as column `field.NAME`.
 
-    `type` says what the plan takes it for: a class number (int32), a label (string), a factor (float32), or a vector of the
-    model's width (float16; several vectors stand one after another). `spans` is the set that a list runs along (one entry per
-    span, `width` numbers each); a single value holds for the whole record.
+    `type` says what the plan takes it for: a class number (int32), a label (string), a key, which is anything that can equal
+    another (as text), the id of a token (int32), a factor (float32), or a vector (float16; several stand one after another).
+    `spans` is the set that a list runs along (one entry per span, `width` numbers each); a single value holds for the whole
+    record.
     """
 
     name: str
     path: checked.FieldPath
-    type: Literal["class", "label", "factor", "vector"]
+    type: Literal["class", "label", "key", "token", "factor", "vector"]
     width: int
     spans: checked.SpanSet
 
 
 @dataclass(frozen=True, slots=True)
 class LabelCheck:
-    """What a `classify` rule takes for a label, so that labels outside it are counted while compiling.
+    """What a `classify` rule takes for a label, or a `predict` rule for a token, so that what is none is counted while compiling.
 
     Exactly one of `field` (a stored field's name) and `attribute` (of the stored set `set`) is given. `classes` is a count, for
-    integer labels, or the labels.
+    labels and tokens that are numbers, or the labels.
     """
 
     rule: str
@@ -55,6 +56,34 @@ class LabelCheck:
     field: str | None
     attribute: str | None
     classes: int | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastCheck:
+    """The key by which a `contrast` rule finds equal spans, so that spans without an equal one are counted while compiling.
+
+    `each`: tokens are compared and not spans. `scope = batch` leaves it to the batch what is equal to what.
+    """
+
+    rule: str
+    set: Digest | Literal["tokens", "record"]
+    field: str | None
+    attribute: str | None
+    each: bool
+    scope: Literal["record", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class AheadCheck:
+    """How far ahead of its row a `predict` rule looks, so that rows at the end of a text are counted while compiling."""
+
+    rule: str
+    set: Digest | Literal["tokens", "record"]
+    pool: Literal["each", "first", "last", "mean"]
+    ahead: int
+
+
+Check: TypeAlias = LabelCheck | ContrastCheck | AheadCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +97,9 @@ class Recipe:
     edges: tuple[StoredEdges, ...]
     fields: tuple[StoredField, ...]
     labels: tuple[LabelCheck, ...]
+    rows: tuple[ContrastCheck | AheadCheck, ...] = ()
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Everything that is counted by rule: at most one for each."""
+        return (*self.labels, *self.rows)

@@ -8,9 +8,11 @@ was opened. All else has its places from the library's offsets, which cost a qua
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -80,6 +82,21 @@ class Encoder:
     def fast(self) -> bool:
         """Whether byte ranges come from lengths, where these add up."""
         return self._lengths is not None
+
+    def single(self, texts: Sequence[str]) -> Ints:
+        """For each text the id of the token that it is, -1 where it is none, several, or one that the tokenizer does not know."""
+        found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        pairs = zip(found, texts, strict=True)
+        known = (
+            len(each.ids) == 1 and (each.ids[0] != self._unknown or each.tokens[0] == text) for each, text in pairs
+        )
+        return np.array([each.ids[0] if sure else -1 for each, sure in zip(found, known, strict=True)], dtype=np.int64)
+
+    @cached_property
+    def _unknown(self) -> int | None:
+        """The id of the token that stands for what the vocabulary does not have."""
+        model = json.loads(self._tokenizer.to_str())["model"]
+        return self._tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else model.get("unk_id")
 
     def encode(self, texts: pa.StringArray) -> TokenTable:
         """The tokens of `texts` (without nulls); positions are bytes in the buffer that holds all of them."""

@@ -13,11 +13,12 @@ from itertools import pairwise
 from .plan import (
     AttendPlan,
     ClassifyPlan,
+    ContrastPlan,
     CrossRef,
     EdgeSetRef,
     HiddenRule,
     Plan,
-    RelatePlan,
+    PredictPlan,
     RulePlan,
     SpanSetRef,
     TowardPlan,
@@ -53,8 +54,10 @@ def _references(rule: RulePlan, plan: Plan) -> Iterator[str]:
         yield f"is pulled toward an anchor `{anchor}` that the plan does not list"
     if isinstance(rule, TowardPlan) and (rule.anchor is None) == (rule.field is None):
         yield "needs exactly one of an anchor and a field"
-    if isinstance(rule, ClassifyPlan) and (rule.attribute is None) == (rule.field is None):
+    if isinstance(rule, ClassifyPlan | ContrastPlan) and (rule.attribute is None) == (rule.field is None):
         yield "needs exactly one of an attribute and a field"
+    if isinstance(rule, PredictPlan) and (rule.ahead is None) == (rule.field is None):
+        yield "needs exactly one of a distance and a field"
     if isinstance(rule, WeighPlan) and (rule.factor is None) == (rule.field is None):
         yield "needs exactly one of a factor and a field"
 
@@ -93,10 +96,14 @@ def _layers(rule: RulePlan, plan: Plan) -> Iterator[str]:
             yield f"names heads {rule.heads} of 0..{model.heads - 1}"
         if (rule.mass is None) == (rule.loss == "hinge"):
             yield f"has loss {rule.loss} with mass {rule.mass}"
-    elif isinstance(rule, TowardPlan | ClassifyPlan | RelatePlan) and (
-        not rule.layers or not all(layer == "final" or 0 <= layer <= model.layers for layer in rule.layers)
-    ):
-        yield f"reads layers {rule.layers} of 0..{model.layers}"
+    elif isinstance(rule, HiddenRule):
+        if not rule.layers or not all(layer == "final" or 0 <= layer <= model.layers for layer in rule.layers):
+            yield f"reads layers {rule.layers} of 0..{model.layers}"
+        bound = isinstance(rule, PredictPlan) or getattr(rule, "anchor", None) is not None
+        if bound and rule.through is not None and rule.through.width != model.hidden:
+            yield f"goes through a map to {rule.through.width} numbers where {model.hidden} are read"
+        if rule.through is not None and (rule.through.hidden is None) == (rule.through.kind == "mlp"):
+            yield f"goes through a map of kind {rule.through.kind} with {rule.through.hidden} hidden numbers"
 
 
 def _stages(plan: Plan) -> Iterator[str]:

@@ -121,8 +121,10 @@ def _fields_of(rule: c.Rule) -> set[c.FieldPath]:
             return field_paths(join_sets([join]))
         case c.Toward(subject=subject, target=target):
             return field_paths([subject]) | ({target} if isinstance(target, tuple) else set())
-        case c.Classify(subject=subject, label=label):
+        case c.Classify(subject=subject, label=label) | c.Contrast(subject=subject, label=label):
             return field_paths([subject]) | ({label} if isinstance(label, tuple) else set())
+        case c.Predict(subject=subject, target=token):
+            return field_paths([subject]) | ({token} if isinstance(token, tuple) else set())
         case c.Relate(subject=concept):
             return field_paths([concept.spans] if concept.spans is not None else [])
         case c.Weigh(subject=subject, factor=factor):

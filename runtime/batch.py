@@ -33,7 +33,9 @@ class AttendRows:
 class HiddenRows:
     """The rows of one HiddenGroup: `R` rows, each the mean of the hidden states of its tokens, `N` tokens in all.
 
-    Under `pool = each`, `first` or `last` every row has one token, so `N == R`.
+    Under `pool = each`, `first` or `last` every row has one token, so `N == R`. What is contrasted and has no positive is here
+    as a negative of others, with share 0, and counts as no row. `members`: which rows are contrasted with each other, `G` times
+    at most `M`. `among`, `own`: the labels of all ranks, `A` in all, and the rows' places in them; None before ranks are joined.
     """
 
     record: Tensor  # [N] int64, 0..B-1
@@ -41,8 +43,11 @@ class HiddenRows:
     row: Tensor  # [N] int64, 0..R-1, non-decreasing
     rule: Tensor  # [R] int64, index within the group
     share: Tensor  # [R] float32, the row's weight in its rule's mean
-    label: Tensor | None  # [R] int64, for classify
+    label: Tensor | None  # [R] int64: a class, the number of a key to contrast by, or the token to predict
     vector: Tensor | None  # [R, width] float32, for toward a field
+    members: Tensor | None = None  # [G, M] int64, for contrast; 0..R-1, or -1 where padded
+    among: Tensor | None = None  # [A] int64, -1 where padded
+    own: Tensor | None = None  # [R] int64, 0..A-1
 
 
 @dataclass(frozen=True, slots=True)

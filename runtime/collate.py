@@ -35,7 +35,7 @@ class Collator:
         self._multiple = multiple
         self._readers = Readers(plan)
         self._attend = AttendCollator(self._readers)
-        self._hidden = HiddenCollator(self._readers)
+        self._hidden = HiddenCollator(self._readers, plan.model.vocab)
         self._weigh = WeighCollator(self._readers)
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
@@ -51,6 +51,6 @@ class Collator:
             scored=torch.from_numpy(layout.scored),
             weigh=self._weigh(layout, gathered),
             attend=self._attend(layout, gathered.edges),
-            hidden=self._hidden(layout, gathered),
+            hidden=self._hidden(layout, gathered, ids),
             ids=tuple(row.id for row in rows),
         )

@@ -32,11 +32,13 @@ from ..compiler.plan import (
     PLAN_FORMAT,
     AttendPlan,
     ClassifyPlan,
+    ContrastPlan,
     CrossRef,
     EdgeSetRef,
     Frozen,
     HiddenRule,
     Plan,
+    PredictPlan,
     TowardPlan,
     WeighPlan,
 )
@@ -45,6 +47,7 @@ from ..compiler.shard_reader import Chunk, Kind, Wanted, open_shard
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Code, Failure, did_you_mean
 from ..dsl.source import DataPlace
+from .readers import label_column
 
 Verify = Literal["digest", "size"]
 F = TypeVar("F", bound=Frozen)
@@ -209,20 +212,26 @@ class _Opened:
     @cached_property
     def _wanted(self) -> Wanted:
         kinds: dict[str, Kind] = {name: "index" for name in self.plan.columns if name == "span.at.index"}
+        widths: dict[str, int] = {}
         for rule in self.plan.rules:
             match rule:
                 case ClassifyPlan(field=field, attribute=attribute, labels=labels):
-                    column = f"span.at.{attribute}" if field is None else f"field.{field}"
+                    column = label_column(field, attribute)
                     kinds[column] = "index" if column == "span.at.index" else "class" if labels is None else "label"
-                case TowardPlan(field=str(field)):
+                case ContrastPlan(field=field, attribute=attribute):
+                    kinds.setdefault(label_column(field, attribute), "key")
+                case PredictPlan(field=str(field)):
+                    kinds[f"field.{field}"] = "token"
+                case TowardPlan(field=str(field), through=through):
                     kinds[f"field.{field}"] = "vector"
+                    widths |= {} if through is None else {f"field.{field}": through.width}
                 case WeighPlan(field=str(field)):
                     kinds[f"field.{field}"] = "factor"
                 case _:
                     pass
         model = self.plan.model
         edges = any(column.startswith("edge.") for column in self.plan.columns)
-        return Wanted(kinds, edges, model.vocab, model.hidden, model.context, self.plan.columns)
+        return Wanted(kinds, edges, model.vocab, model.hidden, model.context, self.plan.columns, widths)
 
     @cached_property
     def _sets(self) -> set[str]:

@@ -129,15 +129,18 @@ class _Piece:
 
     def values(self, source: Source) -> tuple[npt.NDArray[Any], Ints]:
         """A source's values in these rows, and the number of them in each (along spans: of the spans that are read)."""
-        column = self.chunk.columns[source.column] if source.classes is None else self._labels(source)
+        column = self._column(source)
         if source.along_spans:
             return column.values[self._span_places], np.zeros(0, dtype=np.int64)
         start, length = self.reach(column)
         return column.values[ranges(start, length)], length // source.width
 
-    def _labels(self, source: Source) -> Lists:
-        assert source.classes is not None
-        return self.chunk.labels(source.column, source.classes)
+    def _column(self, source: Source) -> Lists:
+        if source.key:
+            return self.chunk.keys(source.column)
+        if source.classes is not None:
+            return self.chunk.labels(source.column, source.classes)
+        return self.chunk.columns[source.column]
 
 
 def _values(source: Source, pieces: Sequence[_Piece], records: int) -> Values:

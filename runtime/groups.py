@@ -11,7 +11,18 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..compiler.plan import AttendPlan, ClassifyPlan, Plan, RelatePlan, RulePlan, TowardPlan, WeighPlan
+from ..compiler.plan import (
+    AttendPlan,
+    ClassifyPlan,
+    ContrastPlan,
+    HiddenRule,
+    Plan,
+    PredictPlan,
+    RelatePlan,
+    RulePlan,
+    TowardPlan,
+    WeighPlan,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +47,27 @@ class ClassifyGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class ContrastGroup:
+    """Contrasts with the same layers and pool within records, or one rule that contrasts a whole batch."""
+
+    rules: tuple[ContrastPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictGroup:
+    """Predictions with the same layers and pool, however far ahead or from which field."""
+
+    rules: tuple[PredictPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RelateGroup:
     """Relations of the same kind with the same layers and pool."""
 
     rules: tuple[RelatePlan, ...]
 
 
-HiddenGroup = TowardGroup | ClassifyGroup | RelateGroup
+HiddenGroup = TowardGroup | ClassifyGroup | ContrastGroup | PredictGroup | RelateGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +83,33 @@ R = TypeVar("R", bound=RulePlan)
 
 
 def group_rules(plan: Plan) -> Groups:
-    """The groups of a plan. Rules keep their order within a group, and groups that of their first rule."""
+    """The groups of a plan. Rules keep their order within a group, and groups that of their first rule. A rule with a map of its
+    own is a group of its own."""
     attend = [rule for rule in plan.rules if isinstance(rule, AttendPlan)]
     toward = [rule for rule in plan.rules if isinstance(rule, TowardPlan)]
     relate = [rule for rule in plan.rules if isinstance(rule, RelatePlan)]
     hidden: list[HiddenGroup] = [
-        TowardGroup(rules) for rules in _alike(toward, lambda r: (r.layers, r.pool, r.loss, r.field, r.anchor is None))
+        TowardGroup(rules)
+        for rules in _alike(toward, lambda r: (r.layers, r.pool, r.loss, r.field, r.anchor is None, _alone(r)))
     ]
     hidden += [ClassifyGroup((rule,)) for rule in plan.rules if isinstance(rule, ClassifyPlan)]
+    contrast = [rule for rule in plan.rules if isinstance(rule, ContrastPlan)]
+    hidden += [
+        ContrastGroup(rules)
+        for rules in _alike(contrast, lambda r: (r.layers, r.pool, r.id if r.scope == "batch" else _alone(r)))
+    ]
+    predict = [rule for rule in plan.rules if isinstance(rule, PredictPlan)]
+    hidden += [PredictGroup(rules) for rules in _alike(predict, lambda r: (r.layers, r.pool, _alone(r)))]
     hidden += [RelateGroup(rules) for rules in _alike(relate, lambda r: (r.layers, r.pool, r.relation))]
     return Groups(
         attend=tuple(AttendGroup(rules) for rules in _alike(attend, lambda r: (r.layers, r.heads, r.loss, r.avoid))),
         hidden=tuple(hidden),
         weigh=tuple(rule for rule in plan.rules if isinstance(rule, WeighPlan)),
     )
+
+
+def _alone(rule: HiddenRule) -> str | None:
+    return None if rule.through is None else rule.id
 
 
 def _alike(rules: Iterable[R], key: Callable[[R], Hashable]) -> list[tuple[R, ...]]:

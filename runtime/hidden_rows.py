@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..compiler.ragged import Ints, changes
+from ..compiler.plan import ClassifyPlan, PredictPlan, RulePlan
+from ..compiler.ragged import Bools, Ints, changes, ranks
 from .batch import HiddenRows
 from .gather import Gathered
-from .groups import ClassifyGroup, HiddenGroup, TowardGroup
+from .groups import ClassifyGroup, ContrastGroup, HiddenGroup, PredictGroup, TowardGroup
 from .layout import Layout
 from .lookup import Lookup
 from .readers import Readers, Slots, Source
@@ -20,24 +21,31 @@ from .readers import Readers, Slots, Source
 class HiddenCollator:
     """Makes the rows of every hidden group of a plan."""
 
-    def __init__(self, readers: Readers) -> None:
+    def __init__(self, readers: Readers, vocab: int) -> None:
         self._table = readers.by_hidden
         self._groups: tuple[HiddenGroup, ...] = readers.groups.hidden
         self._slots: Slots = readers.hidden
         self._each, self._first, self._last = (self._slots.flags("pool", pool) for pool in ("each", "first", "last"))
         self._per_record = self._slots.flags("per", "record")
+        self._contrast = self._slots.flags("kind", "contrast")
+        self._within = self._slots.flags("scope", "record")
         firsts = self._slots.source[self._slots.groups[:-1]]
         self._vector_sources = [
             self._slots.sources[place] if isinstance(group, TowardGroup) and place >= 0 else None
             for group, place in zip(self._groups, firsts.tolist(), strict=True)
         ]
-        self._classes = np.array([getattr(rule, "classes", 0) for rule in self._slots.rules], dtype=np.int64)
+        rules = self._slots.rules
+        self._classes = np.array([_classes(rule, vocab) for rule in rules], dtype=np.int64)
+        self._ahead = np.array([getattr(rule, "ahead", None) or 0 for rule in rules], dtype=np.int64)
 
-    def __call__(self, layout: Layout, gathered: Gathered) -> tuple[HiddenRows, ...]:
-        """One HiddenRows per group. Under `each` a token is one row per rule and label or vector, however many spans it is in."""
+    def __call__(self, layout: Layout, gathered: Gathered, ids: Ints) -> tuple[HiddenRows, ...]:
+        """One HiddenRows per group. Under `each` a token is one row per rule and label or vector, however many spans it is in.
+
+        `ids` [B, T]: the tokens of the batch.
+        """
         spans = layout.spans
         entry, slot = self._table.expand(spans.key)
-        load = self._loads(layout, gathered, entry, slot)
+        load, keys = self._loads(layout, gathered, entry, slot)
         order = np.argsort(slot, kind="stable")
         order = order[load[order] >= 0]
         entry, slot, load = entry[order], slot[order], load[order]
@@ -46,36 +54,66 @@ class HiddenCollator:
         place, position = layout.tokens(spans.record[entry], start, end)
         kept = self._once(layout, slot[place], spans.record[entry[place]], position, load[place])
         place, position = place[kept], position[kept]
+        target = np.where(self._each[slot[place]], position, end[place] - 1) + self._ahead[slot[place]]
+        there = target < layout.end[spans.record[entry[place]]]
+        place, position, target = place[there], position[there], target[there]
         new = changes(place) | self._each[slot[place]]
         row, record = np.cumsum(new) - 1, spans.record[entry[place]]
         slot, load = slot[place[new]], load[place[new]]
-        share = np.where(self._per_record[slot], 1 / layout.per_record(slot, record[new]), 1).astype(np.float32)
+        load = np.where(self._ahead[slot] > 0, ids[record[new], target[new]], load)
+        counted = self._counted(layout, slot, record[new], load)
+        rows = np.where(self._per_record[slot], layout.per_record(slot, record[new], counted), 1)
+        share = (counted / np.maximum(rows, 1)).astype(np.float32)
         row_bounds = np.searchsorted(slot, self._slots.groups)
         bounds = np.searchsorted(row, row_bounds)
         local = row - np.repeat(row_bounds[:-1], np.diff(bounds))
         by_token = zip(*(_split(column, bounds) for column in (record, position, local)), strict=True)
-        by_row = zip(*(_split(column, row_bounds) for column in (self._slots.place[slot], share, load)), strict=True)
+        columns = (self._slots.place[slot], share, load, record[new])
+        by_row = zip(*(_split(column, row_bounds) for column in columns), strict=True)
         found = []
-        for number, ((tokens, at, of), (rule, shares, loads)) in enumerate(zip(by_token, by_row, strict=True)):
-            label = loads if isinstance(self._groups[number], ClassifyGroup) else None
+        for number, ((tokens, at, of), (rule, shares, loads, owner)) in enumerate(zip(by_token, by_row, strict=True)):
+            group = self._groups[number]
             vector = self._vectors(self._vector_sources[number], gathered, loads)
-            found.append(HiddenRows(tokens, at, of, rule, shares, label, vector))
+            label, members = None, None
+            if isinstance(group, ClassifyGroup | PredictGroup):
+                label = loads
+            elif isinstance(group, ContrastGroup):
+                label = torch.from_numpy(keys)[loads]
+                members = _members(group, rule.numpy(), owner.numpy(), layout.records)
+            found.append(HiddenRows(tokens, at, of, rule, shares, label, vector, members))
         return tuple(found)
 
-    def _loads(self, layout: Layout, gathered: Gathered, entry: Ints, slot: Ints) -> Ints:
-        """What each entry carries: a label, the place of a vector, 0 where its rule reads none, -1 where it has none."""
+    def _loads(self, layout: Layout, gathered: Gathered, entry: Ints, slot: Ints) -> tuple[Ints, Ints]:
+        """What each entry carries: a label, the place of a key or of a vector, 0 where its rule reads none, -1 where it has none;
+        and the keys."""
         load = np.zeros_like(entry)
         reads = np.flatnonzero(self._slots.source[slot] >= 0)
         if not len(reads):
-            return load
+            return load, np.zeros(0, dtype=np.int64)
         lookup = Lookup(self._slots, gathered.values, len(gathered.spans.key))
         entry, slot = entry[reads], slot[reads]
-        labelled = self._classes[slot] > 0
+        labelled, contrast = self._classes[slot] > 0, self._contrast[slot]
         number, _ = lookup.numbers(slot, entry, layout.spans)
         place, _ = lookup.places(slot, entry, layout.spans)
         inside = (number >= 0) & (number < self._classes[slot])
-        load[reads] = np.where(labelled, np.where(inside, number, -1), place)
-        return load
+        found = np.where(labelled, np.where(inside, number, -1), place).astype(np.int64)
+        known = contrast & (number >= 0)
+        keys, found[known] = np.unique(number[known], return_inverse=True)
+        found[contrast & ~known] = -1
+        load[reads] = found
+        return load, keys.astype(np.int64)
+
+    def _counted(self, layout: Layout, slot: Ints, record: Ints, load: Ints) -> Bools:
+        """The rows that count: of a contrast those with another of the same key, which are its anchors."""
+        counted = ~self._contrast[slot]
+        rows = np.flatnonzero(~counted)
+        slot, load = slot[rows], load[rows]
+        cell = slot * layout.records + np.where(self._within[slot], record[rows], 0)
+        _, alike, count = np.unique(
+            cell * (int(load.max(initial=0)) + 1) + load, return_inverse=True, return_counts=True
+        )
+        counted[rows] = count[alike] > 1
+        return counted
 
     def _once(self, layout: Layout, slot: Ints, record: Ints, position: Ints, load: Ints) -> Ints:
         """The tokens to keep: under `each` the first of those that agree in slot, record, position and what they carry."""
@@ -93,6 +131,26 @@ class HiddenCollator:
             return None
         vectors = gathered.values[source].flat.reshape(-1, source.width)
         return torch.from_numpy(vectors[place.numpy()].astype(np.float32))
+
+
+def _classes(rule: RulePlan, vocab: int) -> int:
+    """How many labels a rule knows, 0 where it reads none."""
+    match rule:
+        case ClassifyPlan(classes=classes):
+            return classes
+        case PredictPlan(field=str()):
+            return vocab
+    return 0
+
+
+def _members(group: ContrastGroup, rule: Ints, record: Ints, records: int) -> torch.Tensor:
+    """Which rows are contrasted with each other: [G, M], -1 where padded."""
+    cell = np.zeros_like(rule) if group.rules[0].scope == "batch" else rule * records + record
+    order = np.argsort(cell, kind="stable")
+    rank, number = ranks(cell[order]), np.cumsum(changes(cell[order])) - 1
+    members = np.full((int(number.max(initial=-1)) + 1, int(rank.max(initial=0)) + 1), -1)
+    members[number, rank] = order
+    return torch.from_numpy(members)
 
 
 def _split(column: npt.NDArray[Any], bounds: Ints) -> tuple[torch.Tensor, ...]:

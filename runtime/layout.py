@@ -15,7 +15,8 @@ _FLAT = tuple(column.name for column in fields(Flat))
 
 
 class Layout:
-    """`records` x `width` positions. `there`: tokens, not padding; `blank`: white space alone; `scored`: tokens with a loss.
+    """`records` x `width` positions. `there`: tokens, not padding; `blank`: white space alone; `scored`: tokens with a loss;
+    `end[B]`: behind the last token of a text, or behind what the tokenizer adds to it where the text does not go on.
 
     `spans`: the stored ranges, then those that are never stored: every token, the whole record. `B`, `T` in shapes below are
     `records` and `width`.
@@ -29,6 +30,9 @@ class Layout:
         repeat = self._painted(gathered.spans, readers.repeat)
         self.scored: Bools = self.there & ~repeat
         self.scored[:, :1] = False
+        last = np.maximum(gathered.length - 1, 0)
+        goes_on = repeat[np.arange(records), last]
+        self.end: Ints = gathered.length - np.where(goes_on, plan.tokenizer.suffix, 0)
         content = np.arange(width) < (gathered.length - plan.tokenizer.suffix)[:, None]
         content[:, : plan.tokenizer.prefix] = False
         spans = [gathered.spans]
@@ -58,10 +62,11 @@ class Layout:
         slot, record = np.divmod(rest, self.records)
         return slot, record, position
 
-    def per_record(self, slot: Ints, record: Ints) -> Ints:
-        """For every row, the rows of its slot in its record."""
+    def per_record(self, slot: Ints, record: Ints, counted: Bools | None = None) -> Ints:
+        """For every row, the rows of its slot in its record; of `counted` rows alone, where that is given."""
         cell = slot * self.records + record
-        return np.bincount(cell)[cell] if len(cell) else cell
+        found = np.bincount(cell if counted is None else cell[counted], minlength=int(cell.max(initial=-1)) + 1)
+        return found[cell] if len(cell) else cell
 
     def _painted(self, spans: Flat, key: int) -> Bools:
         mask = np.zeros((self.records, self.width), dtype=np.bool_)

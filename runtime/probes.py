@@ -1,54 +1,90 @@
-"""Probes: the affine maps that `classify` rules train along. They are no part of the model."""
+"""Probes and maps: what rules train along and no model has. `classify` reads with a probe, `through` maps the state before."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from ..compiler.plan import ClassifyPlan
+from ..compiler.plan import ClassifyPlan, HiddenRule, ThroughPlan
 from ..dsl.checked import Layer
 from ..dsl.codes.runtime import PROBES
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
 
 
-class Probes(nn.Module):
-    """One `nn.Linear` per classify rule and layer, by `(rule id, layer)`.
+class Affine(nn.Linear):
+    """W h + b in the precision of h, whatever W and b are kept in.
 
-    The start of a probe depends on its rule and layer alone and leaves the global random state as it was, so that a run with
-    probes and one without draw the same numbers.
+    It starts as `nn.Linear` does, uniform within 1 / sqrt(width), from its name alone: the global random state stays as it was,
+    so that a run with probes and one without draw the same numbers.
     """
 
-    def __init__(self, rules: tuple[ClassifyPlan, ...], width: int) -> None:
-        super().__init__()
-        self._keys = [(rule.id, layer) for rule in rules for layer in rule.layers]
-        sizes = [rule.classes for rule in rules for _ in rule.layers]
-        self._linears = nn.ModuleList(
-            _probe(f"{rule}@{layer}", width, classes) for (rule, layer), classes in zip(self._keys, sizes, strict=True)
-        )
+    def __init__(self, name: str, width: int, out: int) -> None:
+        super().__init__(width, out, device="meta")
+        self.to_empty(device="cpu")
+        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(width**-0.5), width**-0.5, generator=generator)
 
-    def __getitem__(self, key: tuple[str, Layer]) -> nn.Linear:
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.linear(input, self.weight.to(input.dtype), self.bias.to(input.dtype))
+
+
+class Probes(nn.Module):
+    """One `Affine` per classify rule and layer, by `(rule id, layer)`, and one map per rule with `through` and layer."""
+
+    def __init__(self, rules: Iterable[HiddenRule], width: int) -> None:
+        super().__init__()
+        self._keys: list[tuple[str, Layer]] = []
+        self._map_keys: list[tuple[str, Layer]] = []
+        self._linears, self._maps = nn.ModuleList(), nn.ModuleList()
+        for rule, layer in [(each, layer) for each in rules for layer in each.layers]:
+            name, read = f"{rule.id}@{layer}", width
+            if rule.through is not None:
+                self._map_keys.append((rule.id, layer))
+                self._maps.append(_map(f"{name}.through", width, rule.through))
+                read = rule.through.width
+            if isinstance(rule, ClassifyPlan):
+                self._keys.append((rule.id, layer))
+                self._linears.append(Affine(name, read, rule.classes))
+
+    def __getitem__(self, key: tuple[str, Layer]) -> Affine:
         linear = self._linears[self._keys.index(key)]
-        assert isinstance(linear, nn.Linear)
+        assert isinstance(linear, Affine)
         return linear
 
     def __iter__(self) -> Iterator[tuple[str, Layer]]:
         return iter(self._keys)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._keys) + len(self._map_keys)
 
-    def of(self, rule: ClassifyPlan) -> dict[Layer, nn.Linear]:
+    def of(self, rule: ClassifyPlan) -> dict[Layer, Affine]:
         """A rule's probes by layer."""
         return {layer: self[rule.id, layer] for layer in rule.layers}
 
+    @property
+    def maps(self) -> dict[tuple[str, Layer], nn.Module]:
+        """The maps by rule and layer."""
+        return dict(zip(self._map_keys, self._maps, strict=True))
+
+    def maps_of(self, rule: HiddenRule) -> dict[Layer, nn.Module]:
+        """A rule's maps by layer; none without `through`."""
+        return {layer: found for (name, layer), found in self.maps.items() if name == rule.id}
+
+    def parameters_of(self, rules: Collection[str]) -> list[nn.Parameter]:
+        """Every parameter that is trained for one of `rules`."""
+        found = [*zip(self._keys, self._linears, strict=True), *self.maps.items()]
+        return [parameter for (name, _), module in found if name in rules for parameter in module.parameters()]
+
     def save(self, path: Path) -> None:
-        """Writes `RULE@LAYER.weight` and `RULE@LAYER.bias` as safetensors."""
+        """Writes `RULE@LAYER.weight` and `RULE@LAYER.bias`, and those of maps as `RULE@LAYER.through.weight`, as safetensors."""
         save_file(self._named(), path)
 
     def load(self, path: Path) -> None:
@@ -63,15 +99,15 @@ class Probes(nn.Module):
         for name, tensor in own.items():
             tensor.copy_(found[name])
 
-    def _named(self) -> dict[str, torch.Tensor]:
-        parts = zip(self._keys, self._linears, strict=True)
-        return {f"{rule}@{layer}.{n}": p.detach() for (rule, layer), m in parts for n, p in m.named_parameters()}
+    def _named(self) -> dict[str, Tensor]:
+        probes = [(f"{rule}@{layer}", part) for (rule, layer), part in zip(self._keys, self._linears, strict=True)]
+        maps = [(f"{rule}@{layer}.through", part) for (rule, layer), part in self.maps.items()]
+        return {f"{name}.{n}": p.detach() for name, part in (*probes, *maps) for n, p in part.named_parameters()}
 
 
-def _probe(name: str, width: int, classes: int) -> nn.Linear:
-    """A linear map that starts as `nn.Linear` does: uniform within 1 / sqrt(width)."""
-    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    probe = nn.Linear(width, classes, device="meta").to_empty(device="cpu")
-    for parameter in probe.parameters():
-        nn.init.uniform_(parameter, -(width**-0.5), width**-0.5, generator=generator)
-    return probe
+def _map(name: str, width: int, through: ThroughPlan) -> nn.Module:
+    """The map of a hidden state to `through.width` numbers."""
+    if through.hidden is None:
+        return Affine(name, width, through.width)
+    inner, outer = Affine(f"{name}.0", width, through.hidden), Affine(f"{name}.2", through.hidden, through.width)
+    return nn.Sequential(inner, nn.GELU(), outer)

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.plan import AttendPlan, ClassifyPlan, CrossRef, Plan, RulePlan, TowardPlan, WeighPlan
+from ..compiler.plan import (
+    AttendPlan,
+    ClassifyPlan,
+    ContrastPlan,
+    CrossRef,
+    Plan,
+    PredictPlan,
+    RulePlan,
+    TowardPlan,
+    WeighPlan,
+)
 from ..compiler.ragged import Bools, Ints, offsets, owners, ranges
 from ..compiler.sets import BLANK, RECORD, REPEAT, TOKENS, again, cut
 from .groups import Groups, group_rules
@@ -39,11 +49,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Values by record or span: a column, and for labels the classes that they are places in. `width` numbers each."""
+    """Values by record or span: a column, and for labels the classes that they are places in. `width` numbers each. `key`: they
+    are read as numbers that are equal where the values are."""
 
     column: str
     classes: tuple[str, ...] | None = None
     width: int = 1
+    key: bool = False
 
     @property
     def along_spans(self) -> bool:
@@ -66,7 +78,7 @@ class Slots:
 
     def flags(self, attribute: str, value: object = True) -> Bools:
         """For each slot, whether `attribute` of its rule is `value`."""
-        return np.array([getattr(rule, attribute) == value for rule in self.rules], dtype=np.bool_)
+        return np.array([getattr(rule, attribute, None) == value for rule in self.rules], dtype=np.bool_)
 
 
 @dataclass(slots=True)
@@ -143,16 +155,21 @@ def _slots(groups: Sequence[Sequence[RulePlan]], width: int) -> Slots:
 
 def _source(rule: RulePlan, width: int) -> Source | None:
     match rule:
-        case ClassifyPlan(field=None, attribute=attribute, labels=labels):
-            return Source(f"span.at.{attribute}", labels)
-        case ClassifyPlan(field=column, labels=labels):
-            return Source(f"field.{column}", labels)
-        case TowardPlan(field=str(column)):
-            return Source(f"field.{column}", width=width)
-        case WeighPlan(field=str(column)):
+        case ClassifyPlan(field=column, attribute=attribute, labels=labels):
+            return Source(label_column(column, attribute), labels)
+        case ContrastPlan(field=column, attribute=attribute):
+            return Source(label_column(column, attribute), key=True)
+        case TowardPlan(field=str(column), through=through):
+            return Source(f"field.{column}", width=width if through is None else through.width)
+        case WeighPlan(field=str(column)) | PredictPlan(field=str(column)):
             return Source(f"field.{column}")
         case _:
             return None
+
+
+def label_column(field: str | None, attribute: str | None) -> str:
+    """The column of a label, which is a field or an attribute."""
+    return f"field.{field}" if field is not None else f"span.at.{attribute}"
 
 
 def _table(entries: list[tuple[int, int]], keys: int) -> Table:

@@ -13,6 +13,7 @@ nothing, and `close` takes those off.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compiler.manifest import Cause, Manifest
-from ..compiler.plan import AttendPlan, ClassifyPlan, HiddenRule, Plan
+from ..compiler.plan import AttendPlan, HiddenRule, Plan
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
@@ -105,12 +106,11 @@ class Supervised(nn.Module):
         check_ramps(plan)
         if groups.attend:
             _check_attention(model, bool(parts.attention), groups.attend[0], plan.model.context)
-        width = plan.model.hidden
         self.plan = plan
         self.model = model
-        self.probes = Probes(tuple(rule for rule in plan.rules if isinstance(rule, ClassifyPlan)), width)
+        self.probes = Probes([rule for rule in plan.rules if isinstance(rule, HiddenRule)], plan.model.hidden)
         self._parts = (parts,)  # In a tuple, so that parts of the model are not registered a second time.
-        hidden = [hidden_term(i, group, anchors, self.probes, width) for i, group in enumerate(groups.hidden)]
+        hidden = [hidden_term(i, group, anchors, self.probes, parts) for i, group in enumerate(groups.hidden)]
         attend = [AttendTerm(group) for group in groups.attend]
         self._terms = nn.ModuleList([*attend, *hidden])
         self._weigh = groups.weigh
@@ -148,6 +148,7 @@ class Supervised(nn.Module):
         scale = multipliers(self.plan, time)
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
+        batch = self._joined(batch, totals.ranks)
         with self._hooks.listen(self._requests(batch)) as seen:
             logits = self._parts[0].logits(self.model, batch)
         self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + [True] * len(self._weigh))
@@ -174,7 +175,7 @@ class Supervised(nn.Module):
         scale = multipliers(self.plan, time)
         sums = torch.zeros(1 + len(self._acting), device=self.device)
         for batch in batches:
-            moved = batch.to(self.device)
+            moved = self._joined(batch.to(self.device), reduce.ranks)
             sums = sums + torch.cat([self._weights(moved, scale)[:, 1:].sum().view(1), self._shares(moved)])
         sums = reduce.sum(sums)
         return Totals(sums[0], sums[1:], reduce.ranks)
@@ -223,6 +224,13 @@ class Supervised(nn.Module):
     def _rows(self, batch: Batch) -> Iterator[tuple[Term, AttendRows | HiddenRows]]:
         return zip(self.terms, (*batch.attend, *batch.hidden), strict=True)
 
+    def _joined(self, batch: Batch, ranks: int) -> Batch:
+        """The batch with what its rules read of other ranks."""
+        if ranks == 1 or not torch.distributed.is_initialized():
+            return batch
+        pairs = zip((term for term in self.terms if isinstance(term, HiddenTerm)), batch.hidden, strict=True)
+        return replace(batch, hidden=tuple(term.joined(rows) for term, rows in pairs))
+
     def _requests(self, batch: Batch) -> Mapping[Any, Any]:
         return requests([term.layers for term in self.terms if isinstance(term, HiddenTerm)], batch.hidden)
 
@@ -256,8 +264,8 @@ class Supervised(nn.Module):
     def _idle_probes(self, factors: Sequence[float]) -> Tensor:
         """A zero that every probe is connected to whose rule has factor 0: DDP waits for the gradient of each parameter."""
         idle = {rule.id for rule, factor in zip(self._acting, factors, strict=True) if not factor}
-        probes = [p for key in self.probes if key[0] in idle for p in self.probes[key].parameters()]
-        return torch.stack([torch.zeros((), device=self.device), *(0 * p.sum() for p in probes)]).sum()
+        parameters = self.probes.parameters_of(idle)
+        return torch.stack([torch.zeros((), device=self.device), *(0 * p.sum() for p in parameters)]).sum()
 
     def _check(self, batch: Batch) -> None:
         """Fails with MCD704 where the batch was collated for another plan, or holds ids outside the vocabulary."""

@@ -14,20 +14,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..compiler.plan import AttendPlan, ClassifyPlan, RelatePlan, TowardPlan
+from ..compiler.plan import AttendPlan, HiddenRule, RelatePlan, TowardPlan
 from ..dsl.checked import Layer
 from ..dsl.codes.runtime import ANCHOR
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
+from .adapters import Parts
 from .attention import key_rows
 from .batch import AttendRows, HiddenRows
 from .capture import Captured
-from .groups import AttendGroup, ClassifyGroup, HiddenGroup, RelateGroup, TowardGroup
+from .groups import (
+    AttendGroup,
+    ClassifyGroup,
+    ContrastGroup,
+    HiddenGroup,
+    PredictGroup,
+    RelateGroup,
+    TowardGroup,
+)
 from .losses import ATTENTION, RELATE, TOWARD
 from .losses.classify import classify
+from .losses.contrast import contrast
 from .losses.cosine import cosine_similarity
+from .losses.predict import predict
 from .losses.rows import KeyRows, log_mass
 from .probes import Probes
+from .ranks import joined, states_of_all
 
 Vectors: TypeAlias = Mapping[str, Tensor] | Mapping[str, np.ndarray[Any, Any]]
 """Anchors by name, each of the model's width."""
@@ -36,7 +48,7 @@ Vectors: TypeAlias = Mapping[str, Tensor] | Mapping[str, np.ndarray[Any, Any]]
 class Term(nn.Module):
     """A group of rules. `forward` gives one loss per row, flat, padded rows among them, after the mean over layers and heads."""
 
-    rules: tuple[AttendPlan, ...] | tuple[TowardPlan, ...] | tuple[ClassifyPlan] | tuple[RelatePlan, ...]
+    rules: tuple[AttendPlan, ...] | tuple[HiddenRule, ...]
     layers: tuple[Layer, ...]
 
     def forward(self, rows: Any, seen: Captured, padding: Tensor) -> Tensor:
@@ -96,19 +108,36 @@ def _averaged(found: list[KeyRows]) -> KeyRows:
 
 
 class HiddenTerm(Term):
-    """Rules on the hidden state, with the same layers and pool: [R]. `reader` is the term's number in `Captured.hidden`."""
+    """Rules on the hidden state, with the same layers and pool: [R]. `reader` is the term's number in `Captured.hidden`.
 
-    reader: int
+    `maps`: by layer, what the pooled state goes through first. They belong to the supervisor, as probes do.
+    """
+
+    rules: tuple[HiddenRule, ...]
+
+    def __init__(self, reader: int, group: HiddenGroup, maps: Mapping[Layer, nn.Module]) -> None:
+        super().__init__()
+        self.reader = reader
+        self.rules, self.layers = group.rules, group.rules[0].layers
+        self._maps = tuple(maps.items())  # A tuple, so that they are not registered a second time here.
 
     def forward(self, rows: HiddenRows, seen: Captured, padding: Tensor) -> Tensor:
-        losses = [self.at(layer, rows, pool(rows, seen.hidden[self.reader, layer])) for layer in self.layers]
-        return torch.stack(losses).mean(0)
+        return torch.stack([self.at(layer, rows, self._state(layer, rows, seen)) for layer in self.layers]).mean(0)
+
+    def joined(self, rows: HiddenRows) -> HiddenRows:
+        """The rows together with what their losses depend on at other ranks."""
+        return rows
+
+    def _state(self, layer: Layer, rows: HiddenRows, seen: Captured) -> Tensor:
+        state = pool(rows, seen.hidden[self.reader, layer])
+        through = dict(self._maps).get(layer)
+        return state if through is None else cast(Tensor, through(state))
 
     def heard(self, seen: Captured) -> bool:
         return all((self.reader, layer) in seen.hidden for layer in self.layers)
 
     def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
-        """The losses at one layer: [R], from pooled hidden states [R, d]."""
+        """The losses at one layer: [R], from pooled and mapped hidden states [R, d]."""
         raise NotImplementedError
 
 
@@ -117,10 +146,10 @@ class TowardTerm(HiddenTerm):
 
     anchors: Tensor | None
 
-    def __init__(self, reader: int, group: TowardGroup, anchors: Tensor | None) -> None:
-        super().__init__()
-        self.reader = reader
-        self.rules, self.layers = group.rules, group.rules[0].layers
+    def __init__(
+        self, reader: int, group: TowardGroup, maps: Mapping[Layer, nn.Module], anchors: Tensor | None
+    ) -> None:
+        super().__init__(reader, group, maps)
         self.loss = TOWARD[group.rules[0].loss]
         self.register_buffer("anchors", anchors, persistent=False)
 
@@ -132,16 +161,69 @@ class TowardTerm(HiddenTerm):
 class ClassifyTerm(HiddenTerm):
     """One rule, which reads a label with a probe per layer. The probes belong to the supervisor."""
 
-    def __init__(self, reader: int, group: ClassifyGroup, probes: Mapping[Layer, nn.Linear]) -> None:
-        super().__init__()
-        self.reader = reader
-        self.rules, self.layers = group.rules, group.rules[0].layers
-        self._probes = tuple(probes.items())  # A tuple, so that they are not registered a second time here.
+    def __init__(
+        self,
+        reader: int,
+        group: ClassifyGroup,
+        maps: Mapping[Layer, nn.Module],
+        probes: Mapping[Layer, nn.Module],
+    ) -> None:
+        super().__init__(reader, group, maps)
+        self._probes = tuple(probes.items())  # A tuple, as for maps.
 
     def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
-        probe = dict(self._probes)[layer]
-        logits = functional.linear(state, probe.weight.to(state.dtype), probe.bias.to(state.dtype))
-        return classify(logits, cast(Tensor, rows.label))
+        return classify(dict(self._probes)[layer](state), cast(Tensor, rows.label))
+
+
+class ContrastTerm(HiddenTerm):
+    """Pulls rows of equal label together, within records or over the batch of every rank. Temperatures [rules]."""
+
+    temperature: Tensor
+
+    def __init__(self, reader: int, group: ContrastGroup, maps: Mapping[Layer, nn.Module]) -> None:
+        super().__init__(reader, group, maps)
+        self.scope, self.per = group.rules[0].scope, group.rules[0].per
+        temperature = torch.tensor([rule.temperature for rule in group.rules])
+        self.register_buffer("temperature", temperature, persistent=False)
+
+    def joined(self, rows: HiddenRows) -> HiddenRows:
+        return joined(rows, self.per == "record") if self.scope == "batch" else rows
+
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+        unit = functional.normalize(state, dim=-1)
+        label = cast(Tensor, rows.label)
+        if rows.among is not None and rows.own is not None:
+            return self._over_ranks(unit, label, rows.among, rows.own)
+        members = cast(Tensor, rows.members)
+        there, at = members >= 0, members.clamp(min=0)
+        scale = self.temperature[rows.rule[at[:, 0]]].to(unit.dtype)
+        unit, key = unit[at], label[at]
+        itself = torch.eye(members.shape[1], dtype=torch.bool, device=unit.device)
+        others = there[:, None, :] & ~itself
+        positive = others & (key[:, :, None] == key[:, None, :])
+        losses = contrast(unit @ unit.transpose(1, 2) / scale[:, None, None], positive, others)
+        return losses.flatten()[_places(members, len(label))]
+
+    def _over_ranks(self, unit: Tensor, label: Tensor, among: Tensor, own: Tensor) -> Tensor:
+        everyone = states_of_all(unit, len(among) // torch.distributed.get_world_size())
+        others = (among >= 0).repeat(len(label), 1).scatter(1, own[:, None], False)
+        positive = others & (label[:, None] == among)
+        return contrast(unit @ everyone.T / self.temperature.to(unit.dtype), positive, others)
+
+
+class PredictTerm(HiddenTerm):
+    """Reads tokens through the model's final norm and head, which are the model's own and trained as such."""
+
+    def __init__(
+        self, reader: int, group: PredictGroup, maps: Mapping[Layer, nn.Module], norm: nn.Module, head: nn.Module
+    ) -> None:
+        super().__init__(reader, group, maps)
+        self._model = (norm, head)  # A tuple, as for maps.
+
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+        norm, head = self._model
+        state = state.to(cast(Tensor, head.weight).dtype)
+        return predict(head(state if layer == "final" else norm(state)), cast(Tensor, rows.label))
 
 
 class RelateTerm(HiddenTerm):
@@ -151,9 +233,7 @@ class RelateTerm(HiddenTerm):
     margin: Tensor
 
     def __init__(self, reader: int, group: RelateGroup, anchors: Tensor) -> None:
-        super().__init__()
-        self.reader = reader
-        self.rules, self.layers = group.rules, group.rules[0].layers
+        super().__init__(reader, group, {})
         self.loss = RELATE[group.rules[0].relation]
         self.register_buffer("anchors", anchors, persistent=False)
         self.register_buffer("margin", torch.tensor([rule.margin for rule in group.rules]), persistent=False)
@@ -162,14 +242,19 @@ class RelateTerm(HiddenTerm):
         return self.loss(cosine_similarity(state, self.anchors[rows.rule].to(state.dtype)), self.margin[rows.rule])
 
 
-def hidden_term(reader: int, group: HiddenGroup, anchors: Vectors, probes: Probes, width: int) -> HiddenTerm:
-    """The term of a group. Fails with MCD705 where an anchor is missing or is not a vector of the model's `width`."""
+def hidden_term(reader: int, group: HiddenGroup, anchors: Vectors, probes: Probes, parts: Parts) -> HiddenTerm:
+    """The term of a group. Fails with MCD705 where an anchor is missing or is not a vector of the model's width."""
+    maps, (_, width) = probes.maps_of(group.rules[0]), parts.shape
     if isinstance(group, ClassifyGroup):
-        return ClassifyTerm(reader, group, probes.of(group.rules[0]))
+        return ClassifyTerm(reader, group, maps, probes.of(group.rules[0]))
+    if isinstance(group, ContrastGroup):
+        return ContrastTerm(reader, group, maps)
+    if isinstance(group, PredictGroup):
+        return PredictTerm(reader, group, maps, parts.norm, parts.head)
     vectors = [_anchor(rule, rule.anchor, anchors, width) for rule in group.rules if rule.anchor is not None]
     if isinstance(group, RelateGroup):
         return RelateTerm(reader, group, torch.stack(vectors))
-    return TowardTerm(reader, group, torch.stack(vectors) if vectors else None)
+    return TowardTerm(reader, group, maps, torch.stack(vectors) if vectors else None)
 
 
 def _anchor(rule: TowardPlan | RelatePlan, name: str, anchors: Vectors, width: int) -> Tensor:
@@ -192,6 +277,13 @@ def pool(rows: HiddenRows, states: Tensor) -> Tensor:
     return states.new_zeros(count, states.shape[1]).index_add(0, rows.row, states) / tokens[:, None]
 
 
+def _places(members: Tensor, count: int) -> Tensor:
+    """Where each of `count` rows stands among the members of all groups: [count]."""
+    rows = torch.where(members < 0, count, members).flatten()
+    places = torch.zeros(count + 1, dtype=rows.dtype, device=rows.device)
+    return places.scatter(0, rows, torch.arange(len(rows), device=rows.device))[:count]
+
+
 def by_rule(term: Term, rows: AttendRows | HiddenRows, values: Tensor) -> Tensor:
     """Sums `values`, one per row (padded rows among them), over the rows of each of the term's rules: [rules]."""
     return values.new_zeros(len(term.rules)).index_add(0, rows.rule.flatten(), values.flatten())
@@ -199,5 +291,5 @@ def by_rule(term: Term, rows: AttendRows | HiddenRows, values: Tensor) -> Tensor
 
 def count(term: Term, rows: AttendRows | HiddenRows) -> Tensor:
     """Rows per rule of the term: [rules] int64."""
-    valid = rows.valid if isinstance(rows, AttendRows) else torch.ones_like(rows.rule)
+    valid = rows.valid if isinstance(rows, AttendRows) else rows.share > 0
     return by_rule(term, rows, valid.long())
