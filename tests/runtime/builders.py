@@ -12,14 +12,17 @@ from mcd.compiler.plan import (
     AttendPlan,
     ClassifyPlan,
     Contract,
+    ContrastPlan,
     CrossRef,
     Line,
     Plan,
+    PredictPlan,
     RampPlan,
     RelatePlan,
     RulePlan,
     SpanSetRef,
     StagePlan,
+    ThroughPlan,
     Tokenizer,
     TowardPlan,
     WeighPlan,
@@ -81,6 +84,19 @@ def make_toward(id: str = "axis", **values: Any) -> TowardPlan:
 def make_classify(id: str = "read", **values: Any) -> ClassifyPlan:
     given = {"field": "label", "attribute": None, "classes": 3, "labels": None}
     return ClassifyPlan(id=id, **(given | _hidden(**values)))
+
+
+def make_contrast(id: str = "group", **values: Any) -> ContrastPlan:
+    given = {"field": None, "attribute": "entity", "temperature": 0.5, "scope": "record", "pool": "mean"}
+    return ContrastPlan(id=id, **_hidden(**(given | values)))
+
+
+def make_predict(id: str = "early", **values: Any) -> PredictPlan:
+    return PredictPlan(id=id, **({"ahead": 1, "field": None} | _hidden(**values)))
+
+
+LINEAR = ThroughPlan(kind="linear", hidden=None, width=WIDTH)
+MLP = ThroughPlan(kind="mlp", hidden=12, width=6)
 
 
 def make_relate(id: str = "kin", **values: Any) -> RelatePlan:
@@ -177,15 +193,32 @@ def _hidden_rows(rules: Any, rows: Any, labels: dict[str, list[int]], vectors: d
     token = torch.tensor(tokens, dtype=torch.int64).view(-1, 3)
     label = [n for rule in rules for n in labels.get(rule.id, [])]
     vector = [v for rule in rules if rule.id in vectors for v in vectors[rule.id]]
+    cells = [i * 99 + (record if getattr(rule, "scope", "") == "record" else 0) for i, rule, (record, _) in found]
+    alike = [
+        sum(pair == other for other in zip(cells, label, strict=False)) for pair in zip(cells, label, strict=False)
+    ]
+    contrast = any(isinstance(rule, ContrastPlan) for rule in rules)
     return HiddenRows(
         record=token[:, 0],
         position=token[:, 1],
         row=token[:, 2],
         rule=torch.tensor([i for i, _, _ in found], dtype=torch.int64),
-        share=torch.tensor([_share(rule, row[0], rows[rule.id]) for _, rule, row in found]),
+        share=torch.tensor(
+            [
+                _share(rule, row[0], rows[rule.id]) * (not contrast or alike[n] > 1)
+                for n, (_, rule, row) in enumerate(found)
+            ]
+        ),
         label=torch.tensor(label, dtype=torch.int64),
         vector=torch.stack(vector) if vector else None,
+        members=_members(cells) if contrast else None,
     )
+
+
+def _members(cells: list[int]) -> Tensor:
+    groups = [[n for n, other in enumerate(cells) if other == cell] for cell in sorted(set(cells))]
+    width = max(map(len, groups), default=1)
+    return torch.tensor([group + [-1] * (width - len(group)) for group in groups], dtype=torch.int64).view(-1, width)
 
 
 def _weigh_rows(groups: Groups, weigh: dict[str, list[tuple[int, int, float]]]) -> WeighRows:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mcd.compiler.plan import ClassifyPlan, Plan, RelatePlan, TowardPlan
+from mcd.compiler.plan import ClassifyPlan, ContrastPlan, Plan, PredictPlan, RelatePlan, TowardPlan
 from mcd.runtime.batch import Batch
 from mcd.runtime.groups import group_rules
 
@@ -26,9 +26,15 @@ def in_float64(model: nn.Module) -> nn.Module:
 
 
 def naive(
-    twin: nn.Module, plan: Plan, batch: Batch, probes: Any = None, anchors: dict[str, Tensor] | None = None
+    twin: nn.Module,
+    plan: Plan,
+    batch: Batch,
+    probes: Any = None,
+    anchors: dict[str, Tensor] | None = None,
+    maps: Any = None,
 ) -> dict[str, Tensor]:
-    """The loss of each rule by id, `token`, and `total` with all multipliers 1. `probes[rule, layer]`: weight and bias."""
+    """The loss of each rule by id, `token`, and `total` with all multipliers 1. `probes[rule, layer]`: weight and bias;
+    `maps[rule, layer]`: weights and biases, one after another."""
     last: list[Tensor] = []
     block = twin.get_submodule("transformer.h" if hasattr(twin, "transformer") else "model.layers")[-1]
     handle = block.register_forward_hook(lambda _, args, out: last.append(out[0] if isinstance(out, tuple) else out))
@@ -54,7 +60,10 @@ def naive(
         for i, rule in enumerate(group.rules):
             which = [r for r in range(len(rows.rule)) if rows.rule[r] == i]
             found[rule.id] = _mean(
-                [(rows.share[r].double(), _hidden(rule, states, rows, r, probes, anchors or {})) for r in which]
+                [
+                    (rows.share[r].double(), _hidden(rule, twin, states, rows, r, probes, anchors or {}, maps or {}))
+                    for r in which
+                ]
             )
     found["token"] = _token(out.logits, batch)
     found["total"] = found["token"] + sum(
@@ -90,11 +99,46 @@ def _bound(rule: Any, p: Tensor) -> Tensor:
     return -p.sum().log()
 
 
-def _hidden(rule: Any, states: dict[Any, Tensor], rows: Any, r: int, probes: Any, anchors: dict[str, Tensor]) -> Tensor:
+def _state(rule: Any, layer: Any, states: dict[Any, Tensor], rows: Any, r: int, maps: Any) -> Tensor:
+    tokens = (rows.row == r).nonzero().flatten().tolist()
+    h = torch.stack([states[layer][rows.record[n], rows.position[n]] for n in tokens]).mean(0)
+    if rule.through is None:
+        return h
+    weight, bias, *rest = maps[rule.id, layer]
+    h = weight @ h + bias
+    return rest[0] @ (h * (1 + torch.erf(h / math.sqrt(2))) / 2) + rest[1] if rest else h
+
+
+def _contrast(rule: Any, layer: Any, states: dict[Any, Tensor], rows: Any, r: int, maps: Any) -> Tensor:
+    record = [rows.record[(rows.row == n).nonzero()[0, 0]] for n in range(len(rows.rule))]
+    others = [
+        n
+        for n in range(len(rows.rule))
+        if n != r and rows.rule[n] == rows.rule[r] and (rule.scope == "batch" or record[n] == record[r])
+    ]
+    z = {n: _state(rule, layer, states, rows, n, maps) for n in [r, *others]}
+    s = {n: z[n] @ z[r] / (z[n].norm() * z[r].norm()) / rule.temperature for n in others}
+    total = sum(s[n].exp() for n in others)
+    positives = [n for n in others if rows.label[n] == rows.label[r]]
+    if not positives:
+        return torch.zeros((), dtype=torch.float64)
+    return -sum((s[n].exp() / total).log() for n in positives) / len(positives)
+
+
+def _hidden(
+    rule: Any, twin: Any, states: dict[Any, Tensor], rows: Any, r: int, probes: Any, anchors: Any, maps: Any
+) -> Tensor:
     losses = []
     for layer in rule.layers:
-        tokens = (rows.row == r).nonzero().flatten().tolist()
-        h = torch.stack([states[layer][rows.record[n], rows.position[n]] for n in tokens]).mean(0)
+        if isinstance(rule, ContrastPlan):
+            losses.append(_contrast(rule, layer, states, rows, r, maps))
+            continue
+        h = _state(rule, layer, states, rows, r, maps)
+        if isinstance(rule, PredictPlan):
+            norm = twin.transformer.ln_f if hasattr(twin, "transformer") else twin.model.norm
+            logits = twin.lm_head.weight @ (h if layer == "final" else norm(h))
+            losses.append(-torch.log_softmax(logits, 0)[rows.label[r]])
+            continue
         if isinstance(rule, ClassifyPlan):
             weight, bias = probes[rule.id, layer]
             losses.append(-torch.log_softmax(weight @ h + bias, 0)[rows.label[r]])

@@ -15,7 +15,9 @@ from mcd.runtime.supervise import Supervised, supervise
 from .builders import (
     EVERY_ROW,
     EVERYTHING,
+    LINEAR,
     LOOKS,
+    MLP,
     SPANS,
     SPREAD,
     WIDTH,
@@ -23,8 +25,10 @@ from .builders import (
     make_attend,
     make_batch,
     make_classify,
+    make_contrast,
     make_model,
     make_plan,
+    make_predict,
     make_relate,
     make_toward,
 )
@@ -47,6 +51,9 @@ ATTEND: dict[str, dict[str, Any]] = {
     "avoid without mass": {"avoid": True},
     "per record": {"per": "record"},
 }
+MENTIONS = [(0, [1, 2]), (0, [3]), (0, [5, 6]), (0, [8]), (0, [7]), (1, [0]), (1, [2, 3]), (1, [5])]
+"""Labels are n % 3: record 0 has 0 1 2 0 1, of which the third is alone; record 1 has 2 0 1, all alone but in the batch."""
+
 HIDDEN: dict[str, tuple[RulePlan, list[Any]]] = {
     "cosine": (make_toward(layers=(0, 2, 3, "final")), SPREAD),
     "cosine mean": (make_toward(pool="mean", per="record"), SPANS),
@@ -56,6 +63,16 @@ HIDDEN: dict[str, tuple[RulePlan, list[Any]]] = {
     "is_a": (make_relate(margin=0.9, layers=(1, 2)), SPREAD),
     "opposes": (make_relate(relation="opposes"), SPREAD),
     "distinct": (make_relate(relation="distinct", margin=0.05), SPREAD),
+    "contrast": (make_contrast(layers=(1, 2)), MENTIONS),
+    "contrast per record": (make_contrast(per="record", temperature=0.1), MENTIONS),
+    "contrast batch": (make_contrast(scope="batch", layers=(0, "final")), MENTIONS),
+    "contrast through": (make_contrast(layers=(1, 3), through=MLP), MENTIONS),
+    "predict": (make_predict(layers=(1, 3)), SPREAD),
+    "predict final": (make_predict(layers=("final",)), SPREAD),
+    "predict mean through": (make_predict(layers=(2,), pool="mean", through=LINEAR), SPANS),
+    "cosine through": (make_toward(layers=(1, 2), through=LINEAR), SPREAD),
+    "mse through": (make_toward(loss="mse", anchor=None, field="target", through=MLP), SPREAD),
+    "classify through": (make_classify(layers=(1, 2), pool="mean", through=MLP), SPANS),
 }
 
 
@@ -63,7 +80,7 @@ def make_given(plan: Plan, rows: dict[str, list[Any]]) -> Batch:
     generator = torch.Generator().manual_seed(5)
     labels = {rule.id: [n % 3 for n in range(len(rows.get(rule.id, [])))] for rule in plan.rules}
     vectors = {
-        rule.id: torch.randn(len(rows[rule.id]), WIDTH, generator=generator)
+        rule.id: torch.randn(len(rows[rule.id]), rule.through.width if rule.through else WIDTH, generator=generator)
         for rule in plan.rules
         if getattr(rule, "field", None) == "target"
     }
@@ -80,15 +97,19 @@ def compare(kind: str, plan: Plan, rows: dict[str, list[Any]]) -> None:
         key: [p.detach().double().requires_grad_() for p in supervised.probes[key].parameters()]
         for key in supervised.probes
     }
+    maps = {
+        key: [p.detach().double().requires_grad_() for p in found.parameters()]
+        for key, found in supervised.probes.maps.items()
+    }
     out = supervised(batch, time=0.0)
-    expected = naive(twin, plan, batch, pairs, anchors)
+    expected = naive(twin, plan, batch, pairs, anchors, maps)
     for rule, loss in out.rules.items():
         torch.testing.assert_close(loss.double(), expected[rule], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(out.token.double(), expected["token"], rtol=1e-5, atol=1e-5)
     names = [name for name, _ in model.named_parameters()]
     for ours, theirs in [*((out.rules[r], expected[r]) for r in out.rules), (out.loss, expected["total"])]:
         trained = [*model.parameters(), *supervised.probes.parameters()]
-        reference = [*twin.parameters(), *(p for pair in pairs.values() for p in pair)]
+        reference = [*twin.parameters(), *(p for found in (*pairs.values(), *maps.values()) for p in found)]
         assert theirs.item() > 0.01
         for name, a, b in zip([*names, *["probe"] * 99], grads(ours, trained), grads(theirs, reference), strict=False):
             assert (a.double() - b).abs().max() <= 1e-5 * max(1.0, float(b.abs().max())), name
