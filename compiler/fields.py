@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 from ..dsl import checked
 from ..dsl.codes import shards as codes
-from ..dsl.diagnostics import Code, Failure
+from ..dsl.diagnostics import Failure
 from .batch import Bools, Spans, TextBatch
+from .convert import EXPECTED, Reader, convert, first, nulls
 from .counted import Counted
 from .plan import Digest
 from .ragged import Ints, offsets, owners, ranges
@@ -25,38 +26,6 @@ from .sets import RECORD, TOKENS
 from .shard_reader import TYPES, Kind
 from .text import slices
 from .tokenize import Encoder
-
-_EXPECTED: dict[Kind, str] = {
-    "index": "a whole number",
-    "class": "a whole number (a class)",
-    "label": "a string (a label)",
-    "key": "a string or a number (a value that another can equal)",
-    "token": "a string or a whole number (a token)",
-    "factor": "a number of at least 0 (a factor)",
-    "vector": "a list of numbers (a vector)",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Who reads values: what a diagnostic says about one of them. `record[n]`: the record of each value. `encoder` turns texts
-    into tokens."""
-
-    batch: TextBatch
-    what: str
-    record: Ints
-    encoder: Encoder | None = None
-
-    def failure(self, code: Code, at: int, found: str) -> Failure:
-        """A finding about value `at`."""
-        return self.about(code, int(self.record[at]), found)
-
-    def about(self, code: Code, record: int, found: str) -> Failure:
-        """A finding about one record."""
-        row = int(self.batch.rows[record]) + 1
-        message = f"{self.what} in record {row} of source `{self.batch.source}` {found}"
-        return Failure(code.at(self.batch.place(record), message))
-
 
 # --- attributes
 
@@ -89,7 +58,7 @@ def attribute_columns(batch: TextBatch, recipe: Recipe, spans: Mapping[Digest, S
         along = [pa.array([], TYPES[kind])]
         for each in sorted(recipe.sets, key=lambda each: each.digest):
             found = spans[each.digest]
-            along.append(_attribute(batch, found, name, kind) if name in each.attributes else _nulls(len(found), kind))
+            along.append(_attribute(batch, found, name, kind) if name in each.attributes else nulls(len(found), kind))
         columns[name] = pa.concat_arrays(along)
     return columns
 
@@ -102,111 +71,8 @@ def _attribute(batch: TextBatch, spans: Spans, name: str, kind: Kind) -> pa.Arra
     elif name in spans.attributes:
         values = spans.attributes[name]
     else:
-        return _nulls(len(spans), kind)
-    return convert(values, kind, _Reader(batch, f"attribute `{name}` of a span", spans.record))
-
-
-def _nulls(length: int, kind: Kind) -> pa.Array:
-    return pa.nulls(length, TYPES[kind])
-
-
-# --- values of one type
-
-
-def convert(values: pa.Array, kind: Kind, reader: _Reader) -> pa.Array:
-    """The values as the type that shards store, nulls as they are. Raises Failure naming the first that has another type."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_null(values.type):
-        return _nulls(len(values), kind)
-    if not _accepts(values.type, kind):
-        at = _first(pc.is_valid(values))
-        if at is None:
-            return _nulls(len(values), kind)
-        found = f"is {_shown(values[at])}; {_EXPECTED[kind]} is expected"
-        raise reader.failure(codes.FIELD_TYPE, at, found)
-    if kind == "label":
-        return values.cast(pa.string())
-    if kind == "key":
-        return _keys(values)
-    if kind == "token" and _accepts(values.type, "label"):
-        return _tokens(values, reader)
-    return _numbers(values, kind, reader)
-
-
-def _accepts(found: pa.DataType, kind: Kind) -> bool:
-    text = bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
-    if kind == "label" or (text and kind in ("key", "token")):
-        return text
-    if kind == "key":
-        return bool(pa.types.is_primitive(found) or pa.types.is_decimal(found))
-    if kind == "class" and pa.types.is_boolean(found):
-        return True
-    return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
-
-
-def _keys(values: pa.Array) -> pa.Array:
-    """Values as text, equal where they are equal: a whole number alike whether it came as `1` or as `1.0`. NaN equals nothing."""
-    if pa.types.is_decimal(values.type):
-        values = values.cast(pa.float64())
-    if not pa.types.is_floating(values.type):
-        return values.cast(pa.string())
-    whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
-    texts = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.string()), values.cast(pa.string()))
-    numbers = pc.if_else(whole, values, pa.scalar(0.0, values.type)).cast(pa.int64())
-    return pc.if_else(whole, numbers.cast(pa.string()), texts)
-
-
-def _tokens(texts: pa.Array, reader: _Reader) -> pa.Array:
-    """The id of the token that each text is, -1 for one that is none or several."""
-    if reader.encoder is None:
-        raise ValueError("a field of tokens needs a tokenizer")
-    distinct = texts.dictionary_encode()
-    ids = pa.array(reader.encoder.single(distinct.dictionary.to_pylist()), TYPES["token"])
-    return ids.take(distinct.indices)
-
-
-def _numbers(values: pa.Array, kind: Kind, reader: _Reader) -> pa.Array:
-    """Numbers, checked against the range of their type before they are cast to it."""
-    valid = np.asarray(pc.is_valid(values))
-    wide = values.cast(pa.float64(), safe=False) if not pa.types.is_boolean(values.type) else values.cast(pa.int8())
-    numbers = np.asarray(pc.fill_null(wide, 0), dtype=np.float64)
-    narrow = TYPES[kind].to_pandas_dtype()
-    if kind in ("class", "index", "token"):
-        limit = float(np.iinfo(np.int32).max)
-        broken = valid & (numbers != np.floor(numbers))
-        if broken.any():
-            at = int(np.flatnonzero(broken)[0])
-            raise reader.failure(codes.FIELD_TYPE, at, f"is {_shown(values[at])}; {_EXPECTED[kind]} is expected")
-        fits = np.abs(numbers) <= limit
-    else:
-        limit = float(np.finfo(narrow).max)
-        fits = np.abs(numbers) <= limit
-        if kind == "factor":
-            fits &= numbers >= 0
-    if not fits.all():
-        at = int(np.flatnonzero(~fits)[0])
-        bound = "0" if kind == "factor" else f"{-limit:g}"
-        raise reader.failure(codes.VALUE_RANGE, at, f"is {_shown(values[at])}; {bound} to {limit:g} is expected")
-    return pa.array(numbers.astype(narrow), TYPES[kind], mask=~valid)
-
-
-def _first(mask: pa.Array) -> int | None:
-    found = np.flatnonzero(np.asarray(mask))
-    return int(found[0]) if len(found) else None
-
-
-def _shown(value: pa.Scalar) -> str:
-    text = repr(value.as_py())
-    return f"`{text if len(text) <= 40 else text[:37] + '...'}` ({_type_name(value.type)})"
-
-
-def _type_name(found: pa.DataType) -> str:
-    if pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found):
-        return f"a list of {found.value_type}"
-    return "an object" if pa.types.is_struct(found) else str(found)
+        return nulls(len(spans), kind)
+    return convert(values, kind, Reader(batch, f"attribute `{name}` of a span", spans.record))
 
 
 # --- fields
@@ -285,10 +151,10 @@ def _field(batch: TextBatch, stored: StoredField, entries: _Entries, encoder: En
     values = batch.fields.get(stored.path)
     nothing = np.zeros(batch.records, dtype=np.int64)
     if values is None or pa.types.is_null(values.type):
-        return FieldColumn(nothing, _nulls(0, stored.type), np.ones(batch.records, dtype=np.bool_))
+        return FieldColumn(nothing, nulls(0, stored.type), np.ones(batch.records, dtype=np.bool_))
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    reader = _Reader(batch, f"field `.{'.'.join(stored.path)}`", np.arange(batch.records, dtype=np.int64), encoder)
+    reader = Reader(batch, f"field `.{'.'.join(stored.path)}`", np.arange(batch.records, dtype=np.int64), encoder)
     null = ~np.asarray(pc.is_valid(values))
     lengths, flat = _unlisted(values)
     if stored.type == "vector":
@@ -305,7 +171,7 @@ def _field(batch: TextBatch, stored: StoredField, entries: _Entries, encoder: En
     return FieldColumn(lengths, convert(flat, stored.type, _at(reader, lengths)), null)
 
 
-def _at(reader: _Reader, lengths: Ints) -> _Reader:
+def _at(reader: Reader, lengths: Ints) -> Reader:
     return replace(reader, record=reader.record[owners(lengths)])
 
 
@@ -319,12 +185,12 @@ def _unlisted(values: pa.Array) -> tuple[Ints | None, pa.Array]:
 
 
 def _vectors(
-    stored: StoredField, entries: _Entries, reader: _Reader, lengths: Ints | None, flat: pa.Array, null: Bools
+    stored: StoredField, entries: _Entries, reader: Reader, lengths: Ints | None, flat: pa.Array, null: Bools
 ) -> FieldColumn:
     """One vector per record, or a list of them. Either may come as numbers one after another."""
     if lengths is None:
         raise reader.failure(
-            codes.FIELD_TYPE, int(np.flatnonzero(~null)[0]), f"is no list; {_EXPECTED['vector']} is expected"
+            codes.FIELD_TYPE, int(np.flatnonzero(~null)[0]), f"is no list; {EXPECTED['vector']} is expected"
         )
     inner, numbers = _unlisted(flat)
     if inner is not None:
@@ -343,7 +209,7 @@ def _vectors(
         raise reader.about(code, record, found)
     converted = convert(numbers, "vector", _at(reader, lengths))
     if converted.null_count:
-        hole = _first(pc.is_null(converted)) or 0
+        hole = first(pc.is_null(converted)) or 0
         raise _at(reader, lengths).failure(codes.FIELD_TYPE, hole, "holds a vector with a null; a number is expected")
     return FieldColumn(lengths, converted, null)
 

@@ -15,7 +15,7 @@ from ..dsl.diagnostics import Diagnostic, Failure
 from .counted import Found
 from .execute import IdHashes, Outcome
 from .manifest import Cause, Manifest
-from .recipe import Recipe
+from .recipe import AheadCheck, Recipe
 from .render import slots_of
 from .sets import RECORD, TOKENS
 from .walk import field_paths, join_sets
@@ -104,9 +104,11 @@ def _missing_fields(program: c.Program, outcome: Outcome) -> Iterator[Diagnostic
 def _missing_attributes(program: c.Program, recipe: Recipe, outcome: Outcome) -> Iterator[Diagnostic]:
     """Attributes that a label is read from, and that no span has."""
     places = {rule.id: rule.place for rule in program.rules}
-    for check in recipe.labels:
+    for check in recipe.checks:
+        if isinstance(check, AheadCheck) or check.attribute is None:
+            continue
         matched, null = _total(outcome.sets, check.set, "matched"), _total(outcome.labels, check.rule, "null")
-        if check.attribute is not None and matched and null == matched:
+        if matched and null == matched:
             message = f"`{check.rule}` reads attribute `{check.attribute}`, which no span has"
             yield codes.NO_SUCH_FIELD.at(places[check.rule], message)
 
