@@ -10,10 +10,12 @@ from mcd.compiler.plan import (
     AttendPlan,
     ClassifyPlan,
     Contract,
+    ContrastPlan,
     CrossRef,
     EdgeSetRef,
     Line,
     Plan,
+    PredictPlan,
     RelatePlan,
     SetInfo,
     SpanSetRef,
@@ -55,6 +57,15 @@ def toward(id, subject, field=None, **options):
 def classify(id, subject, field=None, attribute=None, classes=3, labels=None, **options):
     given = {"field": field, "attribute": attribute, "classes": classes, "labels": labels}
     return ClassifyPlan(**given, **hidden(id, subject, **options))
+
+
+def contrast(id, subject, field=None, attribute=None, scope="record", **options):
+    given = {"field": field, "attribute": attribute, "temperature": 0.1, "scope": scope}
+    return ContrastPlan(**given, **hidden(id, subject, **options))
+
+
+def predict(id, subject, ahead=None, field=None, **options):
+    return PredictPlan(ahead=ahead, field=field, **hidden(id, subject, **options))
 
 
 def relate(id, subject, **options):

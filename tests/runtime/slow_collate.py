@@ -5,7 +5,8 @@ import math
 
 import pyarrow as pa
 
-from mcd.compiler.plan import AttendPlan, ClassifyPlan, CrossRef, TowardPlan
+from mcd.compiler.plan import AttendPlan, ClassifyPlan, ContrastPlan, CrossRef, PredictPlan, TowardPlan
+from mcd.compiler.shard_reader import key_number
 
 from .datasets import HIDDEN
 
@@ -87,7 +88,7 @@ class SlowRow:
         return found
 
     def hidden(self, rule):
-        """Sorted rows (tokens, label or vector)."""
+        """Sorted rows (tokens, label or vector); of a contrast those without a positive as well."""
         rows = []
         for start, end, index, kind in self.spans(rule.subject.set):
             load = None
@@ -95,6 +96,16 @@ class SlowRow:
                 load = self.label(rule, index, kind)
                 if load is None:
                     continue
+            if isinstance(rule, ContrastPlan):
+                found = self.value(rule.field, index) if rule.attribute is None else [kind]
+                if found is None or found[0] is None:
+                    continue
+                load = key_number(found[0])
+            if isinstance(rule, PredictPlan) and rule.field is not None:
+                found = self.value(rule.field, index)
+                if found is None or found[0] is None or found[0] < 0:
+                    continue
+                load = found[0]
             if isinstance(rule, TowardPlan) and rule.field is not None:
                 load = self.value(rule.field, index)
                 if load is None:
@@ -107,11 +118,21 @@ class SlowRow:
                 "mean": lambda a, b: [tuple(self.tokens(a, b))],
             }[rule.pool](start, end)
             one_vector = isinstance(rule, TowardPlan) and rule.field and len(self.row[f"field.{rule.field}"]) == HIDDEN
+            if isinstance(rule, PredictPlan) and rule.ahead is not None:
+                rows += [(tokens, ahead, index) for tokens in chosen for ahead in self.ahead(tokens, rule.ahead)]
+                continue
             rows += [(tokens, load, None if one_vector else index) for tokens in chosen]
         if rule.pool == "each":
             by_index = isinstance(rule, TowardPlan) and rule.field
             rows = {(tokens, load, index if by_index else None) for tokens, load, index in rows}
         return sorted((tokens, load) for tokens, load, *_ in rows)
+
+    def ahead(self, tokens, distance):
+        """The token that far behind the last one, if the text goes that far; what the tokenizer adds where it ends is of it."""
+        place = tokens[-1] + distance
+        added = range(self.length - self.plan.tokenizer.suffix, self.length)
+        there = place < self.length and not (place in added and place in self.repeat)
+        return [self.row["input_ids"][place]] if there else []
 
     def label(self, rule, index, kind):
         if rule.attribute is not None:

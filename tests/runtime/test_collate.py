@@ -1,9 +1,16 @@
 """The collator, by hand and against a slow reference on random shards."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from mcd.compiler.align import align
+from mcd.compiler.fields import field_columns
+from mcd.compiler.plan import ContrastPlan
+from mcd.compiler.recipe import AheadCheck, ContrastCheck
+from mcd.compiler.rows import count_rows
 from mcd.dsl import checked as c
 from mcd.runtime.collate import Collator
 from mcd.runtime.dataset import load
@@ -16,7 +23,9 @@ from .datasets import (
     SPLIT,
     attend,
     classify,
+    contrast,
     plan,
+    predict,
     random_batch,
     random_recipe,
     relate,
@@ -228,6 +237,7 @@ def many_rules():
             classify(f"d{pool}", "record", field="s", classes=4, pool=pool),
             classify(f"p{pool}", "tokens", field="s", pool=pool),
         ]
+        rules += [*contrasts(pool), *predictions(pool), predict(f"q{pool}", "a", field="n", pool=pool)]
     rules += [
         weigh("wa", "a", 3.0),
         weigh("wb", "b", field="w"),
@@ -235,6 +245,22 @@ def many_rules():
         weigh("wt", "tokens", 1.5),
     ]
     return [*rules, weigh("wr", "record", 0.5), weigh("wf", "b", field="w", only=True)]
+
+
+def contrasts(pool):
+    return [
+        contrast(f"g{pool}", "a", attribute="kind", pool=pool),
+        contrast(f"h{pool}", "c", attribute="kind", pool=pool, per="record"),
+        contrast(f"j{pool}", "a", field="n", pool=pool),
+        contrast(f"l{pool}", "record", field="s", pool=pool, scope="batch"),
+        contrast(f"o{pool}", "b", attribute="kind", pool=pool, scope="batch", per="record"),
+    ]
+
+
+def predictions(pool):
+    return [
+        predict(f"{key}+{n}{pool}", key, n, pool=pool) for key, n in (("a", 1), ("b", 3), ("tokens", 2), ("record", 1))
+    ]
 
 
 OVERFLOWS = {
@@ -283,7 +309,9 @@ def agree(made, batch, slow):
         for r, rule in enumerate(group.rules):
             expected += [(r, b, tokens, load) for b, row in enumerate(slow) for tokens, load in row.hidden(rule)]
             first = torch.cat([torch.ones(1, dtype=torch.bool), rows.row.diff() > 0])[: len(rows.row)]
-            shares(rule, rows.share, rows.rule, rows.record[first], r)
+            shares(rule, rows.share, rows.rule, rows.record[first], r, alike(rule, rows, rows.record[first]))
+        if isinstance(group.rules[0], ContrastPlan):
+            check_members(group.rules, rows, rows.record[first])
         assert sorted(hidden_rows(rows)) == sorted(expected), group.rules[0].id
     expected = {
         (r, b, t): f
@@ -295,8 +323,68 @@ def agree(made, batch, slow):
     assert found == {key: pytest.approx(factor) for key, factor in expected.items()}
 
 
-def shares(rule, share, rules, record, r):
-    mine = record[rules == r]
-    counts = torch.bincount(mine) if len(mine) else mine
-    expected = 1 / counts[mine].float() if rule.per == "record" else torch.ones(len(mine))
-    assert torch.equal(share[rules == r], expected)
+def shares(rule, share, rules, record, r, counted=None):
+    counted = torch.ones(len(rules), dtype=torch.bool) if counted is None else counted
+    mine, counted = record[rules == r].tolist(), counted[rules == r].tolist()
+    rows = [sum(c for other, c in zip(mine, counted, strict=True) if other == b) for b in mine]
+    each = [c / n if rule.per == "record" and c else float(c) for c, n in zip(counted, rows, strict=True)]
+    assert torch.equal(share[rules == r], torch.tensor(each))
+
+
+def alike(rule, rows, record):
+    """Which rows have another of the same rule, label and record, or batch."""
+    if not isinstance(rule, ContrastPlan):
+        return torch.ones(len(rows.rule), dtype=torch.bool)
+    cells = [cell(rule, *row) for row in zip(rows.rule.tolist(), record.tolist(), strict=True)]
+    keys = list(zip(cells, rows.label.tolist(), strict=True))
+    return torch.tensor([keys.count(key) > 1 for key in keys], dtype=torch.bool)
+
+
+def cell(rule, number, record):
+    return (number, record if rule.scope == "record" else 0)
+
+
+def check_members(rules, rows, record):
+    """The members of each group are the rows of one rule in one record, or in the batch, each once."""
+    cells = [cell(rules[r], r, b) for r, b in zip(rows.rule.tolist(), record.tolist(), strict=True)]
+    found = [[n for n in group if n >= 0] for group in rows.members.tolist()]
+    expected = [[n for n, other in enumerate(cells) if other == each] for each in sorted(set(cells))]
+    assert sorted(map(sorted, found)) == sorted(expected)
+
+
+@pytest.mark.parametrize("overflow", OVERFLOWS)
+@pytest.mark.parametrize("added", [0, 1])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_compiler_counts_the_rows_that_come(tmp_path, overflow, added, seed):
+    random = np.random.default_rng([seed, added])
+    context, how = OVERFLOWS[overflow]
+    context += 2 * added
+    pools = ("each", "first", "last", "mean")
+    rules = [rule for pool in pools for rule in (*contrasts(pool), *predictions(pool))]
+    made, batches = plan(rules, COLUMNS, added, added, True, context), [random_batch(random, 6, added, added)]
+    base = random_recipe(context, how)
+    fields = tuple(replace(field, type="key") if field.name in "ns" else field for field in base.fields)
+    counting = replace(base, fields=fields, rows=tuple(map(check_of, rules)))
+    write(tmp_path / "out", counting, made, {"train": batches})
+    batch = Collator(made)(list(load(tmp_path / "out", split="train")))
+    came = {}
+    for group, rows in zip(group_rules(made).hidden, batch.hidden, strict=True):
+        for r, rule in enumerate(group.rules):
+            came[rule.id] = int((rows.share[rows.rule == r] > 0).sum())
+    texts, stored, pairs = batches[0]
+    aligned = align(texts, counting, stored, pairs)
+    counts = count_rows(texts, counting, stored, field_columns(texts, counting, stored), aligned)
+    found = counts.by_split(np.zeros(texts.records, dtype=np.int64), ["train"])
+    counted = {rule.id: found.get(rule.id, {}).get("train", {}).get("rows", 0) for rule in rules}
+    for rule in rules:
+        if getattr(rule, "scope", "") == "batch":
+            assert counted[rule.id] <= came[rule.id]
+        else:
+            assert counted[rule.id] == came[rule.id], rule.id
+
+
+def check_of(rule):
+    if isinstance(rule, ContrastPlan):
+        each = rule.pool == "each"
+        return ContrastCheck(rule.id, rule.subject.set, rule.field, rule.attribute, each, rule.scope)
+    return AheadCheck(rule.id, rule.subject.set, rule.pool, rule.ahead)
