@@ -85,12 +85,16 @@ class Encoder:
 
     def single(self, texts: Sequence[str]) -> Ints:
         """For each text the id of the token that it is, -1 where it is none, several, or one that the tokenizer does not know."""
-        found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        pairs = zip(found, texts, strict=True)
-        known = (
-            len(each.ids) == 1 and (each.ids[0] != self._unknown or each.tokens[0] == text) for each, text in pairs
+        found = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        single = (
+            ids[0] if len(ids) == 1 and self._names(ids[0], text) else -1
+            for ids, text in zip(found, texts, strict=True)
         )
-        return np.array([each.ids[0] if sure else -1 for each, sure in zip(found, known, strict=True)], dtype=np.int64)
+        return np.fromiter(single, np.int64, len(found))
+
+    def _names(self, id: int, text: str) -> bool:
+        """Whether a token is `text`, and not the one that stands for every text that is unknown."""
+        return id != self._unknown or self._tokenizer.id_to_token(id) == text
 
     @cached_property
     def _unknown(self) -> int | None:

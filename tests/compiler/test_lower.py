@@ -6,7 +6,8 @@ import pytest
 
 from mcd.compiler.compile import prepare
 from mcd.compiler.describe import describe
-from mcd.compiler.plan import Plan
+from mcd.compiler.plan import Plan, ThroughPlan
+from mcd.compiler.recipe import AheadCheck, ContrastCheck, LabelCheck
 from mcd.compiler.verify import broken_invariants
 
 from ..projects import checked, project
@@ -31,6 +32,10 @@ attend shun: word -> cat { layers = 1..2  heads = [0, 1]  avoid = true  mass = 0
 signal axis: animal { layers = 2..4  toward = thing.anchor  weight = 0.2 }
 signal kind: mention { layers = final  classify = kind  classes = ["person", "place"] }
 signal digit: tokens { layers = 0  classify = .digits  classes = 10  pool = each }
+signal group: mention { layers = 50%  contrast = kind  scope = batch }
+signal early: tokens { layers = 1..2  predict = next(1)  through = mlp(hidden: 4) }
+signal told: cat { layers = 2  predict = .word  pool = last }
+signal wide: cat { layers = 3  toward = .v  through = linear(width: 5) }
 relate animal is_a thing { layers = 50%  margin = 0.3  weight = 0.1 }
 weigh answer { factor = 4 }
 weigh soft: cat { factor = .importance  only = true }
@@ -66,8 +71,8 @@ def test_a_set_that_two_rules_read_is_stored_once(lowered):
     _, both = lowered
     cats = [stored for stored in both.recipe.sets if both.plan.sets[stored.digest].written == "cat"]
     assert [stored.attributes for stored in cats] == [("index",)]
-    assert [stored.name for stored in both.recipe.fields] == ["digits", "importance"]
-    assert both.plan.columns[-2:] == ("field.digits", "field.importance")
+    assert [stored.name for stored in both.recipe.fields] == ["digits", "importance", "v", "word"]
+    assert both.plan.columns[-2:] == ("field.v", "field.word")
 
 
 def test_a_field_read_in_two_ways_has_two_columns(tmp_path):
@@ -77,7 +82,23 @@ def test_a_field_read_in_two_ways_has_two_columns(tmp_path):
         ("digits", "class"),
         ("digits#2", "label"),
         ("importance", "factor"),
+        ("v", "vector"),
+        ("word", "token"),
     ]
+
+
+def test_what_only_some_spans_or_rows_give_is_counted(lowered):
+    """The contrast by the key of its spans, a look ahead by its distance, a token among all of the vocabulary."""
+    _, both = lowered
+    recipe, ids = (
+        both.recipe,
+        {rule.id: rule.subject.set for rule in both.plan.rules if rule.id != "look" and rule.id != "shun"},
+    )
+    assert recipe.rows == (
+        ContrastCheck("group", ids["group"], None, "kind", each=False, scope="batch"),
+        AheadCheck("early", "tokens", "each", 1),
+    )
+    assert recipe.labels[-1] == LabelCheck("told", ids["told"], "word", None, 64)
 
 
 def changed(plan: Plan, rule_id: str, **update):
@@ -94,6 +115,15 @@ def changed(plan: Plan, rule_id: str, **update):
         ("axis", {"layers": (5,)}, "reads layers (5,) of 0..4"),
         ("axis", {"anchor": "nobody"}, "is pulled toward an anchor `nobody` that the plan does not list"),
         ("axis", {"field": "digits"}, "needs exactly one of an anchor and a field"),
+        ("group", {"attribute": None}, "needs exactly one of an attribute and a field"),
+        ("group", {"attribute": "gone"}, "reads a column `span.at.gone` that the plan does not require"),
+        ("early", {"ahead": None}, "needs exactly one of a distance and a field"),
+        ("early", {"through": ThroughPlan(kind="linear", hidden=None, width=5)}, "map to 5 numbers where 8 are read"),
+        (
+            "wide",
+            {"through": ThroughPlan(kind="mlp", hidden=None, width=5)},
+            "a map of kind mlp with None hidden numbers",
+        ),
         ("soft", {"field": "gone"}, "reads a column `field.gone` that the plan does not require"),
         ("soft", {"id": "look"}, "2 rules have the id `look`"),
     ],

@@ -6,11 +6,12 @@ import pytest
 
 from mcd.compiler import shards
 from mcd.compiler.align import align
+from mcd.compiler.convert import Reader, convert
 from mcd.compiler.counted import as_counts, merge
 from mcd.compiler.fields import count_labels, field_columns
 from mcd.compiler.manifest import file_digest
 from mcd.compiler.recipe import LabelCheck
-from mcd.compiler.shard_reader import Wanted, open_shard
+from mcd.compiler.shard_reader import Wanted, key_number, open_shard
 from mcd.compiler.shards import ShardWriter, shard_rows, shard_schema
 from mcd.dsl.diagnostics import Failure
 
@@ -293,6 +294,34 @@ def test_an_attribute_cannot_be_a_number_and_a_label():
     made = recipe([("a", ("kind",))], labels=[*LABELS, LabelCheck("q", "a", None, "kind", 3)])
     found = failure(shard_schema, made)
     assert (found.code.id, found.message) == ("MCD620", "`r` and `q` read attribute `kind` as a number and as a label")
+
+
+def test_keys_are_texts_that_are_equal_where_the_values_are():
+    """Ids came as whole numbers and as broken ones; NaN is no value."""
+    reader = Reader(texts(["a"]), "field `.n`", np.zeros(9, dtype=np.int64))
+    for values, expected in {
+        (1, None, -3): ["1", None, "-3"],
+        (1.0, 2.5, float("nan"), 1e300): ["1", "2.5", None, "1e+300"],
+        (True, False): ["true", "false"],
+        ("1", "b"): ["1", "b"],
+    }.items():
+        assert convert(pa.array(values), "key", reader).to_pylist() == expected
+    found = failure(convert, pa.array([[1]]), "key", reader)
+    expected = "is `[1]` (a list of int64); a string or a number (a value that another can equal) is expected"
+    assert (found.code.id, found.message) == ("MCD620", f"field `.n` in record 1 of source `s` {expected}")
+
+
+def test_keys_are_numbers_that_differ_where_the_values_do(tmp_path):
+    batch, made, stored, pairs = example()
+    entry = write(tmp_path / "0.arrow", rows_of(batch, made, stored, pairs))
+    wanted = Wanted({"span.at.kind": "key", "span.at.index": "index"}, False, 1000, 4, 512)
+    (chunk,) = open_shard(tmp_path / entry.path, entry.path, wanted)
+    found = chunk.keys("span.at.kind")
+    assert found.values.tolist() == [key_number("y"), -1, key_number("z")]
+    assert key_number("y") == 550243706892980  # the same in every process
+    assert chunk.keys("span.at.index").values.tolist() == [0, 1, 0]
+    assert chunk.keys("span.at.kind") is found
+    assert (np.float64(found.values).astype(np.int64) == found.values).all()
 
 
 def test_labels_that_are_null_or_outside_are_counted_by_rule_and_split():

@@ -308,3 +308,21 @@ def test_tokens_added_within_a_text_are_a_finding(tmp_path):
     with pytest.raises(Failure) as caught:
         Encoder(tmp_path / "tokenizer.json")
     assert caught.value.diagnostics[0].code.id == "MCD511"
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (models.WordLevel({"cat": 0, "a": 1, "[UNK]": 2}, unk_token="[UNK]"), [0, -1, -1, 2, -1]),
+        (models.BPE({"c": 0, "a": 1, "t": 2, "ca": 3, "cat": 4}, [("c", "a"), ("ca", "t")]), [4, -1, -1, -1, -1]),
+        (models.Unigram([("?", 0.0), ("cat", -1.0), ("a", -2.0)], unk_id=0), [1, -1, -1, -1, -1]),
+    ],
+    ids=["words", "pairs", "unigrams"],
+)
+def test_a_single_token_is_known_and_alone(tmp_path, model, expected):
+    """`dog` is a token that stands for what is unknown, which `[UNK]` says by name."""
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(tmp_path / "t.json"))
+    encoder = Encoder(tmp_path / "t.json")
+    assert encoder.single(["cat", "cat a", "dog", "[UNK]", ""]).tolist() == expected

@@ -15,12 +15,14 @@ from mcd.runtime.capture import Captured
 from mcd.runtime.groups import AttendGroup
 from mcd.runtime.losses import ATTENTION, RELATE, TOWARD
 from mcd.runtime.losses.classify import classify
+from mcd.runtime.losses.contrast import contrast
+from mcd.runtime.losses.predict import predict
 from mcd.runtime.losses.rows import KeyRows
 from mcd.runtime.losses.token import token_loss
 from mcd.runtime.supervise import supervise
 from mcd.runtime.terms import AttendTerm, by_rule
 
-from .builders import make_anchors, make_attend, make_batch, make_model, make_plan, make_toward
+from .builders import make_anchors, make_attend, make_batch, make_contrast, make_model, make_plan, make_toward
 
 P = [0.5, 0.25, 0.125, 0.125]
 
@@ -174,6 +176,41 @@ def test_cosine_takes_raw_vectors_and_mse_the_mean_over_dimensions() -> None:
 def test_classify_is_cross_entropy_in_nats() -> None:
     """Logits (0, ln 3): the classes have 1/4 and 3/4; label 0 costs ln 4 = 1.386294."""
     assert classify(torch.tensor([[0.0, math.log(3)]]), torch.tensor([0])).item() == pytest.approx(1.386294, abs=1e-6)
+
+
+def test_contrast_takes_the_mean_outside_of_the_logarithm() -> None:
+    """exp(s) of the anchor is 4, 1 and 5 for the others, 10 in all; the first two are positives: -(ln 4/10 + ln 1/10) / 2 = ln 5
+    = 1.609438. Inside of the logarithm it would be -ln((4 + 1) / 2 / 10) = ln 4."""
+    s = torch.tensor([[9.0, math.log(4), 0.0, math.log(5)]])
+    positive, others = torch.tensor([[False, True, True, False]]), torch.tensor([[False, True, True, True]])
+    assert contrast(s, positive, others).item() == pytest.approx(1.609438, abs=1e-6)
+
+
+def test_contrast_of_three_spans_of_which_two_are_equal() -> None:
+    """cos ab = 0.6, ac = 0, bc = 0.8 at temperature 0.5, a and b equal: ln(1 + e^-1.2) = 0.263282 for a, ln(1 + e^0.4) = 0.913015
+    for b. c has no positive, costs nothing, and is a negative of both. As 3 vectors of lengths 1, 2, 3 in the plane of a."""
+    states = torch.tensor([[1.0, 0.0], [1.2, 1.6], [0.0, 3.0]], requires_grad=True)
+    plan = make_plan(make_contrast(temperature=0.5))
+    rows = make_batch(plan, [4], {"group": [(0, [1]), (0, [2]), (0, [3])]}, labels={"group": [7, 7, 8]}).hidden[0]
+    losses = supervise(make_model("gpt2"), plan).terms[0].at(2, rows, states)
+    assert losses.tolist() == pytest.approx([0.263282, 0.913015, 0.0], abs=1e-6)
+    assert rows.share.tolist() == [1, 1, 0]
+
+
+def test_contrast_without_a_positive_has_a_gradient_of_zero() -> None:
+    states = torch.randn(2, 2, requires_grad=True)
+    nobody = torch.zeros(2, 2, dtype=torch.bool)
+    for others in (nobody, ~torch.eye(2, dtype=torch.bool)):
+        loss = contrast(states @ states.T, nobody, others)
+        assert loss.tolist() == [0, 0]
+        assert not torch.autograd.grad(loss.sum(), states)[0].any()
+
+
+def test_predict_is_cross_entropy_in_nats_in_float32() -> None:
+    """Logits (0, ln 3, 0) in half precision: the tokens have 1/5, 3/5, 1/5; token 1 costs ln 5/3 = 0.510826."""
+    loss = predict(torch.tensor([[0.0, math.log(3), 0.0]]).bfloat16(), torch.tensor([1]))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(0.510826, abs=2e-3)
 
 
 def test_token_loss_predicts_from_the_row_before() -> None:
