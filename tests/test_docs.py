@@ -219,8 +219,9 @@ def words() -> set[str]:
         *vocabulary.RELATIONS,
         *vocabulary.LET_TYPES,
     }
-    found |= {*vocabulary.ANCHORS, *vocabulary.FORMATS, *vocabulary.SELECTORS, *later()}
-    tables = [*vocabulary.BLOCKS.values(), *vocabulary.SELECTORS.values(), vocabulary.RAMP, vocabulary.SPLIT_STRIDE]
+    found |= {*vocabulary.ANCHORS, *vocabulary.FORMATS, *vocabulary.SELECTORS, *vocabulary.MAPS, *later()}
+    tables = [*vocabulary.BLOCKS.values(), *vocabulary.SELECTORS.values(), *vocabulary.MAPS.values()]
+    tables += [vocabulary.RAMP, vocabulary.SPLIT_STRIDE, vocabulary.NEXT]
     for table in tables:
         for entry in table.entries.values():
             found |= {*entry.words, *([entry.name] if entry.keyword or table in vocabulary.BLOCKS.values() else [])}
