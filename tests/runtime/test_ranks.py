@@ -39,6 +39,7 @@ def make_part(plan: Plan, record: int) -> Batch:
 
 
 IDS = ("group", "other")
+PER = ("row", "record")
 
 
 def step(plan: Plan, batch: Batch) -> dict[str, Any]:
@@ -50,19 +51,24 @@ def step(plan: Plan, batch: Batch) -> dict[str, Any]:
     return {"loss": out.loss.detach(), "values": out.values.detach(), "counts": out.counts, "gradients": gradients}
 
 
-def run(rank: int, folder: str, per: str) -> None:
+def run(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    plan = make_two(per)
-    torch.save(step(plan, make_part(plan, rank)), f"{folder}/{rank}.pt")
+    for per in PER:
+        plan = make_two(per)
+        torch.save(step(plan, make_part(plan, rank)), f"{folder}/{per}{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("per", ["row", "record"])
-def test_two_ranks_give_what_one_process_gives(tmp_path: Path, per: str) -> None:
-    processes.start_processes(run, (str(tmp_path), per), nprocs=2, start_method="fork")
-    one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+def test_two_ranks_give_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # where the processes find this module
+    processes.spawn(run, (str(tmp_path),), nprocs=2)
+    for per in PER:
+        agree(per, *(torch.load(tmp_path / f"{per}{rank}.pt") for rank in range(2)))
+
+
+def agree(per: str, one: dict[str, Any], other: dict[str, Any]) -> None:
     plan = make_two(per)
     both = make_batch(plan, LENGTHS, dict.fromkeys(IDS, ROWS), labels=dict.fromkeys(IDS, LABELS))
     whole = step(plan, with_shares(plan, both))
