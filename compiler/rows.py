@@ -36,6 +36,8 @@ def count_rows(
 ) -> Counted:
     """By rule: its `rows`; of a contrast the spans that are `lonely` or `null`, of a look ahead the rows `beyond` the text."""
     counted = Counted(tuple(check.rule for check in recipe.rows), batch.records)
+    if not recipe.rows:
+        return counted
     layout = _Layout(aligned, spans)
     for number, check in enumerate(recipe.rows):
         if isinstance(check, AheadCheck):
