@@ -9,7 +9,7 @@ import click
 from ..dsl.check import check
 from ..dsl.diagnostics import Diagnostic
 from ..dsl.source import Place
-from .options import model_option
+from .options import model_option, settings_option
 from .output import report
 
 
@@ -19,13 +19,16 @@ from .output import report
     "--format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How findings are printed."
 )
 @model_option
+@settings_option
 @click.pass_context
-def command(context: click.Context, specs: tuple[Path, ...], format: str, model: Path | None) -> None:
+def command(
+    context: click.Context, specs: tuple[Path, ...], format: str, model: Path | None, settings: tuple[str, ...]
+) -> None:
     """Check specs and print every finding with its place.
 
     Exits with 0 where there is no error (warnings are allowed), 1 where there is one, 2 on wrong usage.
     """
-    found = [diagnostic for spec in specs for diagnostic in check(spec, model)[1].items]
+    found = [diagnostic for spec in specs for diagnostic in check(spec, model, settings)[1].items]
     context.exit(report(_once(found), format))
 
 

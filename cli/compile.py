@@ -10,7 +10,7 @@ import click
 from ..compiler.compile import Compiled, compile_program
 from ..compiler.manifest import Counts, Manifest
 from ..dsl.check import check
-from .options import model_option
+from .options import model_option, settings_option
 from .output import ExitCode, report
 
 
@@ -21,15 +21,18 @@ from .output import ExitCode, report
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print findings alone.")
 @model_option
+@settings_option
 @click.pass_context
-def command(context: click.Context, spec: Path, model: Path | None, output: Path, quiet: bool) -> None:
+def command(
+    context: click.Context, spec: Path, model: Path | None, settings: tuple[str, ...], output: Path, quiet: bool
+) -> None:
     """Compile a spec and its sources into DIR.
 
     DIR appears complete or not at all; what it held before stays whole until then. Where it already holds the shards of the
     same sets over the same content, the plan alone is written. Exits with 0 where there is no error, 1 where there is one, 2
     on wrong usage.
     """
-    program, findings = check(spec, model)
+    program, findings = check(spec, model, settings)
     if program is None:
         context.exit(report(findings.items, err=True))
     compiled = compile_program(program, output, _progress(quiet))

@@ -12,3 +12,11 @@ model_option = click.option(
     metavar="CONFIG",
     help="Another model's config.json: layers, heads and widths are counted against it.",
 )
+
+settings_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A value for the constant that `let NAME` declares, written as in a spec; may stand several times.",
+)

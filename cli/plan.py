@@ -10,7 +10,7 @@ from ..compiler.compile import prepare
 from ..compiler.describe import describe
 from ..compiler.output import json_text
 from ..dsl.check import check
-from .options import model_option
+from .options import model_option, settings_option
 from .output import ExitCode, report
 
 
@@ -20,13 +20,14 @@ from .output import ExitCode, report
     "--format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
 )
 @model_option
+@settings_option
 @click.pass_context
-def command(context: click.Context, spec: Path, model: Path | None, format: str) -> None:
+def command(context: click.Context, spec: Path, model: Path | None, settings: tuple[str, ...], format: str) -> None:
     """Print the plan of a spec: its rules with resolved layers, heads and formulae, its sets and its schedule.
 
     JSON is the text of program.json. Exits as `mcd check` does.
     """
-    program, findings = check(spec, model)
+    program, findings = check(spec, model, settings)
     if program is None:
         context.exit(report(findings.items, err=True))
     lowered, _ = prepare(program)

@@ -90,13 +90,13 @@ def lost_findings(program: c.Program, counts: Mapping[str, Counts]) -> Iterator[
         code = codes.LOST_REFUSED if rule.lost == "error" else codes.LOST
         if found.total("matched") == 0:
             empty = codes.EMPTY_REFUSED if rule.lost == "error" else codes.EMPTY
-            yield empty.at(rule.place, f"`{rule.id}` matched nothing in any record")
+            yield empty.at(rule.place, f"`{rule.id}` matched nothing in any record", related=rule.uses)
             continue
         for cause in LOSSES:
             if found.total(cause) and not (cause == "cut" and isinstance(rule, c.Weigh)):
-                yield code.at(rule.place, _said(rule, cause, found))
+                yield code.at(rule.place, _said(rule, cause, found), related=rule.uses)
         if found.total("ragged") and rule.lost != "error":
-            yield codes.RAGGED.at(rule.place, _said(rule, "ragged", found))
+            yield codes.RAGGED.at(rule.place, _said(rule, "ragged", found), related=rule.uses)
 
 
 def _said(rule: c.Rule, cause: Cause, counts: Counts) -> str:

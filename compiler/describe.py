@@ -48,6 +48,7 @@ def describe(program: c.Program, lowered: Lowered) -> str:
     plan = lowered.plan
     sections = [
         ("spec", [f"{plan.spec} (edition {plan.edition})"]),
+        ("settings", [f"{name} = {value}" for name, value in program.settings]),
         ("model", list(_model(program.model, plan))),
         ("sources", [_source(source) for source in program.sources]),
         ("sets", [f"{key[:8]}  {info.kind:<4}  {info.written}" for key, info in plan.sets.items()]),

@@ -23,6 +23,7 @@ from .codes.syntax import (
     CONTROL_CHARACTER,
     MISSING_HEADER,
     NOT_UTF8,
+    SYNTAX,
     TOO_DEEP,
     TOO_LARGE,
     UNKNOWN_DECLARATION,
@@ -85,6 +86,26 @@ def parse(source: SourceText, findings: Findings) -> ast.Spec:
     return ast.Spec(edition, tuple(part for part in parts if not isinstance(part, Header)), whole)
 
 
+def parse_setting(source: SourceText, findings: Findings) -> ast.Let | None:
+    """The `let` that a setting `NAME=VALUE` stands for, with its places in the setting."""
+    word = "let "
+    text = word + _readable(source, findings)
+    (piece, *more) = cut(text)
+    if piece.deep is not None:
+        start = piece.deep - len(word)
+        findings.add(
+            TOO_DEEP.at(Place(source, start, start + 1), f"more than {MAX_BRACKETS} brackets are open at once")
+        )
+        return None
+    if more:
+        start = more[0].start - len(word)
+        findings.add(SYNTAX.at(Place(source, start, start + len(more[0].word)), "a setting is one value"))
+        return None
+    with _lock:
+        part, _ = _parse_piece(source, text, -len(word), findings)
+    return part if isinstance(part, ast.Let) else None
+
+
 def _too_large(place: DataPlace) -> Diagnostic:
     return TOO_LARGE.at(place, f"`{place.path}` is larger than {MAX_BYTES // 2**20} MB, the limit for a spec file")
 
@@ -113,7 +134,7 @@ def _parse_pieces(source: SourceText, text: str, pieces: list[Piece], findings: 
             findings.add(TOO_DEEP.at(place, f"more than {MAX_BRACKETS} brackets are open at once"))
         elif piece.kind == "declaration" or not _is_blank(text, piece):
             while start is not None:
-                part, start = _parse_piece(source, text, start, piece.end, findings)
+                part, start = _parse_piece(source, text[start : piece.end], start, findings)
                 if part is not None:
                     parts.append(part)
     return parts
@@ -124,18 +145,21 @@ def _is_blank(text: str, piece: Piece) -> bool:
 
 
 def _parse_piece(
-    source: SourceText, text: str, start: int, end: int, findings: Findings
+    source: SourceText, text: str, start: int, findings: Findings
 ) -> tuple[ast.Item | Header | None, int | None]:
-    """The declaration at `start`, if it parses, and where an indented one follows it on the way to `end`, if any does."""
+    """The declaration that `text` says, if it parses, and where an indented one follows it, if any does.
+
+    `start` is where `text` stands in `source`.
+    """
     parser, builder = _parser()
     after: int | None = None
     local = builder.open(source, start)
     part: ast.Item | Header | None
     try:
-        part = cast(ast.Item | Header, parser.parse(text[start:end]))
+        part = cast(ast.Item | Header, parser.parse(text))
     except UnexpectedInput as error:
         local = builder.open(source, start)
-        state = _state_before(parser, text[start:end], error)
+        state = _state_before(parser, text, error)
         part = _complete(state)
         trouble = _trouble(source, error, state, start, part is not None)
         local.add(explain(trouble))

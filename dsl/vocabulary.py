@@ -39,6 +39,10 @@ class Type(Enum):
     TOKEN = ("`next(n)` or a field", "`next(n)` and fields")
     MAP = ("a map", "maps")
     RAMP = ("a number or a ramp", "numbers and ramps")
+    CONCEPT = ("a concept", "concepts")
+    ATTRIBUTE = ("an attribute", "attributes")
+    RULE = ("a rule", "rules")
+    LIST = ("a list", "lists")
     RULES = ("a list of rules", "lists of rules")
 
     @property
@@ -196,7 +200,7 @@ STAGE_FACTOR = Entry("factor", Type.RAMP, bounds=NOT_NEGATIVE)
 RELATIONS = ("is_a", "opposes", "distinct")
 LATER_RELATIONS = ("like",)
 
-LATER_ITEMS = ("teacher", "keep", "gradient", "frame", "use")
+LATER_ITEMS = ("teacher", "keep", "gradient")
 
 # --- functions -------------------------------------------------------------------------------------------------------
 
@@ -267,5 +271,21 @@ LET_TYPES: Mapping[str, Type] = {
     "string": Type.STRING,
     "field": Type.FIELD,
     "span": Type.SPAN,
+    "vector": Type.TARGET,
+    "attribute": Type.ATTRIBUTE,
+    "concept": Type.CONCEPT,
+    "rule": Type.RULE,
 }
-LATER_LET_TYPES = ("edges", "vector", "rule", "attribute", "concept", "source")
+"""Types of constants. `edges` and `source` are none: no place of a spec takes a constant for them."""
+
+PARAMETER_TYPES: Mapping[str, Type] = {name: kind for name, kind in LET_TYPES.items() if name != "rule"}
+"""Types of the parameters of a frame, in which nothing takes a rule."""
+
+PLAIN_TYPES = (Type.NUMBER, Type.SHARE, Type.STRING, Type.FIELD, Type.ATTRIBUTE, Type.LIST)
+"""Types of constants whose values mean the same in every spec."""
+
+COUNTED_TYPES = (Type.LAYERS, Type.HEADS)
+"""Types of constants that are counted against the model."""
+
+DEFINED_TYPES = (Type.SPAN, Type.CONCEPT, Type.TARGET)
+"""Types of constants that name spans and concepts."""

@@ -2,70 +2,91 @@
 
 Passes, in this order; each takes what those before it established, collects what it finds and goes on:
 
-1. `declare`: the names of each file, what stands twice, out of place, or has no meaning yet.
-2. `order.check_lets`: constants end and keep to the limits, so that they can be written out wherever they stand.
-3. `model`: the contract, against which everything after it is counted.
-4. `sources`: templates and splits, since selectors name their slots.
-5. `concepts`: spans and concepts, in the order of their references.
-6. `rules`, `schedule`: rules, then the stages that name them, and claims.
-7. `contradictions`: what cannot hold together.
+1. `declare`: the names of each file, what stands twice, out of place, or has no meaning yet. `settings`: the constants that the
+   command line sets.
+2. `frames`: every use of a frame is expanded; all after it reads the files of the spec and the expansions alike.
+3. `constants`: they end and keep to the limits, so that they can be written out wherever they stand, and have their types: those
+   that are counted against the model after it, those that name spans and concepts among these.
+4. `model`: the contract, against which everything after it is counted.
+5. `sources`: templates and splits, since selectors name their slots.
+6. `concepts`: spans and concepts, in the order of their references.
+7. `rules`, `schedule`: rules, then the stages that name them, and claims.
+8. `contradictions`: what cannot hold together.
 
 A program is given where nothing was an error.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from .. import checked as c
 from ..diagnostics import Findings
 from ..load import load
+from ..vocabulary import COUNTED_TYPES, PLAIN_TYPES, Type
 from . import layers, template  # noqa: F401  (they register readers)
 from .concepts import check_definitions
+from .constants import check_lets, check_types
 from .contradictions import check_contradictions
 from .declare import declare
-from .env import Env, Reported, State
+from .env import Declaration, Env, Reported, State, on_trial
+from .frames import expand, merge_alike
 from .model import check_model
-from .order import check_let_types, check_lets
 from .rules import check_rules
 from .schedule import check_claims, check_stages
+from .settings import Settings, apply_settings
 from .sources import check_sources
 
+D = TypeVar("D", c.Named, c.Concept)
 
-def check(path: Path, model: Path | None = None) -> tuple[c.Program | None, Findings]:
+
+def check(path: Path, model: Path | None = None, settings: Sequence[str] = ()) -> tuple[c.Program | None, Findings]:
     """The program that the spec at `path` states, and all that was found; the program is None iff an error was.
 
-    `model` is a config.json that replaces the numbers of the spec's own model.
+    `model` is a config.json that replaces the numbers of the spec's own model; `settings` are `NAME=VALUE`, values that replace
+    those of constants of the root file.
     """
     findings = Findings()
     loaded = load(path, findings)
     if loaded is None:
         return None, findings
     state = State(loaded, findings)
-    env = Env(state, loaded.files[0])
     declare(state)
+    given = apply_settings(state, settings)
+    expand(state)
+    program = _check(state, model, given)
+    merge_alike(findings)
+    return (None if findings.failed else program), findings
+
+
+def _check(state: State, model: Path | None, settings: Settings) -> c.Program | None:
+    """The passes over files and expansions that have their names."""
+    env = Env(state, state.loaded.files[0])
     check_lets(state)
+    check_types(state, PLAIN_TYPES)
     with suppress(Reported):
         check_model(env, model)
+    check_types(state, COUNTED_TYPES)
     check_sources(env)
     check_definitions(state)
-    check_let_types(state)
+    check_types(state, (Type.RULE,))
     rules = check_rules(state)
     stages = check_stages(env)
     claims = check_claims(env)
     check_contradictions(state, rules.values(), stages)
-    if findings.failed or state.model is None:
-        return None, findings
-    return _program(state, state.model, tuple(rules.values()), stages, claims), findings
+    return _program(state, state.model, rules.values(), stages, claims, settings) if state.model else None
 
 
 def _program(
     state: State,
     model: c.Model,
-    rules: tuple[c.Rule, ...],
+    rules: Iterable[c.Rule],
     stages: tuple[c.Stage, ...],
     claims: tuple[c.Coverage, ...],
+    settings: Settings,
 ) -> c.Program:
     """Everything together. `files` are the spec's own, then others whose content it depends on."""
     root = state.loaded.files[0]
@@ -76,9 +97,15 @@ def _program(
         files=(*(file.path for file in state.loaded.files), *sorted(state.read)),
         model=model,
         sources=tuple(state.sources.values()),
-        spans=tuple(spans for spans in state.spans.values() if spans),
-        concepts=tuple(concept for concept in state.concepts.values() if concept),
-        rules=rules,
+        spans=_kept(state.spans),
+        concepts=_kept(state.concepts),
+        rules=tuple(rules),
         stages=stages,
         expects=claims,
+        settings=settings,
     )
+
+
+def _kept(definitions: Mapping[Declaration, D | None]) -> tuple[D, ...]:
+    """What definitions gave, without those of frames on trial."""
+    return tuple(given for found, given in definitions.items() if given is not None and not on_trial(found.file))

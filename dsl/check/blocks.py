@@ -99,7 +99,7 @@ def read_call(env: Env, call: ast.Call, name: str, table: Table) -> dict[str, An
     complete = True
     for argument in call.arguments:
         with suppress(Reported):
-            entry = _parameter(env, argument, name, table, positional, given)
+            entry = parameter(env, argument, name, table, positional, given)
             given.add(entry.name)
             value = read(env, argument.value, entry)
             values[entry.name] = (*values[entry.name], value) if entry.variadic else value
@@ -116,10 +116,10 @@ def read_call(env: Env, call: ast.Call, name: str, table: Table) -> dict[str, An
     return values
 
 
-def _parameter(
+def parameter(
     env: Env, argument: ast.Argument, name: str, table: Table, positional: list[Entry], given: set[str]
 ) -> Entry:
-    """The entry that an argument is for."""
+    """The entry that an argument of `name` is for; `given` are those that have one."""
     place = argument.place
     if argument.label is None:
         entry = next((entry for entry in positional if entry.variadic or entry.name not in given), None)

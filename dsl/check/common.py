@@ -10,10 +10,13 @@ from .. import ast
 from .. import checked as c
 from ..codes import model as model_codes
 from ..codes import values as codes
+from ..diagnostics import Related
 from ..source import Place
+from ..vocabulary import Entry, Type
 from .blocks import Given
 from .declare import keyword_place, rule_id
-from .env import Declaration, Env, Reported, shown
+from .env import Declaration, Env, Reported, uses
+from .values import describe, reads
 
 
 def attempt(read: Callable[[], Any]) -> Any:
@@ -29,6 +32,7 @@ class Common(TypedDict):
     name: str | None
     lost: c.Lost
     place: Place
+    uses: tuple[Related, ...]
 
 
 def common(env: Env, item: ast.Rule, given: Given) -> Common:
@@ -41,6 +45,7 @@ def common(env: Env, item: ast.Rule, given: Given) -> Common:
         "name": name,
         "lost": given["lost"] or env.state.model.lost,
         "place": head(item),
+        "uses": uses(env.file),
     }
 
 
@@ -58,12 +63,17 @@ def concept(env: Env, expr: ast.Expr) -> c.Concept:
     """The concept that `expr` names."""
     env, expr = env.unwrap(expr)
     if not isinstance(expr, ast.Name | ast.Member):
-        raise env.fail(codes.WRONG_TYPE.at(expr.place, f"expected a concept, found `{shown(expr)}`"))
+        raise env.fail(codes.WRONG_TYPE.at(expr.place, f"expected a concept, found {describe(env, expr)}"))
     found: Declaration = env.find(expr, "concept")
     known = env.state.concepts.get(found)
     if known is None:
         raise Reported
     return known
+
+
+@reads(Type.CONCEPT)
+def _concept(env: Env, expr: ast.Expr, entry: Entry) -> c.Concept:
+    return concept(env, expr)
 
 
 def anchored(env: Env, expr: ast.Expr) -> c.Concept:

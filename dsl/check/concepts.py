@@ -14,7 +14,8 @@ from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..vocabulary import ANCHORS, LATER_ANCHORS, Entry, Type
 from .blocks import read_block, read_call
-from .env import Declaration, Env, Reported, State
+from .constants import check_constant
+from .env import Declaration, Env, Reported, State, on_trial
 from .order import definitions
 from .spans import bound, subject
 from .tensors import Unreadable, shapes
@@ -33,6 +34,8 @@ def check_definitions(state: State) -> None:
                     state.spans[found] = _span(env, found, found.item)
                 case ast.Concept():
                     state.concepts[found] = _concept(env, found, found.item)
+                case ast.Let() | ast.Parameter():
+                    check_constant(state, found)
     _check_room(state)
 
 
@@ -112,9 +115,14 @@ def _embedding(env: Env, expr: ast.Expr, text: ast.String) -> c.EmbeddingAnchor:
 def _check_room(state: State) -> None:
     """Report the first orthonormal anchor that the hidden state has no dimension left for."""
     contract = state.contract
-    anchored = [concept for concept in state.concepts.values() if concept and isinstance(concept.anchor, c.Orthonormal)]
+    anchored = [
+        (found, concept)
+        for found, concept in state.concepts.items()
+        if concept and isinstance(concept.anchor, c.Orthonormal) and not on_trial(found.file)
+    ]
     if contract is not None and len(anchored) > contract.hidden:
         message = (
             f"{len(anchored)} orthonormal anchors, but the model `{state.model_name}` has a width of {contract.hidden}"
         )
-        state.findings.add(model_codes.TOO_MANY_ANCHORS.at(anchored[contract.hidden].place, message))
+        found, concept = anchored[contract.hidden]
+        Env(state, found.file).report(model_codes.TOO_MANY_ANCHORS.at(concept.place, message))

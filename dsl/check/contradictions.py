@@ -74,9 +74,10 @@ def _targets(state: State, rules: list[c.Toward], acting: Acting, memo: Memo) ->
             _report(state, codes.TARGETS_CLASH, rule, message, other)
 
 
-def _report(state: State, code: Code, rule: c.Rule, message: str, *others: c.Rule) -> None:
+def _report(state: State, code: Code, rule: c.Rule, message: str, *others: c.Rule, help: str | None = None) -> None:
     related = [Related(other.place, f"`{other.id}` is here") for other in others]
-    state.findings.add(code.at(rule.place, message, related=related))
+    used = [use for each in (rule, *others) for use in each.uses]
+    state.findings.add(code.at(rule.place, message, help=help, related=(*related, *dict.fromkeys(used))))
 
 
 # --- attention -------------------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def _forward(state: State, rules: list[c.Attend]) -> None:
     for rule in rules:
         if rule.join.condition is not None and _only_forward(rule.join.condition):
             message = f"`{rule.id}` joins only keys after the query, which the causal model `{state.model_name}` cannot attend to"
-            state.findings.add(codes.FORWARD_JOIN.at(rule.place, message, help="write `key before query`"))
+            _report(state, codes.FORWARD_JOIN, rule, message, help="write `key before query`")
 
 
 def _only_forward(condition: c.Scalar) -> bool:
@@ -171,7 +172,7 @@ def _window(state: State, rules: list[c.Attend]) -> None:
         f"the model `{model.name}` attends within a window of {contract.window} tokens, less than the context of"
         f" {model.context}; attention rules for it are not supported yet"
     )
-    state.findings.add(model_codes.SLIDING_WINDOW.at(rules[0].place, message))
+    _report(state, model_codes.SLIDING_WINDOW, rules[0], message)
 
 
 # --- relations -------------------------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ def _circles(state: State, rules: list[c.Relate]) -> None:
             start = circle.index(last.subject.name)
             chain = [*circle[start:-1], *circle[: start + 1]]
             message = "`is_a` leads back to where it started: " + " -> ".join(f"`{name}`" for name in chain)
-            state.findings.add(codes.IS_A_CYCLE.at(last.place, message))
+            _report(state, codes.IS_A_CYCLE, last, message)
             graph[last.subject.name].discard(last.object.name)
         else:
             return
@@ -205,7 +206,7 @@ def _opposites(state: State, rules: list[c.Relate]) -> None:
     for rule in rules:
         if rule.subject.name == rule.object.name and rule.relation != "is_a":
             message = f"`{rule.subject.name}` {rule.relation} itself"
-            state.findings.add(codes.RELATIONS_CLASH.at(rule.place, message))
+            _report(state, codes.RELATIONS_CLASH, rule, message)
     alike = {frozenset((rule.subject.name, rule.object.name)): rule for rule in rules if rule.relation == "is_a"}
     for rule in rules:
         pair = frozenset((rule.subject.name, rule.object.name))

@@ -25,24 +25,33 @@ _COMMENT = re.compile(r'r?"(?:[^"\\\n]|\\.)*"|#[^\n]*')
 
 
 def declare(state: State) -> None:
-    """Fill the state's tables of names."""
+    """Fill the state's tables of names, those of expansions aside."""
     for file in state.loaded.files:
-        state.names[file] = {}
-        env = Env(state, file)
-        for item in file.spec.items:
-            _declare_name(env, item)
-            kind = type(item).__name__.lower()
-            if kind in LATER_ITEMS:
-                env.later(keyword_place(item), f"`{kind}`")
-            if file.prefix and isinstance(item, ROOT_ONLY):
-                message = f"`{kind}` counts in the root file alone, and is ignored here"
-                env.report(codes.ROOT_ONLY.at(keyword_place(item), message))
-        _check_unnamed(env)
-        if not file.prefix:
-            _check_once(env)
+        declare_file(state, file)
 
 
-def _declare_name(env: Env, item: ast.Item) -> None:
+def declare_file(state: State, file: File, parameters: tuple[ast.Parameter, ...] = ()) -> None:
+    """Fill the table of names of one file, or of an expansion with its parameters."""
+    names = state.names[file] = {}
+    env = Env(state, file)
+    for item in (*parameters, *file.spec.items):
+        _declare_name(env, item)
+        kind = type(item).__name__.lower()
+        if kind in LATER_ITEMS:
+            env.later(keyword_place(item), f"`{kind}`")
+        if file.prefix and isinstance(item, ROOT_ONLY):
+            message = f"`{kind}` counts in the root file alone, and is ignored here"
+            env.report(codes.ROOT_ONLY.at(keyword_place(item), message))
+    opened = {
+        names[alias]: target for alias, target in file.imports.items() if isinstance(names[alias].item, ast.Import)
+    }
+    state.opened.update(opened)
+    _check_unnamed(env)
+    if not file.prefix:
+        _check_once(env)
+
+
+def _declare_name(env: Env, item: ast.Item | ast.Parameter) -> None:
     ident = name_of(item)
     if ident is None:
         return
@@ -53,7 +62,7 @@ def _declare_name(env: Env, item: ast.Item) -> None:
         env.report(codes.DUPLICATE_NAME.at(ident.place, f"`{ident.name}` is declared twice", related=[related]))
 
 
-def name_of(item: ast.Item) -> ast.Ident | None:
+def name_of(item: ast.Item | ast.Parameter) -> ast.Ident | None:
     """The name that an item declares, if any."""
     match item:
         case ast.Import() | ast.Use():
@@ -65,7 +74,7 @@ def name_of(item: ast.Item) -> ast.Ident | None:
     return item.name
 
 
-def keyword_place(item: ast.Item) -> Place:
+def keyword_place(item: ast.Item | ast.Parameter) -> Place:
     """The keyword that an item starts with."""
     word = re.match(r"\w+", item.place.text)
     return Place(item.place.source, item.place.start, item.place.start + (word.end() if word else 0))

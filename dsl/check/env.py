@@ -3,6 +3,8 @@
 An `Env` is a file and the state; looking a name up, following a constant and reporting go through it. Whatever cannot give its
 value reports why and raises `Reported`; who can go on without it catches that. A name whose declaration failed raises
 `Reported` in silence, since the failure was reported where it happened.
+
+What a `use` makes of a frame is an `Expansion`, a file as well, so that every pass reads it as it reads an imported one.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from .. import checked as c
 from ..codes import names as codes
 from ..codes import values as value_codes
 from ..contract import Contract
-from ..diagnostics import Diagnostic, Findings, did_you_mean
+from ..diagnostics import Diagnostic, Findings, Related, did_you_mean
 from ..load import File, Loaded, locate
 from ..source import Place
 
@@ -33,6 +35,7 @@ NOUNS = {
     ast.Concept: "concept",
     ast.Frame: "frame",
     ast.Use: "used frame",
+    ast.Parameter: "parameter",
 }
 
 
@@ -45,7 +48,7 @@ class Declaration:
     """A name of one file, and the item that declares it. `noun` is what a message calls it."""
 
     ident: ast.Ident
-    item: ast.Item
+    item: ast.Item | ast.Parameter
     file: File
 
     @property
@@ -56,6 +59,28 @@ class Declaration:
     def qualified(self) -> str:
         """The name in the whole program: `logic.cause`."""
         return self.file.prefix + self.ident.name
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Expansion(File):
+    """A frame with arguments, as a file of its own: the items are the frame's, the prefix ends with the alias of the `use`.
+
+    Names that it does not declare are those of the file that `frame` stands in. `uses`: where it comes from, the innermost
+    `use` first, a long chain without its middle. `trial`: nobody uses the frame; it is checked for its own sake, and nothing
+    comes of it.
+    """
+
+    frame: Declaration
+    uses: tuple[Related, ...]
+    trial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a constant stands for: an expression, and the file whose names it means."""
+
+    file: File
+    expr: ast.Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +96,21 @@ class Shape:
 class State:
     """What the passes have found so far. `spans`, `concepts` and `lets` hold results by declaration; None is a failure.
 
-    `fields`: the keys that records of an inline source have; other sources are not known before they are read. `shapes`: of
-    span sets, by identity. `tensors`: shapes in files of vectors. `read`: files whose content the check depended on, besides the
-    spec's own.
+    `files`: those of the spec, each before its expansions. `opened`: what an `import` or a `use` gives names of; those that
+    failed are missing. `lets`: constants and parameters, and whether they are good. `given`: the values of parameters, and of
+    constants that the command line sets. `sets`: the span sets of constants that state that type. `fields`: the keys that
+    records of an inline source have; other sources are not known before they are read. `shapes`: of span sets, by identity.
+    `tensors`: shapes in files of vectors. `read`: files whose content the check depended on, besides the spec's own.
     """
 
     loaded: Loaded
     findings: Findings
+    files: list[File] = field(default_factory=list)
     names: dict[File, dict[str, Declaration]] = field(default_factory=dict)
+    opened: dict[Declaration, File] = field(default_factory=dict)
     lets: dict[Declaration, bool] = field(default_factory=dict)
+    given: dict[Declaration, Value] = field(default_factory=dict)
+    sets: dict[Declaration, c.SpanSet] = field(default_factory=dict)
     contract: Contract | None = None
     model_name: str | None = None
     model: c.Model | None = None
@@ -92,17 +123,33 @@ class State:
     tensors: dict[Path, dict[str, tuple[int, ...]]] = field(default_factory=dict)
     read: set[Path] = field(default_factory=set)
 
+    def value(self, constant: Declaration) -> Value | None:
+        """What a constant or a parameter stands for; None for a parameter without an argument."""
+        written = Value(constant.file, constant.item.value) if isinstance(constant.item, ast.Let) else None
+        return self.given.get(constant, written)
+
+    def place(self, found: Declaration) -> Place:
+        """Where a definition is pointed at: its name, or the value that the command line gives it."""
+        value = self.given.get(found) if isinstance(found.item, ast.Let) else None
+        return found.ident.place if value is None else value.expr.place
+
 
 @dataclass(frozen=True, slots=True)
 class Env:
-    """One file's view of the state. `of` is the source that the declaration being checked is restricted to."""
+    """One file's view of the state. `of` is the source that the declaration being checked is restricted to.
+
+    `checked`: the file of that declaration, where a constant led to another. `related`: places that every finding shows besides.
+    """
 
     state: State
     file: File
     of: str | None = None
+    checked: File | None = None
+    related: tuple[Related, ...] = ()
 
     def report(self, diagnostic: Diagnostic) -> None:
-        self.state.findings.add(diagnostic)
+        related = (*diagnostic.related, *self.related, *uses(self.checked or self.file))
+        self.state.findings.add(replace(diagnostic, related=related))
 
     def fail(self, diagnostic: Diagnostic) -> Reported:
         """Report, and give what to raise: `raise env.fail(CODE.at(...))`."""
@@ -115,31 +162,52 @@ class Env:
 
     def locate(self, written: str, place: Place, *, folders: bool = False) -> Path:
         """The file that a path of this file names."""
-        folder = self.file.path.parent
-        found = locate(written, place, folder, self.state.loaded.root, self.state.findings, folders=folders)
+        findings = Findings()
+        found = locate(written, place, self.file.path.parent, self.state.loaded.root, findings, folders=folders)
+        for diagnostic in findings.items:
+            self.report(diagnostic)
         if found is None:
             raise Reported
         return found
 
+    # --- names -------------------------------------------------------------------------------------------------------
+
     def declarations(self, *nouns: str) -> Iterator[tuple[str, Declaration]]:
         """Everything that this file can name, as it would write it: its own names, and `alias.name`."""
-        for name, found in self.state.names[self.file].items():
-            if found.noun in nouns:
-                yield name, found
-        for alias, file in self.file.imports.items():
+        pending = [("", file) for file in self._scopes()]
+        while pending:
+            prefix, file = pending.pop()
             for name, found in self.state.names[file].items():
-                if found.noun in nouns and not name.startswith("_"):
-                    yield f"{alias}.{name}", found
+                if prefix and name.startswith("_"):
+                    continue
+                if found.noun in nouns:
+                    yield prefix + name, found
+                if found in self.state.opened and _gives(found, prefix):
+                    pending.append((f"{prefix}{name}.", self.state.opened[found]))
+
+    def _scopes(self) -> Iterator[File]:
+        """This file and, for an expansion, the file that its frame stands in."""
+        yield self.file
+        if isinstance(self.file, Expansion):
+            yield self.file.frame.file
 
     def lookup(self, expr: ast.Expr) -> Declaration | None:
-        """What `name` or `alias.name` declares, if it is there."""
+        """What `name`, `alias.name` or `alias.alias.name` declares, if it is there."""
         match expr:
             case ast.Name(name) | ast.Param(name):
-                return self.state.names[self.file].get(name)
-            case ast.Member(ast.Name(alias) | ast.Param(alias), name):
-                target = self.file.imports.get(alias)
+                tables = (self.state.names[file] for file in self._scopes())
+                return next((names[name] for names in tables if name in names), None)
+            case ast.Member(base, name):
+                target = self.opened(base)
                 return None if target is None else self.state.names[target].get(name)
         return None
+
+    def opened(self, alias: ast.Expr) -> File | None:
+        """The file or the used frame that `alias` names, as far as its names can be reached through it."""
+        found = self.lookup(alias)
+        if found is None or not _gives(found, "." if isinstance(alias, ast.Member) else ""):
+            return None
+        return self.state.opened.get(found)
 
     def find(self, expr: ast.Name | ast.Param | ast.Member, *nouns: str, also: Iterable[str] = ()) -> Declaration:
         """The declaration of one of `nouns` that `expr` names; fails on an unknown or private name, or one of something else.
@@ -153,36 +221,47 @@ class Env:
                 raise Reported
             near = did_you_mean(plain(expr), [*(name for name, _ in self.declarations(*nouns)), *also])
             raise self.fail(codes.UNKNOWN_NAME.at(expr.place, f"no {wanted} `{shown(expr)}`", help=near))
-        if found.file is not self.file and found.ident.name.startswith("_"):
-            message = f"`{found.ident.name}` is private to `{found.file.source.path}`"
+        if (private := self._private(expr)) is not None:
+            file = private.file
+            owner = f"the frame `{file.frame.ident.name}`" if isinstance(file, Expansion) else f"`{file.source.path}`"
+            message = f"`{private.ident.name}` is private to {owner}"
             raise self.fail(codes.PRIVATE_NAME.at(expr.place, message))
         if found.noun not in nouns:
             message = f"expected a {wanted}, found `{shown(expr)}`, a {found.noun}"
-            raise self.fail(value_codes.WRONG_TYPE.at(expr.place, message))
+            constant = isinstance(found.item, ast.Let | ast.Parameter) and not isinstance(expr, ast.Param)
+            help = f"write `${shown(expr)}`" if constant else None
+            raise self.fail(value_codes.WRONG_TYPE.at(expr.place, message, help=help))
         return found
 
-    def imports(self, alias: ast.Name) -> bool:
-        """Whether `alias` names an imported file."""
-        found = self.lookup(alias)
-        return found is not None and isinstance(found.item, ast.Import)
+    def _private(self, expr: ast.Expr) -> Declaration | None:
+        """A private name of another file that `expr` goes through."""
+        while isinstance(expr, ast.Member):
+            found = self.lookup(expr)
+            if found is not None and found.ident.name.startswith("_"):
+                return found
+            expr = expr.base
+        return None
 
     def silent(self, expr: ast.Expr) -> bool:
         """Whether `expr` may fail to resolve because of what was reported already: a syntax error, an import, a frame."""
         match expr:
             case ast.Name() | ast.Param():
-                return self.file.broken
-            case ast.Member(ast.Name(alias) | ast.Param(alias)):
-                target = self.file.imports.get(alias)
-                if target is not None:
-                    return target.broken
-                found = self.state.names[self.file].get(alias)
-                return self.file.broken if found is None else isinstance(found.item, ast.Import | ast.Use | ast.Teacher)
+                return any(file.broken for file in self._scopes())
+            case ast.Member(base):
+                found = self.lookup(base)
+                if found is None:
+                    return self.silent(base)
+                if found in self.state.opened:
+                    return self.state.opened[found].broken
+                return isinstance(found.item, ast.Import | ast.Use | ast.Teacher)
         return False
+
+    # --- constants ---------------------------------------------------------------------------------------------------
 
     def unwrap(self, expr: ast.Expr) -> tuple[Env, ast.Expr]:
         """`expr` without parentheses and with a constant written out, in the view of the file that wrote it.
 
-        What stands for a constant takes the place where the constant is used.
+        What stands for a constant takes the place where the constant is used; what the command line says keeps its own.
         """
         env: Env = self
         place: Place | None = None
@@ -190,23 +269,55 @@ class Env:
             match expr:
                 case ast.Paren(inner):
                     expr = inner
-                case ast.Param() | ast.Member(ast.Param()) if env.constant(expr):
-                    place = place or expr.place
-                    found = env.find(expr, "constant")
-                    if not env.state.lets.get(found, False):
+                case ast.Param() | ast.Member() if env.constant(expr):
+                    found = env.find_constant(expr)
+                    value = env.state.value(found) if env.state.lets.get(found) else None
+                    if value is None:
                         raise Reported
-                    assert isinstance(found.item, ast.Let)
-                    env, expr = replace(env, file=found.file), found.item.value
+                    if found in env.state.given and isinstance(found.item, ast.Let):
+                        note = Related(place or expr.place, f"`{found.ident.name}` is used here")
+                        env = replace(env, related=(*env.related, note))
+                        place = value.expr.place
+                    place = place or expr.place
+                    env, expr = replace(env, file=value.file, checked=env.checked or env.file), value.expr
                 case _:
                     return env, expr if place is None else replace(expr, place=place)
 
-    def constant(self, expr: ast.Expr) -> bool:
+    def constant(self, expr: object) -> bool:
         """Whether `expr` is `$name` or `$alias.name`, and not a member of a constant, `$name.first`."""
-        match expr:
-            case ast.Member(ast.Param(alias)):
-                declared = self.state.names[self.file].get(alias)
-                return declared is not None and isinstance(declared.item, ast.Import)
-        return isinstance(expr, ast.Param)
+        if not isinstance(expr, ast.Member):
+            return isinstance(expr, ast.Param)
+        first: ast.Expr = expr
+        while isinstance(first, ast.Member):
+            first = first.base
+        return isinstance(first, ast.Param) and (self.opened(expr.base) is not None or self.silent(expr))
+
+    def find_constant(self, expr: ast.Param | ast.Member) -> Declaration:
+        """The constant or the parameter that `expr` names."""
+        return self.find(expr, "constant", *(["parameter"] if isinstance(self.file, Expansion) else []))
+
+    def known_set(self, expr: ast.Expr) -> c.SpanSet | None:
+        """The set that `expr` stands for, where it is a constant whose set was read before: one set is one object."""
+        while isinstance(expr, ast.Paren):
+            expr = expr.inner
+        if isinstance(expr, ast.Param | ast.Member) and self.constant(expr):
+            return self.state.sets.get(self.find_constant(expr))
+        return None
+
+
+def uses(file: File) -> tuple[Related, ...]:
+    """Where the frame is used that `file` is an expansion of, the innermost `use` first."""
+    return file.uses if isinstance(file, Expansion) else ()
+
+
+def on_trial(file: File) -> bool:
+    """Whether `file` is checked for its own sake, and nothing comes of it."""
+    return isinstance(file, Expansion) and file.trial
+
+
+def _gives(found: Declaration, prefix: str) -> bool:
+    """Whether a name that was reached through `prefix` gives names in turn: an import does so in its own file alone."""
+    return isinstance(found.item, ast.Use) or (not prefix and isinstance(found.item, ast.Import))
 
 
 def header(file: File) -> Place:

@@ -16,7 +16,7 @@ from .blocks import Given, read_block
 from .common import anchored, attempt, clash, common, concept, head
 from .conditions import condition
 from .declare import RULES
-from .env import Env, Reported, State, shown
+from .env import Env, Reported, State, on_trial, shown
 from .signals import signal
 from .spans import shape, subject
 from .values import check_field, field_path, number, reads, within
@@ -25,13 +25,14 @@ from .values import check_field, field_path, number, reads, within
 def check_rules(state: State) -> dict[str, c.Rule]:
     """The rules of every file, by id."""
     found: dict[str, c.Rule] = {}
-    for file in state.loaded.files:
+    for file in state.files:
         env = Env(state, file)
         for item in file.spec.items:
             if isinstance(item, RULES):
                 with suppress(Reported):
                     rule = _rule(env, item)
-                    found[rule.id] = rule
+                    if not on_trial(file):
+                        found[rule.id] = rule
     return found
 
 

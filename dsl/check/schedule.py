@@ -116,6 +116,14 @@ def _rule_named(env: Env, expr: ast.Name | ast.Member, written: str) -> str:
     return rule_id(found.file, found.item)
 
 
+@reads(Type.RULE)
+def _rule(env: Env, expr: ast.Expr, entry: Entry) -> str:
+    """The id of a rule."""
+    if not isinstance(expr, ast.Name | ast.Member):
+        raise mismatch(env, expr, entry)
+    return _rule_named(env, expr, shown(expr))
+
+
 @reads(Type.RULES)
 def _rules(env: Env, expr: ast.Expr, entry: Entry) -> tuple[str, ...]:
     """`[axis, logic.carry]` as sorted ids."""

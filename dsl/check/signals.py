@@ -123,7 +123,7 @@ def _target(env: Env, expr: ast.Expr, entry: Entry) -> c.Concept | c.FieldPath:
         check_field(env, path, expr)
         return path
     match expr:
-        case ast.Member(ast.Name() | ast.Member() as base, "anchor"):
+        case ast.Member(ast.Name() | ast.Param() | ast.Member() as base, "anchor"):
             return anchored(env, base)
         case ast.Name() if (found := env.lookup(expr)) is not None and found.noun == "concept":
             raise mismatch(env, expr, entry, help=f"write `{shown(expr)}.anchor`")

@@ -37,6 +37,8 @@ def subject(env: Env, expr: ast.Expr, owner: str) -> c.SpanSet:
 @reads(Type.SPAN)
 def span_set(env: Env, expr: ast.Expr, entry: Entry) -> c.SpanSet:
     """The span set that `expr` gives where `entry` takes one."""
+    if (known := env.known_set(expr)) is not None:
+        return known
     env, expr = env.unwrap(expr)
     match expr:
         case ast.Binary(op) if op in ALGEBRA:
@@ -51,7 +53,7 @@ def span_set(env: Env, expr: ast.Expr, entry: Entry) -> c.SpanSet:
                 return c.Tokens() if name == "tokens" else c.Record()
             return _declared(env, expr)
         case ast.Member(base, name) if field_path(expr) is None:
-            if isinstance(base, ast.Name) and (env.imports(base) or env.silent(expr)):
+            if env.opened(base) is not None or env.silent(expr):
                 return _declared(env, expr)
             return _step(env, expr, span_set(env, base, entry), name)
     raise mismatch(env, expr, entry)

@@ -48,6 +48,8 @@ def reads(kind: Type) -> Callable[[R], R]:
 
 def read(env: Env, expr: ast.Expr, entry: Entry) -> Any:
     """The value of `expr` as `entry` takes it."""
+    if entry.type is Type.SPAN and (known := env.known_set(expr)) is not None:
+        return known
     env, expr = env.unwrap(expr)
     _refuse_later(env, expr)
     return READERS[entry.type](env, expr, entry)
@@ -211,6 +213,22 @@ def _field(env: Env, expr: ast.Expr, entry: Entry) -> c.FieldPath:
     if path is None:
         raise mismatch(env, expr, entry, help="a field starts with a dot: `.name`")
     return path
+
+
+@reads(Type.ATTRIBUTE)
+def _attribute(env: Env, expr: ast.Expr, entry: Entry) -> str:
+    """The name of an attribute. Which spans have it is seen where it is used."""
+    if not isinstance(expr, ast.Name) or expr.name in STEPS:
+        raise mismatch(env, expr, entry, help="an attribute is a bare name")
+    return expr.name
+
+
+@reads(Type.LIST)
+def _list(env: Env, expr: ast.Expr, entry: Entry) -> ast.List:
+    """Any list: what it may hold is seen where it is used."""
+    if not isinstance(expr, ast.List):
+        raise mismatch(env, expr, entry)
+    return expr
 
 
 @reads(Type.RENAMES)

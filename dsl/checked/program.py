@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ..source import Place
 from .common import no_meaning
@@ -50,7 +50,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A whole spec that checked clean."""
+    """A whole spec that checked clean. `settings`: names and values of the constants that the command line set, as typed."""
 
     edition: int
     path: str
@@ -63,4 +63,4 @@ class Program:
     rules: tuple[Rule, ...]
     stages: tuple[Stage, ...]
     expects: tuple[Coverage, ...]
-    settings: tuple[tuple[str, Any], ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()

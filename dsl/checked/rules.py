@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from ..diagnostics import Related
 from ..source import Place
 from .common import FieldPath, Layer, Lost, no_meaning
 from .conditions import Join
@@ -69,12 +70,16 @@ Pool: TypeAlias = Literal["each", "first", "last", "mean"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleBase:
-    """What every rule has. `id` is its name, or its kind and subject as written where it has none."""
+    """What every rule has. `id` is its name, or its kind and subject as written where it has none.
+
+    `uses`: for a rule of a frame, where that is used, the innermost `use` first.
+    """
 
     id: str
     name: str | None
     lost: Lost
     place: Place = no_meaning()
+    uses: tuple[Related, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,22 @@ concept bare {}
 signal pull: word { layers = 1  toward = cause.anchor }
 weigh word { factor = 2 }
 """,
+    "frames.mcd": """mcd 1
+let strength = 2
+let depth: layers = 50%
+span word = phrases("hence")
+concept goal { anchor = orthonormal }
+frame words(s: span, depth: layers = $depth) {
+  let twice = $strength * 2
+  span mine = $s & word
+  span _own = word
+  signal pull: $s { layers = $depth  toward = goal.anchor }
+}
+frame outer(s: span) { use words($s.first) as inner }
+frame _hidden(s: span) { use words($s) as inner }
+use _hidden(word) as _quiet
+use words(word) as own
+""",
     "gpt2.json": json.dumps(
         {"model_type": "gpt2", "n_layer": 4, "n_head": 2, "n_embd": 8, "vocab_size": 100, "n_positions": 64}
     ),
@@ -135,10 +151,10 @@ def test_program(root: Path, title: str, text: str) -> None:
 
 
 def test_every_code_has_a_program() -> None:
-    """Codes of the check are all in the programs, but for those that test_load.py and test_check_parts.py name."""
+    """Codes of the check are all in the programs, but for those that other tests of the check name."""
     seen = {code for path in DATA.glob("*.txt") for code, _, _ in EXPECTED.findall(path.read_text())}
     elsewhere = "".join(
-        (Path(__file__).parent / f"{name}.py").read_text() for name in ("test_load", "test_check_parts")
+        (Path(__file__).parent / f"{name}.py").read_text() for name in ("test_load", "test_check_parts", "test_frames")
     )
     declared = {code for module in (names, values, model) for code in vars(module).items() if isinstance(code[1], Code)}
     missing = [code.id for name, code in declared if code.id not in seen and f".{name}" not in elsewhere]
