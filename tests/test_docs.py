@@ -79,6 +79,10 @@ concept causality { spans = phrases("because", "since")  anchor = orthonormal }
 LOGIC = """mcd 1
 concept cause { spans = phrases("because")  anchor = orthonormal }
 concept effect { spans = phrases("therefore")  anchor = orthonormal }
+frame cue(words: span, depth: layers = 50%) {
+  span following = $words.next
+  attend back: following -> $words { layers = $depth  heads = any }
+}
 """
 CONFIG = {"model_type": "gpt2", "n_layer": 12, "n_head": 12, "n_embd": 768, "vocab_size": 50257, "n_positions": 1024}
 DECLARED = re.compile(r"^(model|\w+ \w+)", re.MULTILINE)

@@ -15,7 +15,7 @@ from ..diagnostics import did_you_mean
 from ..vocabulary import ANCHORS, LATER_ANCHORS, Entry, Type
 from .blocks import read_block, read_call
 from .constants import check_constant
-from .env import Declaration, Env, Reported, State, on_trial
+from .env import Declaration, Env, Expansion, Reported, State, on_trial
 from .order import definitions
 from .spans import bound, subject
 from .tensors import Unreadable, shapes
@@ -42,6 +42,8 @@ def check_definitions(state: State) -> None:
 def _span(env: Env, found: Declaration, item: ast.SpanDecl) -> c.Named:
     if item.of is None:
         return c.Named(subject(env, item.value, "span"), found.qualified, item.name.place)
+    if isinstance(env.file, Expansion):
+        raise Reported  # where the frame is declared
     source = env.find(ast.Name(item.of.name, item.of.place), "source")
     if source.file.prefix or source.ident.name not in env.state.sources:
         raise Reported

@@ -84,7 +84,7 @@ def check_constant(state: State, constant: Declaration) -> None:
     found = read(env, value.expr, Entry(name, kind))
     if kind is Type.SPAN:
         bound(env, found, value.expr.place)
-        state.sets[constant] = found
+    state.known[constant, kind] = found
     state.lets[constant] = True
 
 

@@ -24,6 +24,7 @@ from ..contract import Contract
 from ..diagnostics import Diagnostic, Findings, Related, did_you_mean
 from ..load import File, Loaded, locate
 from ..source import Place
+from ..vocabulary import Type
 
 NOUNS = {
     ast.Import: "imported file",
@@ -98,9 +99,9 @@ class State:
 
     `files`: those of the spec, each before its expansions. `opened`: what an `import` or a `use` gives names of; those that
     failed are missing. `lets`: constants and parameters, and whether they are good. `given`: the values of parameters, and of
-    constants that the command line sets. `sets`: the span sets of constants that state that type. `fields`: the keys that
-    records of an inline source have; other sources are not known before they are read. `shapes`: of span sets, by identity.
-    `tensors`: shapes in files of vectors. `read`: files whose content the check depended on, besides the spec's own.
+    constants that the command line sets. `known`: what constants were read as. `fields`: the keys that records of an inline
+    source have; other sources are not known before they are read. `shapes`: of span sets, by identity. `tensors`: shapes in
+    files of vectors. `read`: files whose content the check depended on, besides the spec's own.
     """
 
     loaded: Loaded
@@ -110,7 +111,7 @@ class State:
     opened: dict[Declaration, File] = field(default_factory=dict)
     lets: dict[Declaration, bool] = field(default_factory=dict)
     given: dict[Declaration, Value] = field(default_factory=dict)
-    sets: dict[Declaration, c.SpanSet] = field(default_factory=dict)
+    known: dict[tuple[Declaration, Type], Any] = field(default_factory=dict)
     contract: Contract | None = None
     model_name: str | None = None
     model: c.Model | None = None
@@ -296,12 +297,12 @@ class Env:
         """The constant or the parameter that `expr` names."""
         return self.find(expr, "constant", *(["parameter"] if isinstance(self.file, Expansion) else []))
 
-    def known_set(self, expr: ast.Expr) -> c.SpanSet | None:
-        """The set that `expr` stands for, where it is a constant whose set was read before: one set is one object."""
+    def known(self, expr: ast.Expr, kind: Type) -> Any:
+        """What `expr` was read as before, where it is a constant of that type, so that one set is one object; else None."""
         while isinstance(expr, ast.Paren):
             expr = expr.inner
         if isinstance(expr, ast.Param | ast.Member) and self.constant(expr):
-            return self.state.sets.get(self.find_constant(expr))
+            return self.state.known.get((self.find_constant(expr), kind))
         return None
 
 

@@ -8,7 +8,7 @@ that nothing uses is expanded once on trial, with parameters of unknown value, f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +21,7 @@ from ..vocabulary import PARAMETER_TYPES, REQUIRED, Entry, Table, Type
 from .blocks import parameter
 from .constants import check_type_name
 from .declare import RULES, declare_file, keyword_place
-from .env import Declaration, Env, Expansion, Reported, State, Value, shown, uses, walk
+from .env import Declaration, Env, Expansion, Reported, State, Value, on_trial, shown, uses, walk
 from .order import declared, sorted_definitions
 
 MAX_NESTING = 100
@@ -37,12 +37,14 @@ IN_FRAMES = (*RULES, ast.Keep, ast.SpanDecl, ast.Concept, ast.Let, ast.Use)
 def expand(state: State) -> None:
     """Fill the state's files, expansions included, with the names of expansions and the values of parameters."""
     sizes = _check_frames(state)
-    expander = _Expander(state, sizes)
+    room = MAX_SIZE - _check_uses(state, sizes)
+    expander = _Expander(state, sizes if room >= 0 else {})
     for file in state.loaded.files:
         state.files.append(file)
         expander.follow(file)
     for frame in reversed(sizes):
-        if frame not in expander.expanded and expander.has_room(frame):
+        if frame not in expander.expanded and sizes[frame] < room:
+            room -= sizes[frame]
             expander.open(frame, f"{frame.qualified}.", (), {}, trial=True)
 
 
@@ -61,7 +63,7 @@ def _check_frames(state: State) -> dict[Declaration, int]:
         used = list(_used(state, found))
         inner = [frame for frame in used if frame in sizes]
         depth = 1 + max((depths[frame] for frame in inner), default=0)
-        size = len(_items(found)) + sum(sizes[frame] for frame in inner)
+        size = 1 + len(_items(found)) + sum(sizes[frame] for frame in inner)
         if depth <= MAX_NESTING and size <= MAX_SIZE and beyond.isdisjoint(used):
             sizes[found], depths[found] = size, depth
             continue
@@ -108,18 +110,34 @@ def _frame(found: Declaration) -> ast.Frame:
 
 def _items(found: Declaration) -> tuple[ast.Item, ...]:
     """What an expansion of a frame declares."""
-    items = (item for item in _frame(found).items if isinstance(item, IN_FRAMES))
-    return tuple(item for item in items if not isinstance(item, ast.SpanDecl) or item.of is None)
+    return tuple(item for item in _frame(found).items if isinstance(item, IN_FRAMES))
 
 
 def _used(state: State, found: Declaration) -> Iterator[Declaration]:
     """The frames that a frame uses, as often as it does."""
-    env = Env(state, found.file)
-    for item in _items(found):
+    return (used for _, used in _uses(Env(state, found.file), _items(found)))
+
+
+def _uses(env: Env, items: Iterable[ast.Item]) -> Iterator[tuple[ast.Use, Declaration]]:
+    """The uses among `items`, with their frames where these are declared."""
+    for item in items:
         if isinstance(item, ast.Use):
             used = env.lookup(_target(item))
             if used is not None and isinstance(used.item, ast.Frame):
-                yield used
+                yield item, used
+
+
+def _check_uses(state: State, sizes: Mapping[Declaration, int]) -> int:
+    """How many declarations all frames of the spec are written out to; reports the `use` that goes beyond the limit."""
+    written = 0
+    for file in state.loaded.files:
+        env = Env(state, file)
+        for item, frame in _uses(env, file.spec.items):
+            before, written = written, written + sizes.get(frame, 0)
+            if before <= MAX_SIZE < written:
+                message = f"up to here, frames are written out to {written} declarations, the limit is {MAX_SIZE}"
+                env.report(value_codes.TOO_LARGE.at(item.target.place, message))
+    return written
 
 
 def _target(use: ast.Use) -> ast.Expr:
@@ -132,14 +150,11 @@ def _target(use: ast.Use) -> ast.Expr:
 
 @dataclass(slots=True)
 class _Expander:
-    """Expands uses. `sizes`: the frames that can be expanded. `expanded`: those that were. `written`: to how many declarations.
-    `full`: that there were too many was said."""
+    """Expands uses. `sizes`: the frames that can be expanded. `expanded`: those that were."""
 
     state: State
     sizes: dict[Declaration, int]
     expanded: set[Declaration] = field(default_factory=set)
-    written: int = 0
-    full: bool = False
 
     def follow(self, file: File) -> None:
         """Expand the uses of a file, each with those in it."""
@@ -155,27 +170,14 @@ class _Expander:
         frame = env.find(target, "frame")
         if frame not in self.sizes:
             raise Reported  # where the frame is declared
-        outer = env.file if isinstance(env.file, Expansion) else None
-        if outer is None and not self.has_room(frame):
-            if not self.full:
-                message = f"up to here, frames are written out to {self.written} declarations, the limit is {MAX_SIZE}"
-                env.report(value_codes.TOO_LARGE.at(item.target.place, message))
-            self.full = True
-            raise Reported
         arguments = self._arguments(env, item, frame)
         note = Related(item.target.place, f"`{shown(target)}` is used here")
         chain = (note, *uses(env.file))
         if len(chain) > MAX_SHOWN:
             chain = (*chain[: MAX_SHOWN - 1], chain[-1])
         prefix = f"{env.file.prefix}{item.alias.name}."
-        trial = outer is not None and outer.trial
-        expansion = self.open(frame, prefix, chain, arguments, trial=trial)
+        expansion = self.open(frame, prefix, chain, arguments, trial=on_trial(env.file))
         self.state.opened[self.state.names[env.file][item.alias.name]] = expansion
-
-    def has_room(self, frame: Declaration) -> bool:
-        """Count a frame in; whether the frames of the whole spec keep to the limit."""
-        self.written += 1 + self.sizes[frame]
-        return self.written <= MAX_SIZE
 
     def open(
         self, frame: Declaration, prefix: str, used: tuple[Related, ...], given: Mapping[str, Value], *, trial: bool

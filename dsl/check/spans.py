@@ -37,7 +37,8 @@ def subject(env: Env, expr: ast.Expr, owner: str) -> c.SpanSet:
 @reads(Type.SPAN)
 def span_set(env: Env, expr: ast.Expr, entry: Entry) -> c.SpanSet:
     """The span set that `expr` gives where `entry` takes one."""
-    if (known := env.known_set(expr)) is not None:
+    known: c.SpanSet | None = env.known(expr, Type.SPAN)
+    if known is not None:
         return known
     env, expr = env.unwrap(expr)
     match expr:

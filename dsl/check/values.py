@@ -48,7 +48,7 @@ def reads(kind: Type) -> Callable[[R], R]:
 
 def read(env: Env, expr: ast.Expr, entry: Entry) -> Any:
     """The value of `expr` as `entry` takes it."""
-    if entry.type is Type.SPAN and (known := env.known_set(expr)) is not None:
+    if entry.type is Type.SPAN and (known := env.known(expr, Type.SPAN)) is not None:
         return known
     env, expr = env.unwrap(expr)
     _refuse_later(env, expr)
@@ -108,7 +108,10 @@ def field_path(expr: ast.Expr) -> c.FieldPath | None:
 
 
 def number(env: Env, expr: ast.Expr, entry: Entry) -> float:
-    """The number that constant arithmetic over numbers gives; an int where all of them are."""
+    """The number that constant arithmetic over numbers gives."""
+    known: float | None = env.known(expr, Type.NUMBER)
+    if known is not None:
+        return known
     env, expr = env.unwrap(expr)
     match expr:
         case ast.Number(value):

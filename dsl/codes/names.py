@@ -28,9 +28,10 @@ NO_MATCH = Code("MCD219", "no-match", "A pattern for data files matches none.")
 DECLARED_TWICE = Code("MCD220", "declared-twice", "A declaration that may stand once in a spec stands twice.")
 UNKNOWN_FIELD = Code("MCD221", "unknown-field", "No source has the field, or no template has the slot.")
 UNKNOWN_SPLIT = Code("MCD222", "unknown-split", "No source puts records into the split.")
-UNUSED_PARAMETER = Code(
-    "MCD224", "unused-parameter", "Nothing in a frame names one of its parameters.", Severity.WARNING
-)
-NOT_IN_FRAME = Code("MCD225", "not-in-frame", "A declaration that has no meaning in a frame.")
-BAD_SETTING = Code("MCD226", "bad-setting", "A setting of the command line is not `NAME=VALUE`, or is given twice.")
 MISSING_DECLARATION = Code("MCD223", "missing-declaration", "A spec lacks a declaration that every spec needs.")
+
+UNUSED_PARAMETER = Code(
+    "MCD240", "unused-parameter", "Nothing in a frame names one of its parameters.", Severity.WARNING
+)
+NOT_IN_FRAME = Code("MCD241", "not-in-frame", "A declaration that has no meaning in a frame.")
+BAD_SETTING = Code("MCD242", "bad-setting", "A setting of the command line is not `NAME=VALUE`, or is given twice.")

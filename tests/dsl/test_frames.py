@@ -243,23 +243,30 @@ def frames(count: int, body: str) -> str:
         (frames(40, "use f{0}($s) as a  use f{0}($s) as b") + "use f39(tokens) as bomb\n", values.TOO_LARGE),
         (frames(40, "use f{0}($s) as a  use f{0}($s) as b"), values.TOO_LARGE),
         (frames(90, "use f{0}($s | $s) as a") + "use f89(tokens) as bomb\n", values.TOO_LARGE),
+        (
+            frames(90, "use f{0}($s + $s) as a")
+            .replace("s: span", "s: number")
+            .replace("weigh x: $s { factor = 1 }", "weigh x: tokens { factor = $s }")
+            + "use f89(1) as bomb\n",
+            values.TOO_LARGE,
+        ),
         (frames(3000, "use f{0}($s) as a") + "use f2999(tokens) as bomb\n", values.NESTED_TOO_DEEP),
         (RULE + "".join(f"use f0(tokens) as a{i}\n" for i in range(6000)), values.TOO_LARGE),
         ("".join(f"frame f{i}() {{ use f{(i + 1) % 2000}() as a }}\n" for i in range(2000)), names.NAME_CYCLE),
     ],
-    ids=["doubling", "doubling unused", "growing arguments", "deep", "many uses", "a long circle"],
+    ids=["doubling", "doubling unused", "growing sets", "growing numbers", "deep", "many uses", "a long circle"],
 )
 def test_a_bomb_ends_in_a_diagnostic(tmp_path: Path, text: str, code: object) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     items = found(tmp_path, text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert items[0].code is code
     assert len(items) <= 2
 
 
 def test_what_is_below_the_limits_checks(tmp_path: Path) -> None:
-    doubled = frames(12, "use f{0}($s) as a  use f{0}($s) as b") + "use f11(tokens) as x\n"
-    assert len(build(tmp_path, doubled).rules) == 2048
+    doubled = frames(11, "use f{0}($s) as a  use f{0}($s) as b") + "use f10(tokens) as x\n"
+    assert len(build(tmp_path, doubled).rules) == 1024
     assert len(build(tmp_path, frames(100, "use f{0}($s) as a") + "use f99(tokens) as x\n").rules) == 1
 
 
