@@ -175,6 +175,37 @@ def test_every_rule_against_the_models_own_weights(model, dataset):
     }
 
 
+FRAMED = """
+source s = jsonl("data.jsonl") { id = .id  text = "{.text}" }
+frame link(from: span, to: span, depth: layers) {
+  attend back: $from -> $to where key before query { pick = nearest  layers = $depth  heads = any }
+  signal near: $to { layers = $depth  classify = .label  classes = 3 }
+  weigh $to { factor = 3 }
+}
+use link(phrases("dog"), phrases("cat"), 2) as dogs
+"""
+
+
+def test_rules_of_a_frame_act_as_those_written_by_hand(model, dataset, tmp_path):
+    """`link`, `near` and `loud` of SPEC, from a frame."""
+    (tmp_path / "framed").mkdir()
+    compiled(project(tmp_path / "framed", FRAMED, RECORDS), tmp_path / "framed" / "out")
+    framed = mcd.load(tmp_path / "framed" / "out")
+    batch = mcd.Collator(framed.plan)(list(framed))
+    seen = Seen(model, dataset)
+    with mcd.supervise(model, framed) as supervised:
+        out = supervised(batch, time=0.0)
+        wanted = expected(seen, dataset.anchors, supervised.probes["dogs.near", 2])
+    assert out.rules.keys() == {"dogs.back", "dogs.near"}
+    assert out.rules["dogs.back"].item() == pytest.approx(wanted["link"].item(), abs=1e-5)
+    assert out.rules["dogs.near"].item() == pytest.approx(wanted["near"].item(), abs=1e-5)
+    assert {rule: int(rows) for rule, rows in out.rows.items()} == {
+        "dogs.back": 2,
+        "dogs.near": 3,
+        "dogs.weigh $to": 3,
+    }
+
+
 def test_the_manifest_promises_the_rows_that_come(model, dataset):
     batch = mcd.Collator(dataset.plan)(list(dataset))
     with mcd.supervise(model, dataset) as supervised:

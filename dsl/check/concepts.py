@@ -45,7 +45,12 @@ def _span(env: Env, found: Declaration, item: ast.SpanDecl) -> c.Named:
     if isinstance(env.file, Expansion):
         raise Reported  # where the frame is declared
     source = env.find(ast.Name(item.of.name, item.of.place), "source")
-    if source.file.prefix or source.ident.name not in env.state.sources:
+    if source.file.prefix:
+        message = (
+            f"no source `{item.of.name}`: the one of `{source.file.source.path}` counts where that is the root alone"
+        )
+        raise env.fail(name_codes.UNKNOWN_NAME.at(item.of.place, message))
+    if source.ident.name not in env.state.sources:
         raise Reported
     spans = subject(replace(env, of=source.ident.name), item.value, "span")
     return c.Named(c.OfSource(spans, source.ident.name), found.qualified, item.name.place)

@@ -182,6 +182,16 @@ def test_declarations_that_count_in_the_root_alone(tmp_path: Path) -> None:
     assert all(item.severity is Severity.WARNING for item in warned)
 
 
+def test_a_span_of_an_ignored_source_does_not_vanish(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        main='import "a.mcd" as a',
+        a="source s = [{t: 1}] { text = .t }\nspan x of s = slot(.t)\nweigh x { factor = 2 }",
+    )
+    found = [item for item in check(path)[1].items if item.code is codes.UNKNOWN_NAME]
+    assert [marked(item) for item in found] == [("a.mcd", "s")]
+
+
 def test_files_compare_by_identity(tmp_path: Path) -> None:
     found = loaded(write(tmp_path, main=""))
     assert isinstance(found.files[0], File)
