@@ -151,7 +151,7 @@ BLOCKS: Mapping[str, Table] = {
     "source": _table(
         Entry("id", Type.FIELD),
         Entry("split", Type.SPLIT),
-        Entry("text", Type.TEMPLATE, REQUIRED),
+        Entry("text", Type.TEMPLATE),
         later="chat",
     ),
     "concept": _table(Entry("spans", Type.SPAN), Entry("anchor", Type.ANCHOR)),
@@ -233,8 +233,10 @@ STEPS = ("first", "last", "next", "previous")
 BUILT_INS = ("text", "start", "end", "index")
 
 _FILES = _table(Entry("files", Type.STRING, variadic=True))
-FORMATS: Mapping[str, Table] = {"jsonl": _FILES, "parquet": _FILES, "csv": _FILES, "arrow": _FILES}
-LATER_FORMATS = ("conllu", "chat")
+FORMATS: Mapping[str, Table] = dict.fromkeys(("jsonl", "parquet", "csv", "arrow", "conllu"), _FILES)
+FORMAT_TEXTS: Mapping[str, tuple[str, ...]] = {"conllu": ("text",)}
+"""The field that a source's text is where it has no `text`."""
+LATER_FORMATS = ("chat",)
 
 ANCHORS: Mapping[str, Table] = {
     "vector": _table(Entry("file", Type.PATH, REQUIRED), Entry("key", Type.STRING, REQUIRED)),

@@ -18,6 +18,7 @@ from ...dsl.diagnostics import Code, Diagnostic, Failure
 from ...dsl.source import DataPlace
 from ..batch import Ints
 
+LINE_FORMATS = ("jsonl", "conllu")
 TASK_BYTES = 32 << 20
 """About how much of a file one task reads. Part of the shards' identity: a change cuts them elsewhere."""
 
@@ -110,7 +111,7 @@ class Origin:
             return code.at(self.source.place, f"source `{self.source.name}`{record}: {fact}", help=help)
         if row is None:
             return code.at(DataPlace(self.path), f"`{self.path}`: {fact}", help=help)
-        if self.source.format == "jsonl":
+        if self.source.format in LINE_FORMATS:
             return code.at(DataPlace(self.path, row + 1), f"`{self.path}` line {row + 1}: {fact}", help=help)
         return code.at(DataPlace(self.path), f"`{self.path}` row {row}: {fact}", help=help)
 

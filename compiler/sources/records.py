@@ -1,4 +1,4 @@
-"""JSON records -> `Rows`. Shared by jsonl and inline."""
+"""JSON records -> `Rows`. Shared by jsonl, inline and conllu."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...dsl.diagnostics import Diagnostic, Failure, Findings
 from .base import Origin, Rows, Tally, Want, shorten, written
 
 _ABSENT = object()
-_MANY = 8
+MANY = 8
 """Findings in one block of records after which the rest of it is not read."""
 
 _DECODER = json.JSONDecoder()
@@ -42,10 +42,14 @@ class Records:
             if record is not None:
                 objects.append(record)
                 kept.append(number)
-            elif len(findings.items) >= _MANY:
+            elif len(findings.items) >= MANY:
                 break
         if findings.failed:
             raise Failure(*findings.items)
+        return self.of(objects, kept)
+
+    def of(self, objects: list[dict[str, Any]], kept: Sequence[int]) -> Rows:
+        """The records `objects`, whose numbers are `kept`. Raises `Failure` with what is wrong."""
         texts = {path: self._texts(path, self._values(path, objects), kept) for path in self.want.texts}
         fields = {path: self._field(path, self._values(path, objects), kept) for path in self.want.fields}
         return Rows(np.array(kept, np.int64), texts, fields)
@@ -83,7 +87,7 @@ class Records:
             findings = Findings()
             texts = [self._text(path, value, row, findings) for value, row in zip(values, rows, strict=True)]
             if findings.failed:
-                raise Failure(*findings.items[:_MANY]) from None
+                raise Failure(*findings.items[:MANY]) from None
             return pa.array(texts, pa.string())
 
     def _text(self, path: FieldPath, value: Any, row: int, findings: Findings) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import arrow, csv, inline, jsonl, parquet
+from . import arrow, conllu, csv, inline, jsonl, parquet
 from .base import Limits, Origin, Rows, Survey, Tally, Task, Want
 
 
@@ -22,5 +22,6 @@ FORMATS: dict[str, Format] = {
     "parquet": Format(parquet.survey, parquet.read),
     "csv": Format(csv.survey, csv.read),
     "arrow": Format(arrow.survey, arrow.read),
+    "conllu": Format(conllu.survey, conllu.read),
     "inline": Format(inline.survey, inline.read),
 }

@@ -16,11 +16,11 @@ from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..vocabulary import BUILT_INS, LATER_CONDITIONS, STEPS
-from .env import Env, Reported, shown
+from .env import Env, Reported, Shape, shown
 from .values import OPERATORS, describe
 
-Roles = Mapping[c.Role, tuple[c.SpanSet, bool]]
-"""The spans that a condition is about, and whether they can have attributes of the data: `self`, or `query` and `key`."""
+Roles = Mapping[c.Role, tuple[c.SpanSet, Shape]]
+"""The spans that a condition is about, and what they are like: `self`, or `query` and `key`."""
 
 ORDER = ("<", ">", "<=", ">=")
 COMPARISONS = ("==", "!=", *ORDER)
@@ -121,10 +121,11 @@ def _member(env: Env, expr: ast.Member, base: Typed, name: str, roles: Roles) ->
 def _attribute(env: Env, expr: ast.Expr, span: c.SpanRef, name: str, roles: Roles) -> Typed:
     kind = BUILT_IN_KINDS.get(name)
     if kind is None:
-        spans, opened = roles[span.role]
-        if span.steps or not opened:
+        spans, shape = roles[span.role]
+        if span.steps or not shape.has(name):
             whose = f"`{spans.name}`" if isinstance(spans, c.Named) and not span.steps else "these spans"
-            near = did_you_mean(name, [*BUILT_INS, *STEPS]) or "only `offsets` gives spans attributes of the data"
+            own = () if span.steps else shape.attributes or ()
+            near = did_you_mean(name, [*BUILT_INS, *STEPS, *own]) or "only `offsets` gives spans attributes of the data"
             message = (
                 f"spans of {whose} have no attribute `{name}`"
                 if whose[0] == "`"

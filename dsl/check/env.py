@@ -86,11 +86,16 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a span set is like: `depth` and `size` as written out in full, and whether its spans can have attributes of data."""
+    """What a span set is like: `depth` and `size` as written out in full, and the `attributes` that its spans can have besides
+    the built-in ones. None stands for any: the data says."""
 
     depth: int
     size: int
-    open: bool
+    attributes: frozenset[str] | None
+
+    def has(self, name: str) -> bool:
+        """Whether its spans can have the attribute."""
+        return self.attributes is None or name in self.attributes
 
 
 @dataclass(eq=False, slots=True)

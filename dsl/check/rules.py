@@ -14,7 +14,7 @@ from ..diagnostics import did_you_mean
 from ..vocabulary import LATER_RELATIONS, RELATIONS, Bounds, Entry, Type
 from .blocks import Given, read_block
 from .common import anchored, attempt, clash, common, concept, head
-from .conditions import condition
+from .conditions import Roles, condition
 from .declare import RULES
 from .env import Env, Reported, State, on_trial, shown
 from .signals import signal
@@ -79,7 +79,7 @@ def _join(env: Env, item: ast.Attend, given: Given) -> c.Join:
         raise Reported
     where = None
     if item.where is not None:
-        roles: dict[c.Role, Any] = {"query": (query, shape(env, query).open), "key": (key, shape(env, key).open)}
+        roles: Roles = {"query": (query, shape(env, query)), "key": (key, shape(env, key))}
         where = condition(env, item.where, roles)
     return c.Join(query, key, where, given["pick"], given["max_edges"])
 

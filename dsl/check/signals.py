@@ -173,7 +173,7 @@ def _label_of(env: Env, given: Given, name: str, spans: c.SpanSet) -> c.FieldPat
         message = f"`{name}` reads an attribute of the data, a field or {choice(known)}, found the built-in `{label}`"
         help = "write the labels into a field of the record, one per span"
         raise env.fail(codes.WRONG_TYPE.at(place, message, help=help))
-    if label not in known and not shape(env, spans).open:
+    if label not in known and not shape(env, spans).has(label):
         near = did_you_mean(label, known) or f"a field of the record is `.{label}`"
         raise env.fail(name_codes.NO_ATTRIBUTE.at(place, f"these spans have no attribute `{label}`", help=near))
     return label

@@ -18,7 +18,7 @@ from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..load import MAX_FILES, confine, near_files
-from ..vocabulary import FORMATS, LATER_FORMATS, Entry, Type
+from ..vocabulary import FORMAT_TEXTS, FORMATS, LATER_FORMATS, Entry, Type
 from .blocks import read_block, read_call
 from .env import Env, Reported, header, shown
 from .values import choice, describe, field_path, listed_once, mismatch, reads, text_of
@@ -52,10 +52,20 @@ def _source(env: Env, item: ast.Source) -> c.Source:
         keys = frozenset[str]().union(*(json.loads(record) for record in records))
         env.state.fields[item.name.name] = keys
     split = given["split"] or c.ConstantSplit("train")
-    return c.Source(item.name.name, form, files, records, given["id"], split, given["text"], item.name.place)
+    text = given["text"] or _usual_text(env, item, form, given.later)
+    return c.Source(item.name.name, form, files, records, given["id"], split, text, item.name.place)
 
 
-Format = Literal["jsonl", "parquet", "csv", "arrow", "inline"]
+Format = Literal["jsonl", "parquet", "csv", "arrow", "conllu", "inline"]
+
+
+def _usual_text(env: Env, item: ast.Source, form: Format, later: bool) -> c.Template:
+    """The text of a source that states none: a field that records of its format always have."""
+    if later:
+        raise Reported
+    if form not in FORMAT_TEXTS:
+        raise env.fail(name_codes.MISSING_ATTRIBUTE.at(item.name.place, "this `source` lacks `text`"))
+    return c.Template((FORMAT_TEXTS[form],))
 
 
 def _value(env: Env, item: ast.Source) -> tuple[Format, tuple[Path, ...], tuple[str, ...]]:

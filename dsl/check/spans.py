@@ -6,6 +6,7 @@ nested `MAX_NESTING` deep and have `MAX_SIZE` nodes once its names are written o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from .. import ast
@@ -25,6 +26,9 @@ from .values import field_path, mismatch, reads
 ALGEBRA = ("|", "&", "-", "in")
 MAX_NESTING = 100
 MAX_SIZE = 50_000
+NO_ATTRIBUTES = frozenset[str]()
+SELECTED: Mapping[type, frozenset[str] | None] = {c.Offsets: None}
+"""The attributes that selectors give their spans, where they give any; None: those that the data has."""
 
 
 def subject(env: Env, expr: ast.Expr, owner: str) -> c.SpanSet:
@@ -46,7 +50,7 @@ def span_set(env: Env, expr: ast.Expr, entry: Entry) -> c.SpanSet:
             return _algebra(env, expr, entry)
         case ast.Where(base, filtered):
             spans = span_set(env, base, entry)
-            return c.Filter(spans, condition(env, filtered, {"self": (spans, shape(env, spans).open)}))
+            return c.Filter(spans, condition(env, filtered, {"self": (spans, shape(env, spans))}))
         case ast.Call():
             return _selected(env, expr, entry)
         case ast.Name(name):
@@ -80,16 +84,23 @@ def shape(env: Env, spans: c.SpanSet) -> Shape:
     match spans:
         case c.Union(left, right) | c.Intersection(left, right) | c.Difference(left, right) | c.Within(left, right):
             parts = [shape(env, left), shape(env, right)]
-            opened = any(part.open for part in parts) if isinstance(spans, c.Union) else parts[0].open
+            attributes = _either(*parts) if isinstance(spans, c.Union) else parts[0].attributes
         case c.Filter() | c.Take() | c.Edge() | c.Neighbour() | c.Predicting() | c.OfSource() | c.Named():
             parts = [shape(env, spans.base)]
-            opened = parts[0].open and not isinstance(spans, c.Neighbour | c.Predicting)
+            attributes = NO_ATTRIBUTES if isinstance(spans, c.Neighbour | c.Predicting) else parts[0].attributes
         case _:
-            parts, opened = [], isinstance(spans, c.Offsets)
+            parts, attributes = [], SELECTED.get(type(spans), NO_ATTRIBUTES)
     depth = 1 + max((part.depth for part in parts), default=0)
-    found = Shape(depth, 1 + sum(part.size for part in parts), opened)
+    found = Shape(depth, 1 + sum(part.size for part in parts), attributes)
     env.state.shapes[id(spans)] = (spans, found)
     return found
+
+
+def _either(left: Shape, right: Shape) -> frozenset[str] | None:
+    """The attributes that spans of one of two sets can have."""
+    if left.attributes is None or right.attributes is None:
+        return None
+    return left.attributes | right.attributes
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

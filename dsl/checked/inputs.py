@@ -76,7 +76,7 @@ class Source:
     """Where records come from. `files` are resolved, sorted and below the root; `records` holds inline ones as JSON text."""
 
     name: str
-    format: Literal["jsonl", "parquet", "csv", "arrow", "inline"]
+    format: Literal["jsonl", "parquet", "csv", "arrow", "conllu", "inline"]
     files: tuple[Path, ...]
     records: tuple[str, ...]
     id: FieldPath | None

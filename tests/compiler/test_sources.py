@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mcd.compiler.inventory import inventory, origin_of
-from mcd.compiler.sources import base, jsonl
+from mcd.compiler.sources import base
+from mcd.compiler.sources import lines as line_formats
 from mcd.compiler.sources.base import Limits, Tally, Want
 from mcd.compiler.sources.registry import FORMATS
 from mcd.dsl.checked import ConstantSplit, Source, Template
@@ -327,7 +328,7 @@ def test_the_digest_is_that_of_all_bytes(tmp_path, format):
 @pytest.mark.parametrize("block", [1, 3, 64, 1 << 20])
 @pytest.mark.parametrize("last", ["", "\n", "\n\n"])
 def test_jsonl_tasks_begin_at_lines_and_hold_every_line_once(tmp_path, monkeypatch, size, block, last):
-    monkeypatch.setattr(jsonl, "TASK_BYTES", size)
+    monkeypatch.setattr(line_formats, "TASK_BYTES", size)
     monkeypatch.setattr("mcd.compiler.inventory._BLOCK", block)
     content = "\n".join(json.dumps({"text": "x" * (i % 11), "n": i}) for i in range(20)) + last
     source = lines(tmp_path, content.encode())
