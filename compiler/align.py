@@ -157,10 +157,9 @@ class _Aligner:
         return _Located(number, record, start, end, origin)
 
     def _placed(self, spans: _Located, chosen: Ints, part: Ints, number: Ints) -> Ranges:
-        """The spans `chosen` in part `part` of their records, under set `number`, as far as the part shows them."""
+        """The spans `chosen` in part `part` of their records, which shows them whole, under set `number`."""
         row = self.parts.first[spans.record[chosen]] + part
-        start = self.parts.position(row, np.maximum(spans.start[chosen], self.parts.begin[row]))
-        end = self.parts.position(row, np.minimum(spans.end[chosen], self.parts.end[row]))
+        start, end = self.parts.positions(row, spans.start[chosen], spans.end[chosen])
         return Ranges(row, number, start, end, spans.origin[chosen])
 
     def _remainders(self, spans: _Located, home: Ints) -> Ranges:
@@ -182,8 +181,10 @@ class _Aligner:
         return Ranges(row, number, start, end, spans.origin[chosen])
 
     def _repeated(self, spans: _Located, home: Ints) -> Ranges:
-        """The later parts that show a span whole once more."""
-        last = np.minimum(spans.start // self.parts.step[spans.record], self.parts.count[spans.record] - 1)
+        """The later parts that show a span whole once more: all of them, where it is a token added before the text."""
+        last = self.parts.count[spans.record] - 1
+        within = np.minimum(spans.start // self.parts.step[spans.record], last)
+        last = np.where(spans.start < 0, last, within)
         chosen, part = _each(home + 1, np.where(home >= 0, last + 1, 0))
         return self._placed(spans, chosen, part, self._derived(spans.set[chosen], again))
 
@@ -231,12 +232,18 @@ class _Aligner:
         number, record, query_start, query_end, key_start, key_end = (
             column[there] for column in (number, record, query_start, query_end, key_start, key_end)
         )
-        part = self.parts.whole(record, np.minimum(query_start, key_start), np.maximum(query_end, key_end))
+        everywhere = key_start < 0  # a key that the tokenizer adds before the text stands in every part
+        part = self.parts.whole(
+            record,
+            np.minimum(query_start, np.where(everywhere, query_start, key_start)),
+            np.maximum(query_end, np.where(everywhere, query_end, key_end)),
+        )
         whole = part >= 0
         self.counts.add("cut", number[~whole], record[~whole])
         row = self.parts.first[record[whole]] + part[whole]
-        columns = [self.parts.position(row, c[whole]) for c in (query_start, query_end, key_start, key_end)]
-        pairs = Pairs(row, number[whole], *columns)
+        query = self.parts.positions(row, query_start[whole], query_end[whole])
+        key = self.parts.positions(row, key_start[whole], key_end[whole])
+        pairs = Pairs(row, number[whole], *query, *key)
         self._count_edges(pairs, causal)
         order = in_order(pairs.row * len(self.number) + pairs.set)
         return Pairs(**{f.name: getattr(pairs, f.name)[order] for f in fields(Pairs)})

@@ -38,6 +38,17 @@ class TokenTable:
 
 
 @dataclass(frozen=True, eq=False)
+class Marks:
+    """What is marked up in the values of a slot, without the marks: `record[n]`, non-decreasing; `start[n]`, `end[n]`, bytes from
+    the start of the value; `label`, n strings."""
+
+    record: Ints
+    start: Ints
+    end: Ints
+    label: pa.StringArray
+
+
+@dataclass(frozen=True, eq=False)
 class TextBatch:
     """Records of one source, rendered and tokenised.
 
@@ -55,6 +66,8 @@ class TextBatch:
     tokens: TokenTable
     rows: Ints
     """Row number of each record in its source file, from 0, for diagnostics."""
+    marks: Mapping[tuple[str, ...], Marks] = field(default_factory=dict)
+    """What is marked up in the slots that the source has marked."""
     path: str = ""
     """The file, as a person is shown it; empty for records that stand in the spec."""
     lines: bool = False

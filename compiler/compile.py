@@ -104,7 +104,7 @@ def shards_key(recipe: Recipe, stock: tuple[Inventory, ...]) -> Digest:
         [
             source.name,
             source.format,
-            digest((source.id, source.split, source.text)),
+            digest((source.id, source.split, source.text, *((source.marked,) if source.marked else ()))),
             [entry.digest for entry in held.inputs],
         ]
         for source, held in zip(recipe.sources, stock, strict=True)

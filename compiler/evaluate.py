@@ -8,7 +8,7 @@ which others are in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from ..dsl import checked
@@ -21,15 +21,18 @@ from .selectors.regex import Pattern
 from .selectors.registry import SELECTORS
 from .walk import below
 
+TokenId = Callable[[str], int | None]
+
 
 class Evaluator:
     """Everything about a recipe's sets that does not depend on the text.
 
-    `definitions`: every set that will be asked for, those of joins among them (`walk.join_sets`). Raises Failure (MCD557) for a
-    pattern that the engine rejects.
+    `definitions`: every set that will be asked for, those of joins among them (`walk.join_sets`); `token_id`: the id of an entry
+    of the vocabulary. Raises Failure (MCD557) for a pattern that the engine rejects.
     """
 
-    def __init__(self, definitions: Iterable[checked.SpanSet]) -> None:
+    def __init__(self, definitions: Iterable[checked.SpanSet], token_id: TokenId = lambda name: None) -> None:
+        self.token_id = token_id
         nodes = dict.fromkeys(below(definitions))
         self._patterns = {node: Pattern(node) for node in nodes if isinstance(node, checked.Regex)}
         self._phrases: dict[checked.Phrases, tuple[PhraseIndex, int]] = {}
@@ -97,3 +100,7 @@ class Evaluation(Context):
     def regex(self, definition: checked.Regex) -> tuple[Ints, Ints, Ints]:
         """Record, start and end of every match of a pattern, in order."""
         return self._evaluator.pattern(definition).find(self.batch)
+
+    def token_id(self, name: str) -> int | None:
+        """The id of an entry of the vocabulary."""
+        return self._evaluator.token_id(name)

@@ -72,7 +72,7 @@ class Executor:
             *(stored.definition for stored in recipe.sets),
             *join_sets(stored.join for stored in recipe.edges),
         ]
-        self._evaluator = Evaluator(definitions)
+        self._evaluator = Evaluator(definitions, encoder.token_id)
         self._schema = shard_schema(recipe)
         self._fields = sorted(field_paths(definitions) | {stored.path for stored in recipe.fields})
 

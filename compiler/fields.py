@@ -128,7 +128,7 @@ def _entries(batch: TextBatch, recipe: Recipe, definition: checked.SpanSet, span
         if each.definition == definition:
             found = spans[each.digest]
             count = np.bincount(found.record, minlength=batch.records)
-            part = plain is definition and not isinstance(plain, _SELECTORS)
+            part = plain is definition and not isinstance(plain, checked.SELECTORS)
             if part:
                 np.maximum.at(count, found.record, found.index + 1)
             return _Entries(count, exact=not part)
@@ -137,9 +137,6 @@ def _entries(batch: TextBatch, recipe: Recipe, definition: checked.SpanSet, span
     if isinstance(plain, checked.Tokens):
         return _Entries(_content(batch), exact=True)
     raise ValueError(f"a field runs along a set that the recipe does not store: {definition}")
-
-
-_SELECTORS = (checked.Tokens, checked.Record, checked.Phrases, checked.Regex, checked.Offsets, checked.Slot)
 
 
 def _content(batch: TextBatch) -> Ints:

@@ -45,13 +45,22 @@ class Parts:
         return part
 
     def whole(self, record: Ints, start: Ints, end: Ints) -> Ints:
-        """The first part, counted in its record, in which the content `[start, end)` is whole; -1 where none is."""
+        """The first part, counted in its record, in which the content `[start, end)` is whole; -1 where none is.
+
+        Added tokens, whose places lie outside the content, are whole where its own beginning or end is.
+        """
+        start, end = np.maximum(start, 0), np.minimum(end, self.content[record])
         part = self.reaching(record, end)
         return np.where((part * self.step[record] <= start) & (part < self.count[record]), part, -1)
 
     def position(self, row: Ints, place: Ints) -> Ints:
-        """The token position in part `row` of a content place."""
-        return place - self.begin[row] + self.prefix[self.record[row]]
+        """The token position in part `row` of a content place, or of a token added before the content, whose place is below 0."""
+        found: Ints = place - np.where(place < 0, 0, self.begin[row]) + self.prefix[self.record[row]]
+        return found
+
+    def positions(self, row: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
+        """The token positions in parts `row` of ranges that these hold: of content, or of an added token."""
+        return self.position(row, start), self.position(row, end - 1) + 1
 
 
 def cut_records(batch: TextBatch, model: checked.Model) -> Parts:

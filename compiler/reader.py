@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from ..dsl import checked
 from ..dsl.checked import ConstantSplit, FieldPath, FieldSplit, HashSplit
 from ..dsl.codes.sources import BAD_ENCODING, BAD_SPLIT, NO_ID, SOURCE_UNREADABLE
 from ..dsl.diagnostics import Code, Failure
-from .batch import Ints, TextBatch
+from .batch import Ints, Marks, TextBatch
 from .inventory import origin_of
+from .markup import of_records, unmark
 from .render import Rendered, render, slots_of
 from .sources.base import Limits, Origin, Rows, Tally, Task, Want, reading, written
 from .sources.registry import FORMATS
@@ -55,7 +56,8 @@ def read_batches(
     want = Want(tuple(dict.fromkeys((*slots, *named, *split))), tuple(dict.fromkeys(fields)))
     for read in FORMATS[source.format].read(task, origin, want, limits, tally):
         rows = _with_text(read, slots, tally)
-        rendered = render(source.text, rows.texts, len(rows.rows))
+        texts, marks = _unmarked(source, rows, origin)
+        rendered = replace(render(source.text, texts, len(rows.rows)), marks=marks)
         _check_no_nul(rendered, rows, origin)
         ids = _ids(source, rows, task.base, origin)
         splits = _splits(source.split, ids, rows, origin)
@@ -91,6 +93,15 @@ def _with_text(rows: Rows, slots: Iterable[FieldPath], tally: Tally) -> Rows:
         {path: column.filter(mask) for path, column in rows.texts.items()},
         {path: column.filter(mask) for path, column in rows.fields.items()},
     )
+
+
+def _unmarked(
+    source: checked.Source, rows: Rows, origin: Origin
+) -> tuple[Mapping[FieldPath, pa.StringArray], Mapping[FieldPath, Marks]]:
+    """The slots' values without their marks, and what those mark. Raises `Failure` where marks do not go together."""
+    found = {path: unmark(path, rows, origin) for path in source.marked}
+    texts = {**rows.texts, **{path: plain for path, (plain, _) in found.items()}}
+    return texts, {path: marks for path, (_, marks) in found.items()}
 
 
 def _check_no_nul(rendered: Rendered, rows: Rows, origin: Origin) -> None:
@@ -176,6 +187,7 @@ def _batch(
         fields={path: column[start:stop] for path, column in rows.fields.items()},
         tokens=encoder.encode(rendered.texts[start:stop]),
         rows=rows.rows[start:stop],
+        marks={path: of_records(found, start, stop) for path, found in rendered.marks.items()},
         path=origin.path if origin.source.files else "",
         lines=origin.source.format == "jsonl",
     )

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..dsl.checked import FieldPath, Template
-from .batch import Ints
+from .batch import Ints, Marks
 from .text import Bytes, string_bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
     """Rendered texts: `texts[n]`, the same as bytes of `buffer` cut by `bounds[n + 1]`, and for every slot its byte range in
-    `buffer`. A slot that a template has twice is where it stands first."""
+    `buffer`. A slot that a template has twice is where it stands first. `marks`: what is marked up in slots."""
 
     texts: pa.StringArray
     buffer: Bytes
     bounds: Ints
     slots: Mapping[FieldPath, tuple[Ints, Ints]]
+    marks: Mapping[FieldPath, Marks] = field(default_factory=dict)
 
 
 def slots_of(template: Template) -> tuple[FieldPath, ...]:

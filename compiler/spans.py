@@ -83,7 +83,10 @@ class Tokens:
         """Row of the `next` or the `previous` token in the record, added tokens left out; -1 where there is none."""
         found = np.full(len(token), NONE)
         present = np.flatnonzero(token != NONE)
-        at = np.searchsorted(self.rows, token[present]) + (1 if side == "next" else -1)
+        if side == "next":
+            at = np.searchsorted(self.rows, token[present], side="right")
+        else:
+            at = np.searchsorted(self.rows, token[present]) - 1
         within = (at >= 0) & (at < len(self.rows))
         present, at = present[within], at[within]
         there = self.rows[at]

@@ -102,6 +102,11 @@ class Encoder:
         model = json.loads(self._tokenizer.to_str())["model"]
         return self._tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else model.get("unk_id")
 
+    def token_id(self, name: str) -> int | None:
+        """The id of the entry `name` of the vocabulary, added ones included."""
+        found: int | None = self._tokenizer.token_to_id(name)
+        return found
+
     def encode(self, texts: pa.StringArray) -> TokenTable:
         """The tokens of `texts` (without nulls); positions are bytes in the buffer that holds all of them."""
         given = Texts(texts)

@@ -54,6 +54,16 @@ def _(node: c.Slot) -> str:
 
 
 @written.register
+def _(node: c.Markup) -> str:
+    return f"markup({field_text(node.path)})"
+
+
+@written.register
+def _(node: c.Special) -> str:
+    return f"special({', '.join(json.dumps(name, ensure_ascii=False) for name in node.names)})"
+
+
+@written.register
 def _(node: c.Union) -> str:
     return f"{_inner(node.left)} | {_inner(node.right)}"
 

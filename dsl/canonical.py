@@ -15,8 +15,6 @@ from typing import Any
 
 from . import checked as c
 
-_SELECTORS = (c.Tokens, c.Record, c.Phrases, c.Regex, c.Offsets, c.Slot)
-
 Memo = dict[int, tuple[object, str]]
 """Digests by identity. Holds the nodes, so that an identity cannot be reused."""
 
@@ -41,7 +39,7 @@ def _meaning(value: object) -> object:
 def _ranks_itself(node: object) -> bool:
     while isinstance(node, c.OfSource):
         node = node.base
-    return isinstance(node, (*_SELECTORS, c.Named))
+    return isinstance(node, (*c.SELECTORS, c.Named))
 
 
 def _digest(node: object, memo: Memo) -> str:

@@ -222,11 +222,12 @@ SELECTORS: Mapping[str, Table] = {
         Entry("rename", Type.RENAMES, (), keyword=True),
     ),
     "slot": _table(Entry("path", Type.FIELD, REQUIRED)),
+    "markup": _table(Entry("path", Type.FIELD, REQUIRED)),
+    "special": _table(Entry("tokens", Type.STRING, variadic=True)),
     "first": _table(_SPANS, _HOW_MANY),
     "last": _table(_SPANS, _HOW_MANY),
     "predicting": _table(_SPANS),
 }
-LATER_SELECTORS = ("markup", "special")
 
 PRELUDE_SETS = ("tokens", "record")
 STEPS = ("first", "last", "next", "previous")

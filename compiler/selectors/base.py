@@ -46,6 +46,10 @@ class Context(ABC):
     def regex(self, definition: checked.Regex) -> tuple[Ints, Ints, Ints]:
         """Record, start and end of every match of a pattern, in order."""
 
+    @abstractmethod
+    def token_id(self, name: str) -> int | None:
+        """The id of the vocabulary's entry `name`, None where there is none."""
+
     def select(self, record: Ints, start: Ints, end: Ints, attributes: Mapping[str, pa.Array] | None = None) -> Spans:
         """The set of what a selector found, in any order: outer white space off, equal extents made one, ranked."""
         start, end = self.trimmer.trim(start, end)

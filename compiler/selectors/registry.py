@@ -9,11 +9,13 @@ from ...dsl import checked
 from ..batch import Spans
 from .algebra import difference, inside, intersection, named, of_source, union, where
 from .base import Context
+from .markup import markup
 from .neighbours import edge, neighbour, predicting
 from .offsets import offsets
 from .phrases import phrases
 from .regex import regex
 from .slot import slot
+from .special import special
 from .take import take
 from .tokens import record, tokens
 
@@ -26,6 +28,8 @@ SELECTORS: dict[type, Selector] = {
     checked.Regex: regex,
     checked.Offsets: offsets,
     checked.Slot: slot,
+    checked.Markup: markup,
+    checked.Special: special,
     checked.Union: union,
     checked.Intersection: intersection,
     checked.Difference: difference,

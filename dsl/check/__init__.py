@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,7 @@ from .rules import check_rules
 from .schedule import check_claims, check_stages
 from .settings import Settings, apply_settings
 from .sources import check_sources
+from .template import slots
 
 D = TypeVar("D", c.Named, c.Concept)
 
@@ -96,7 +98,7 @@ def _program(
         root=state.loaded.root,
         files=(*(file.path for file in state.loaded.files), *sorted(state.read)),
         model=model,
-        sources=tuple(state.sources.values()),
+        sources=tuple(replace(source, marked=_marked(state, source)) for source in state.sources.values()),
         spans=_kept(state.spans),
         concepts=_kept(state.concepts),
         rules=tuple(rules),
@@ -109,3 +111,9 @@ def _program(
 def _kept(definitions: Mapping[Declaration, D | None]) -> tuple[D, ...]:
     """What definitions gave, without those of frames on trial."""
     return tuple(given for found, given in definitions.items() if given is not None and not on_trial(found.file))
+
+
+def _marked(state: State, source: c.Source) -> tuple[c.FieldPath, ...]:
+    """The slots of a source that some `markup` reads."""
+    read = {path for of, path in state.marked if of in (None, source.name)}
+    return tuple(sorted(read & set(slots(source.text))))

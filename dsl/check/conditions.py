@@ -6,7 +6,7 @@ the data, so that it may stand for any value and is compared with one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,7 +17,7 @@ from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..vocabulary import BUILT_INS, LATER_CONDITIONS, STEPS
 from .env import Env, Reported, Shape, shown
-from .values import OPERATORS, describe
+from .values import OPERATORS, choice, describe
 
 Roles = Mapping[c.Role, tuple[c.SpanSet, Shape]]
 """The spans that a condition is about, and what they are like: `self`, or `query` and `key`."""
@@ -124,8 +124,8 @@ def _attribute(env: Env, expr: ast.Expr, span: c.SpanRef, name: str, roles: Role
         spans, shape = roles[span.role]
         if span.steps or not shape.has(name):
             whose = f"`{spans.name}`" if isinstance(spans, c.Named) and not span.steps else "these spans"
-            own = () if span.steps else shape.attributes or ()
-            near = did_you_mean(name, [*BUILT_INS, *STEPS, *own]) or "only `offsets` gives spans attributes of the data"
+            own = frozenset[str]() if span.steps else shape.attributes or frozenset()
+            near = did_you_mean(name, [*BUILT_INS, *STEPS, *own]) or _whence(own)
             message = (
                 f"spans of {whose} have no attribute `{name}`"
                 if whose[0] == "`"
@@ -133,6 +133,13 @@ def _attribute(env: Env, expr: ast.Expr, span: c.SpanRef, name: str, roles: Role
             )
             raise env.fail(name_codes.NO_ATTRIBUTE.at(expr.place, message, help=near))
     return Typed(c.Attr(span, name), kind or Kind.ATTRIBUTE, expr)
+
+
+def _whence(own: Collection[str]) -> str:
+    """Where attributes come from, for a set that can have those alone."""
+    if own:
+        return f"its spans have {choice(sorted(own))} besides the built-in ones"
+    return "only `offsets`, `markup` and `special` give spans attributes of the data"
 
 
 def _call(env: Env, expr: ast.Call, roles: Roles) -> Typed:

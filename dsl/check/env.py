@@ -105,8 +105,9 @@ class State:
     `files`: those of the spec, each before its expansions. `opened`: what an `import` or a `use` gives names of; those that
     failed are missing. `lets`: constants and parameters, and whether they are good. `given`: the values of parameters, and of
     constants that the command line sets. `known`: what constants were read as. `fields`: the keys that records of an inline
-    source have; other sources are not known before they are read. `shapes`: of span sets, by identity. `tensors`: shapes in
-    files of vectors. `read`: files whose content the check depended on, besides the spec's own.
+    source have; other sources are not known before they are read. `marked`: the fields that `markup` reads, with the source
+    that its set is restricted to. `shapes`: of span sets, by identity. `tensors`: shapes in files of vectors. `special_tokens`:
+    those of tokenizer files. `read`: files whose content the check depended on, besides the spec's own.
     """
 
     loaded: Loaded
@@ -125,8 +126,10 @@ class State:
     fields: dict[str, frozenset[str]] = field(default_factory=dict)
     spans: dict[Declaration, c.Named | None] = field(default_factory=dict)
     concepts: dict[Declaration, c.Concept | None] = field(default_factory=dict)
+    marked: set[tuple[str | None, c.FieldPath]] = field(default_factory=set)
     shapes: dict[int, tuple[c.SpanSet, Shape]] = field(default_factory=dict)
     tensors: dict[Path, dict[str, tuple[int, ...]]] = field(default_factory=dict)
+    special_tokens: dict[Path, frozenset[str] | None] = field(default_factory=dict)
     read: set[Path] = field(default_factory=set)
 
     def value(self, constant: Declaration) -> Value | None:

@@ -11,12 +11,14 @@ import re2
 
 from .. import ast
 from .. import checked as c
+from ..codes import model as model_codes
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..source import Place
 from .env import Env
 from .template import slots
+from .tokenizer import special_tokens
 from .values import check_field
 
 Builder = Callable[[Env, ast.Call, Mapping[str, Any]], c.SpanSet]
@@ -114,6 +116,37 @@ def _slot(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
     return c.Slot(given["path"])
 
 
+def _markup(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
+    """A slot that is marked up, whoever reads the set: its marks leave the text."""
+    path: c.FieldPath = given["path"]
+    _check_slot(env, path, _argument(call, "path").place)
+    env.state.marked.add((env.of, path))
+    return c.Markup(path)
+
+
+def _special(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
+    """Tokens by the names that the tokenizer gives them, each once and sorted: their order says nothing."""
+    names: tuple[ast.String, ...] = given["tokens"]
+    if not names:
+        raise env.fail(name_codes.MISSING_ARGUMENT.at(call.place, "`special` lacks the names of its tokens"))
+    known = _special_tokens(env)
+    for name in names:
+        if known is not None and name.value not in known:
+            message = f"the tokenizer has no special token `{name.value}`"
+            raise env.fail(model_codes.NO_SUCH_TOKEN.at(name.place, message, help=did_you_mean(name.value, known)))
+    return c.Special(tuple(sorted({name.value for name in names})))
+
+
+def _special_tokens(env: Env) -> frozenset[str] | None:
+    """The special tokens of the model's tokenizer, read once; None where they are not known."""
+    if env.state.model is None:
+        return None
+    path = env.state.model.tokenizer
+    if path not in env.state.special_tokens:
+        env.state.special_tokens[path] = special_tokens(path)
+    return env.state.special_tokens[path]
+
+
 def _check_slot(env: Env, path: c.FieldPath, place: Place) -> None:
     """Fail on a slot that no template has, or that one has twice."""
     sources = _sources(env)
@@ -163,6 +196,8 @@ BUILDERS: Mapping[str, Builder] = {
     "regex": _regex,
     "offsets": _offsets,
     "slot": _slot,
+    "markup": _markup,
+    "special": _special,
     "first": _take("first"),
     "last": _take("last"),
     "predicting": _predicting,

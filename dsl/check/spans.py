@@ -16,7 +16,7 @@ from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..source import Place
-from ..vocabulary import LATER_SELECTORS, PRELUDE_SETS, SELECTORS, STEPS, Entry, Type
+from ..vocabulary import PRELUDE_SETS, SELECTORS, STEPS, Entry, Type
 from .blocks import read_call
 from .conditions import condition
 from .env import Env, Reported, Shape, shown
@@ -27,7 +27,11 @@ ALGEBRA = ("|", "&", "-", "in")
 MAX_NESTING = 100
 MAX_SIZE = 50_000
 NO_ATTRIBUTES = frozenset[str]()
-SELECTED: Mapping[type, frozenset[str] | None] = {c.Offsets: None}
+SELECTED: Mapping[type, frozenset[str] | None] = {
+    c.Offsets: None,
+    c.Markup: frozenset({"label"}),
+    c.Special: frozenset({"label"}),
+}
 """The attributes that selectors give their spans, where they give any; None: those that the data has."""
 
 
@@ -141,9 +145,6 @@ def _selected(env: Env, call: ast.Call, entry: Entry) -> c.SpanSet:
     if declared is not None:
         message = f"`{callee.name}` is a {declared.noun} here, and cannot be called"
         raise env.fail(codes.WRONG_TYPE.at(callee.place, message))
-    if callee.name in LATER_SELECTORS:
-        env.later(callee.place, f"`{callee.name}`")
-        raise Reported
     if callee.name not in SELECTORS:
         near = did_you_mean(callee.name, SELECTORS)
         raise env.fail(name_codes.UNKNOWN_FUNCTION.at(callee.place, f"no selector `{callee.name}`", help=near))

@@ -50,10 +50,12 @@ from .rules import (
     Weigh,
 )
 from .sets import (
+    SELECTORS,
     Difference,
     Edge,
     Filter,
     Intersection,
+    Markup,
     Named,
     Neighbour,
     Offsets,
@@ -64,6 +66,7 @@ from .sets import (
     Regex,
     Slot,
     SpanSet,
+    Special,
     Take,
     Tokens,
     Union,
@@ -71,6 +74,7 @@ from .sets import (
 )
 
 __all__ = [
+    "SELECTORS",
     "Anchor",
     "And",
     "Arithmetic",
@@ -98,6 +102,7 @@ __all__ = [
     "Length",
     "Literal_",
     "Lost",
+    "Markup",
     "Member",
     "Model",
     "Named",
@@ -128,6 +133,7 @@ __all__ = [
     "Source",
     "SpanRef",
     "SpanSet",
+    "Special",
     "Split",
     "Stage",
     "Take",

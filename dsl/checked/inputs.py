@@ -73,7 +73,10 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where records come from. `files` are resolved, sorted and below the root; `records` holds inline ones as JSON text."""
+    """Where records come from. `files` are resolved, sorted and below the root; `records` holds inline ones as JSON text.
+
+    `marked`: the slots of the template, sorted, whose values are marked up and stand in the text without their marks.
+    """
 
     name: str
     format: Literal["jsonl", "parquet", "csv", "arrow", "conllu", "inline"]
@@ -83,3 +86,4 @@ class Source:
     split: Split
     text: Template
     place: Place = no_meaning()
+    marked: tuple[FieldPath, ...] = ()

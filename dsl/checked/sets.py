@@ -59,6 +59,20 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Markup:
+    """What stands between `[[` and `|label]]` in the field `path`, which the text holds without them. Attribute `label`."""
+
+    path: FieldPath
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """The tokens of these names, in the text or added by the tokenizer, each as a span. Attribute `label`: the name."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Union:
     """`left | right`: equal extents are one span, whose attributes are joined; the left's win."""
 
@@ -154,6 +168,8 @@ SpanSet: TypeAlias = (
     | Regex
     | Offsets
     | Slot
+    | Markup
+    | Special
     | Union
     | Intersection
     | Difference
@@ -166,3 +182,6 @@ SpanSet: TypeAlias = (
     | OfSource
     | Named
 )
+
+SELECTORS = (Tokens, Record, Phrases, Regex, Offsets, Slot, Markup, Special)
+"""The kinds of set that are made of no other; each ranks its own spans."""

@@ -18,4 +18,5 @@ VECTOR_UNREADABLE = Code("MCD411", "vector-unreadable", "A file of vectors or we
 TOO_MANY_ANCHORS = Code("MCD412", "too-many-anchors", "More orthonormal anchors than the hidden state has dimensions.")
 NEEDS_WEIGHTS = Code("MCD413", "needs-weights", "An anchor needs the weights of the model.")
 NO_ANCHOR = Code("MCD414", "no-anchor", "A rule needs the anchor, or the spans, of a concept that has none.")
+NO_SUCH_TOKEN = Code("MCD420", "no-such-token", "The tokenizer has no special token of the name.")
 NOT_A_DECODER = Code("MCD415", "not-a-decoder", "An encoder-decoder model is not supported yet.")

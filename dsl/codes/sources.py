@@ -32,6 +32,7 @@ CONDITION_TYPES = Code("MCD556", "condition-types", "A condition puts together v
 PATTERN_REJECTED = Code("MCD557", "pattern-rejected", "The engine for regular expressions rejects a pattern.")
 PATTERN_BYTES = Code("MCD558", "pattern-bytes", "A pattern matches a part of a character.")
 TEXTS_TOO_LONG = Code("MCD559", "texts-too-long", "The texts of a set's spans are too long together to be compared.")
+BAD_MARKUP = Code("MCD560", "bad-markup", "A field that `markup` reads has marks that do not go together.")
 
 LOST = Code("MCD580", "lost", "Spans, edges or labels are lost to a rule.", Severity.WARNING)
 LOST_REFUSED = Code("MCD581", "lost-refused", "Spans, edges or labels are lost to a rule with `lost = error`.")

@@ -18,6 +18,11 @@ PLACE = Place(SourceText("spec.mcd", "span s = record\n"), 0, 4)
 named = partial(c.Named, name="s", place=PLACE)
 
 
+def token_id(string: str, part: int = 0) -> int:
+    """The vocabulary's id of a token, of which 0 is left to the tokenizer."""
+    return zlib.crc32(f"{string}{part}".encode()) % 50000 + 1
+
+
 @dataclass
 class Row:
     """A record. `tokens`: their strings, one after another the text; a pair `(char, n)` is a character cut into n tokens."""
@@ -39,7 +44,7 @@ class Row:
             stripped = string.strip()
             begin = at + (len(string) - len(string.lstrip()) if stripped else 0)
             for part in range(count):
-                yield begin, begin + len(stripped), zlib.crc32(f"{string}{part}".encode()) % 50000
+                yield begin, begin + len(stripped), token_id(string, part)
             at += len(string)
 
 

@@ -7,6 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from mcd.dsl import checked as c
 
+from .helpers import token_id
+
+ADDED = 0
+"""The id of the token that helpers.batch adds in front of a text."""
+SPECIAL = {"<s>": ADDED, "a": token_id("a"), " b": token_id(" b"), " ": token_id(" "), "none": None}
+
 
 def is_word(char: str) -> bool:
     """A letter, digit or mark of any script, or the underscore."""
@@ -41,6 +47,15 @@ class Slow:
 
     def record(self, node):
         return self.collect([Span(0, len(self.text))])
+
+    def special(self, node):
+        """Token -1 is the one that the tokenizer adds in front."""
+        places = [
+            (ADDED, Span(0, 0, token=-1)),
+            *((id, Span(a, b, token=i)) for i, (a, b, id) in enumerate(self.table)),
+        ]
+        names = {SPECIAL[name]: name for name in node.names}
+        return self.ranked([replace(s, attributes={"label": names[id]}) for id, s in places if id in names])
 
     def slot(self, node):
         return self.collect([Span(*self.row.slot)] if self.row.slot else [])
@@ -98,8 +113,11 @@ class Slow:
                 trimmed.append(replace(span, start=start, end=start + len(inner.strip())))
         return self.ranked(self.distinct(trimmed))
 
+    def is_twin(self, token):
+        return token is not None and (token < 0 or self.twin[token])
+
     def same(self, span):
-        return (span.start, span.end, span.token if span.token is not None and self.twin[span.token] else -1)
+        return (span.start, span.end, span.token if self.is_twin(span.token) else -1)
 
     def distinct(self, spans):
         found = {}
@@ -168,6 +186,8 @@ class Slow:
         if not mine:
             return None
         at = {"first": mine[0], "last": mine[-1], "next": mine[-1] + 1, "previous": mine[0] - 1}[side]
+        if at == -1 and side in ("first", "last"):
+            return replace(span, index=0)
         if not 0 <= at < len(self.table):
             return None
         kept = span.attributes if side in ("first", "last") else {}
@@ -217,8 +237,8 @@ class Slow:
 
     def attribute(self, span, name):
         if name == "text":
-            twin = span.token is not None and self.twin[span.token]
-            return self.text[span.start : span.end], self.table[span.token][2] if twin else None
+            id = self.table[span.token][2] if span.token is not None and span.token >= 0 else ADDED
+            return self.text[span.start : span.end], id if self.is_twin(span.token) else None
         return getattr(span, name) if name in ("start", "end", "index") else span.attributes.get(name)
 
     def holds(self, node, spans):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcd.compiler.align import align
+from mcd.compiler.batch import Spans
 from mcd.dsl import checked as c
 from mcd.dsl.diagnostics import Failure
 
@@ -75,6 +76,34 @@ def test_added_tokens_shift_positions_and_belong_to_no_span():
     aligned = align(batch, recipe(["a"]), {"a": spans(batch, (0, 0, 3), (1, 1, 2))}, {})
     assert rows(aligned) == [[900, 1, 2, 950], [900, 5, 950]]
     assert ranges(aligned, "a") == [(0, 1, 3), (1, 1, 2)]
+
+
+def test_an_added_token_that_is_a_span_acts_once_and_one_before_the_text_is_shown_in_every_part():
+    """4 tokens in parts of 2: [s a b e], [s c d e]. The first s acts, the last e does, and the other s is there as a key."""
+    batch = texts(["a", " b", " c", " d"], prefix=1, suffix=1)
+    both = token_spans(batch, [0, 5])
+    words = token_spans(batch, [2, 3])
+    pairs = edges(batch, (0, 0), (1, 0), (0, 1), (1, 1))
+    made = recipe(["a"], ["e", "f"], context=4, overflow=c.Overflow("split", 0))
+    aligned = align(batch, made, {"a": both}, {"e": (words, both, pairs), "f": (both, words, pairs)})
+    assert rows(aligned) == [[900, 1, 2, 950], [900, 3, 4, 950]]
+    assert ranges(aligned, "a") == [(0, 0, 1), (1, 3, 4)]
+    assert ranges(aligned, "a/again") == [(1, 0, 1)]
+    assert counts(aligned, "a") == {"matched": 2, "rows": 2}
+    found = aligned.edges
+    first = found.set == aligned.keys.index("e")
+    columns = (found.row, found.query_start, found.key_start)
+    assert list(zip(*(column[first] for column in columns), strict=True)) == [(0, 2, 0), (1, 1, 0), (1, 1, 3)]
+    assert list(zip(*(column[~first] for column in columns), strict=True)) == [(0, 0, 2), (1, 3, 1)]
+    assert (counts(aligned, "e")["cut"], counts(aligned, "f")["cut"]) == (1, 2)
+
+
+def test_an_added_token_behind_a_text_that_is_cut_is_cut_too():
+    batch = texts(["a", " b", " c"], prefix=1, suffix=1)
+    aligned = align(batch, recipe(["a"], context=4), {"a": token_spans(batch, [0, 4])}, {})
+    assert ranges(aligned, "a") == [(0, 0, 1)]
+    assert (ranges(aligned, "a/again"), ranges(aligned, "a/cut")) == ([], [])
+    assert counts(aligned, "a") == {"matched": 2, "rows": 1, "cut": 1}
 
 
 def test_truncation_keeps_added_tokens_and_stores_what_is_left_of_a_cut_span():
@@ -174,10 +203,10 @@ overflow = st.sampled_from([c.Overflow(), c.Overflow("split", 0), c.Overflow("sp
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(record, min_size=1, max_size=3), overflow, st.integers(0, 1), st.integers(0, 1), st.data())
+@given(st.lists(record, min_size=1, max_size=3), overflow, st.integers(0, 2), st.integers(0, 2), st.data())
 def test_agrees_with_a_loop_over_tokens(records, how, prefix, suffix, data):
     batch = texts(*records, prefix=prefix, suffix=suffix)
-    stored, pairs = draw_spans(batch, data), []
+    stored, pairs = with_added(batch, draw_spans(batch, data), data), []
     for query in range(len(stored)):
         pairs += [(query, key) for key in range(len(stored)) if stored.record[key] == stored.record[query]]
     pairs = [pair for pair in pairs if data.draw(st.booleans())]
@@ -207,6 +236,18 @@ def draw_spans(batch, data):
                 start += len(piece) - len(piece.lstrip())
                 found.add((number, start, start + len(piece.strip())))
     return spans(batch, *sorted(found))
+
+
+def with_added(batch, found, data):
+    """The spans, and some of the added tokens, in order."""
+    table = batch.tokens
+    drawn = [row for row in np.flatnonzero(table.added).tolist() if data.draw(st.booleans())]
+    tokens = token_spans(batch, drawn)
+    record, start, end, token = (
+        np.concatenate([getattr(found, name), getattr(tokens, name)]) for name in ("record", "start", "end", "token")
+    )
+    order = np.lexsort((token, end, start, record))
+    return Spans(record[order], start[order], end[order], np.arange(len(order)), token[order])
 
 
 class Reference:
@@ -247,7 +288,8 @@ class Reference:
             if len(parts) > 1 or e < len(own):
                 self.remainder("record/cut", table, own, row, b, fresh, e)
         ours = [i for i in range(len(stored)) if stored.record[i] == number]
-        held = {i: self.tokens(table, own, stored.start[i], stored.end[i]) for i in ours}
+        held = {i: self.tokens(table, own, stored.start[i], stored.end[i]) for i in ours if stored.token[i] < 0}
+        held |= {i: [int(stored.token[i]) - mine[0] - self.prefix] for i in ours if stored.token[i] >= 0}
         self.spans(table, own, parts, how, stored, ours, held)
         self.pairs(table, own, parts, stored, [p for p in pairs if p[0] in ours], held)
 
@@ -269,7 +311,14 @@ class Reference:
         if inked:
             self.ranges[key].append((row, inked[0] - b + self.prefix, inked[-1] + 1 - b + self.prefix))
 
+    @staticmethod
+    def extent(own, held):
+        """Where the content of a part must reach: an added token stands at the content's beginning or end."""
+        return min(max(held[0], 0), len(own)), min(max(held[-1] + 1, 0), len(own))
+
     def ragged(self, table, own, stored, i, held):
+        if stored.token[i] >= 0:
+            return 0
         first, last = own[held[i][0]], own[held[i][-1]]
         return int(table.start[first] < stored.start[i]) + int(table.end[last] > stored.end[i])
 
@@ -283,17 +332,19 @@ class Reference:
                 continue
             count["ragged"] += self.ragged(table, own, stored, i, held)
             start, end = held[i][0], held[i][-1] + 1
-            whole = [place for place, (_, b, e) in enumerate(parts) if b <= start and end <= e]
+            low, high = self.extent(own, held[i])
+            whole = [place for place, (_, b, e) in enumerate(parts) if (b <= low or start < 0) and high <= e]
             count["cut"] += not whole
             for place, (row, b, e) in enumerate(parts):
-                at = (row, start - b + self.prefix, end - b + self.prefix)
+                base = 0 if start < 0 else b
+                at = (row, start - base + self.prefix, end - base + self.prefix)
                 if whole and place == whole[0]:
                     self.ranges["a"].append(at)
                     covered |= {(row, t) for t in held[i]}
                 elif place in whole:
                     self.ranges["a/again"].append(at)
                 fresh = b + (how.stride if place else 0)
-                if not whole or place != whole[0]:
+                if stored.token[i] < 0 and (not whole or place != whole[0]):
                     self.remainder("a/cut", table, own, row, b, max(start, fresh), min(end, e))
         count["rows"] += len(covered)
 
@@ -310,12 +361,14 @@ class Reference:
                 count["between"] += 1
                 continue
             ends = [held[query][0], held[query][-1] + 1, held[key][0], held[key][-1] + 1]
-            whole = [(row, b) for row, b, e in parts if b <= min(ends) and max(ends) <= e]
+            needed = [*self.extent(own, held[query]), *(self.extent(own, held[key]) if ends[2] >= 0 else ())]
+            whole = [(row, b) for row, b, e in parts if b <= min(needed) and max(needed) <= e]
             if not whole:
                 count["cut"] += 1
                 continue
             row, b = whole[0]
-            self.edges.append((row, *(end - b + self.prefix for end in ends)))
+            bases = [0 if start < 0 else b for start in (ends[0], ends[0], ends[2], ends[2])]
+            self.edges.append((row, *(end - base + self.prefix for end, base in zip(ends, bases, strict=True))))
             possible = [t for t in held[query] if held[key][0] <= t]
             count["forward"] += not possible and held[key][0] >= ends[1]
             covered |= {(row, t) for t in possible}

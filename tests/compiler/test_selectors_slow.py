@@ -14,7 +14,7 @@ from mcd.compiler.walk import join_sets
 from mcd.dsl import checked as c
 
 from .helpers import MENTIONS, PLACE, Row, batch
-from .slow import Slow
+from .slow import SPECIAL, Slow
 
 WORDS = ["a", "ab", "b", "é", "Éa", "a_b", "1", "-", "ß"]
 TOKENS = st.one_of(
@@ -61,9 +61,8 @@ PHRASES = st.builds(
     st.booleans(),
 )
 PATTERNS = st.builds(c.Regex, st.sampled_from(["[ab]", "a|ab", "a*", "(é|É)a?", " ?b", ".b", r"[^a]+"]), st.booleans())
-SELECTORS = st.one_of(
-    st.just(c.Tokens()), st.just(c.Record()), PHRASES, PATTERNS, st.just(MENTIONS), st.just(c.Slot(("slot",)))
-)
+SPECIALS = st.builds(c.Special, st.sets(st.sampled_from(sorted(SPECIAL)), min_size=1).map(sorted).map(tuple))
+SELECTORS = st.one_of(*map(st.just, [c.Tokens(), c.Record(), MENTIONS, c.Slot(("slot",))]), PHRASES, PATTERNS, SPECIALS)
 
 
 def references(role):
@@ -169,7 +168,7 @@ def expected(spans):
 def test_sets(records, definition, stretch):
     texts = make(records)
     with patch.object(phrases, "STRETCH", stretch):
-        spans = Evaluator([definition]).start(texts).spans(definition)
+        spans = Evaluator([definition], SPECIAL.get).start(texts).spans(definition)
     assert by_record(texts, spans) == [expected(Slow(record).spans(definition)) for record in records]
     assert spans.index.dtype == spans.start.dtype == spans.token.dtype == np.int64
 
@@ -179,7 +178,7 @@ def test_sets(records, definition, stretch):
 def test_joins(records, join, chunk):
     texts = make(records)
     with patch.object(joins, "CHUNK", chunk):
-        query, key, edges = Evaluator(join_sets([join])).start(texts).join(join)
+        query, key, edges = Evaluator(join_sets([join]), SPECIAL.get).start(texts).join(join)
     found = [[] for _ in records]
     first = {name: np.searchsorted(spans.record, np.arange(len(records))) for name, spans in (("q", query), ("k", key))}
     assert (query.record[edges.query] == key.record[edges.key]).all()
@@ -194,7 +193,7 @@ def test_joins(records, join, chunk):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(rows(), min_size=2, max_size=4), JOINS)
 def test_what_a_record_gives_does_not_depend_on_the_others(records, join):
-    evaluator = Evaluator(join_sets([join]))
+    evaluator = Evaluator(join_sets([join]), SPECIAL.get)
     evaluation = evaluator.start(together := make(records))
     alone = [(texts := make([record]), evaluator.start(texts)) for record in records]
     for side in (join.query, join.key):

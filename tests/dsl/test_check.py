@@ -35,7 +35,18 @@ EXPECTED = re.compile(r"#! (MCD\d+) `(.*?)`([^#]*)")
 
 FILES = {
     "mcd.toml": "",
-    "tokenizer.json": "{}",
+    "tokenizer.json": json.dumps(
+        {
+            "added_tokens": [{"id": 0, "content": "<s>", "special": True}],
+            "post_processor": {
+                "type": "Sequence",
+                "processors": [
+                    {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
+                    {"type": "ByteLevel"},
+                ],
+            },
+        }
+    ),
     "data.jsonl": "{}\n",
     "data/part-2.jsonl": "{}\n",
     "data/part-1.jsonl": "{}\n",
