@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
 from mcd.compiler.compile import Compiled, compile_program
 from mcd.dsl.check import check
@@ -19,10 +19,14 @@ MODEL = """model m {
 """
 
 
-def write_tokenizer(path: Path) -> None:
-    """One token per word and per mark, white space dropped."""
+def write_tokenizer(path: Path, begin: str | None = None) -> None:
+    """One token per word and per mark, white space dropped. `begin`: a token that it puts before every text."""
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
+    if begin is not None:
+        tokenizer.add_special_tokens([begin])
+        known = [(begin, tokenizer.token_to_id(begin))]
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin} $A", special_tokens=known)
     tokenizer.save(str(path))
 
 

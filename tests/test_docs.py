@@ -130,7 +130,7 @@ def test_a_spec_gives_what_its_block_says(block, tmp_path):
     spec.write_text(whole(block), encoding="utf-8")
     stub(tmp_path, spec.read_text(encoding="utf-8"))
     for file in tmp_path.rglob("tokenizer.json"):
-        write_tokenizer(file)
+        write_tokenizer(file, begin="<s>")
     findings = [f"{found.code.id} {found.message}" for found in check(spec)[1].items]
     match block.words[1:]:
         case () | ("fragment",):

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tokenizers import Tokenizer, processors
 from torch.nn import functional
 
 import mcd
 
-from .projects import compiled, project
+from .projects import WORDS, compiled, project, write_tokenizer
 from .test_end_to_end import Seen, gpt2
 
 HEADS = """source ud = conllu("ud.conllu") { id = .sent_id }
@@ -114,13 +113,9 @@ def test_a_token_that_the_tokenizer_adds_is_a_sink_in_every_part(tmp_path, model
     """Parts <s> the dog ran off and, <s> and it saw a cat: `and` is repeated."""
     path = project(tmp_path, SINK, [{"text": "the dog ran off and it saw a cat", "label": 1}])
     path.write_text(path.read_text().replace("context = 16", "context = 6  overflow = split(stride: 1)"))
-    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    tokenizer.add_special_tokens(["<s>"])
-    begin = tokenizer.token_to_id("<s>")
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    write_tokenizer(tmp_path / "tokenizer.json", begin="<s>")
     result, seen, dataset, probes = run(path, tmp_path / "out", model)
-    assert [row.input_ids[0] for row in dataset] == [begin, begin]
+    assert [row.input_ids[0] for row in dataset] == [len(WORDS), len(WORDS)]
     rows = [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 2), (1, 3), (1, 4), (1, 5)]
     p = [(seen.p(r, 1, 0, q, [0]) + seen.p(r, 1, 1, q, [0])) / 2 for r, q in rows]
     near(result, "sink", torch.stack([-each.log() for each in p]).mean())

@@ -312,3 +312,15 @@ def test_a_text_without_a_token_is_dropped_as_empty(tmp_path):
         tmp_path, SOURCE + CATS + "weigh cat { factor = 2 }\n", [*RECORDS, {"id": "d", "text": "  ", "label": []}]
     )
     assert compiled(path, tmp_path / "out").manifest.dropped == {"empty_text": 1}
+
+
+def test_a_set_that_marks_a_field_up_changes_the_shards_though_no_rule_reads_it(tmp_path):
+    records = [{**record, "text": f"[[{record['text']}|x]]"} for record in RECORDS]
+    out = tmp_path / "out"
+    compiled(project(tmp_path, SOURCE + CATS + "weigh cat { factor = 2 }\n", records), out)
+    before = read(out)[0]["input_ids"]
+    changed = project(tmp_path, SOURCE + CATS + "span marked = markup(.text)\nweigh cat { factor = 2 }\n", records)
+    assert not compiled(changed, out).reused
+    assert read(out)[0]["input_ids"] == [0, 1, 3, 4, 2] != before
+    more = project(tmp_path, SOURCE + CATS + "span other = markup(.text)\nweigh cat { factor = 3 }\n", records)
+    assert compiled(more, out).reused

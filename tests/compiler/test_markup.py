@@ -133,14 +133,14 @@ def test_many_marks_of_one_kind_take_linear_time():
         parse("[[" * 200_000)
 
 
-def read(folder, records, template, marked=(TEXT,), limits=None):
+def read(folder, records, template, marked=(TEXT,), limits=None, fields=()):
     """The batches of a source whose field `.text` is marked up."""
     write_tokenizer(folder / "tokenizer.json")
     parts = tuple(json.dumps(record) for record in records)
     source = c.Source("s", "inline", (), parts, None, c.ConstantSplit("train"), template, PLACE, marked)
     encoder = Encoder(folder / "tokenizer.json")
     (task,) = inventory(source, folder, Findings()).tasks
-    return [b for b, _ in read_batches(source, folder, task, [], encoder, Tally(), limits or Limits())]
+    return [b for b, _ in read_batches(source, folder, task, fields, encoder, Tally(), limits or Limits())]
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(1, 1), Limits(2, 100)])
@@ -183,3 +183,10 @@ def test_marks_of_some_records_count_from_them():
         [3],
         ["y"],
     )
+
+
+def test_offsets_count_in_the_plain_text(tmp_path):
+    records = [{"text": "a [[cat|x]] saw", "mentions": [{"start": 2, "end": 5}]}]
+    (batch,) = read(tmp_path, records, c.Template((TEXT,)), fields=[("mentions",)])
+    for of in (None, TEXT):
+        assert strings(batch, evaluate(batch, c.Offsets(("mentions",), of))) == ["cat"]

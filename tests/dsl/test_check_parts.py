@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from mcd.dsl import checked as c
 from mcd.dsl.check import check
+from mcd.dsl.check.tokenizer import special_tokens
 from mcd.dsl.codes import names, values
 from mcd.dsl.render import render_text
 
@@ -375,3 +376,47 @@ def test_a_thousand_concepts(tmp_path: Path) -> None:
     program = build(tmp_path, "\n".join(lines))
     assert (len(program.concepts), len(program.rules)) == (1000, 998)
     assert time.perf_counter() - start < 20
+
+
+def test_a_source_knows_which_of_its_slots_are_marked_up(tmp_path: Path) -> None:
+    """By the sets that apply to it, read by a rule or not; a constant that nothing names is no set."""
+    program = build(
+        tmp_path,
+        """source t = [{text: "x", more: "y"}] { text = "{.text} {.more}" }
+source u = [{other: "x"}] { text = .other }
+span a of t = markup(.more)
+span b = markup(.text) where label == "x"
+let c = markup(.other)
+""",
+    )
+    marked = {source.name: source.marked for source in program.sources}
+    assert marked == {"s": (("text",),), "t": (("more",), ("text",)), "u": ()}
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("{", None),
+        ("[]", None),
+        ('{"added_tokens": [{}]}', None),
+        ('{"added_tokens": null, "post_processor": null}', set()),
+        ('{"added_tokens": [{"content": "<a>"}, {"content": "b"}]}', {"<a>", "b"}),
+        ('{"post_processor": {"special_tokens": {"<s>": {"id": "<s>", "tokens": ["<s>", "<t>"]}}}}', {"<s>", "<t>"}),
+        ('{"post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]}}', {"<s>", "</s>"}),
+        ('{"post_processor": {"processors": [{"type": "ByteLevel"}, {"cls": ["<s>", 0]}]}}', {"<s>"}),
+    ],
+)
+def test_special_tokens_of_a_tokenizer_file(tmp_path: Path, content: str, found: set[str] | None) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content)
+    assert special_tokens(path) == found
+    assert special_tokens(tmp_path / "none.json") is None
+
+
+def test_a_tokenizer_that_cannot_be_read_says_nothing_about_its_tokens(tmp_path: Path) -> None:
+    (tmp_path / "tok.json").write_text("{")
+    (tmp_path / "main.mcd").write_text(f'mcd 1\nspan a = special("b", "<s>", "b")\n{MODEL}')
+    program, findings = check(tmp_path / "main.mcd")
+    assert findings.items == []
+    assert program is not None
+    assert program.spans[0].base == c.Special(("<s>", "b"))
