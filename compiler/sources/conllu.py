@@ -35,9 +35,8 @@ def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -
         findings = Findings()
         found: list[tuple[int, dict[str, Any]]] = []
         for sentence in _sentences(row, block):
-            reader = _Reader(sentence, origin, findings)
             if sentence.words:
-                found.append((sentence.row, reader.record()))
+                found.append((sentence.row, _Reader(sentence, origin, findings).record()))
             if len(findings.items) >= MANY:
                 break
         if findings.failed:

@@ -13,6 +13,7 @@ from ...dsl.diagnostics import Failure
 from .base import TASK_BYTES, Limits, Origin, Range, Survey, Task, reading
 
 _BOM = b"\xef\xbb\xbf"
+_LONGEST_BLANK = 1 << 12
 
 
 class Unit(NamedTuple):
@@ -68,9 +69,9 @@ def survey(blocks: Iterator[bytes], unit: Unit) -> Survey:
 
 
 def _unfinished(text: bytes) -> bytes:
-    """The last line break and what follows it, where that may turn out to be a blank line."""
+    """The last line break and what follows it, where that may turn out to be a blank line of a sensible length."""
     tail = text[max(text.rfind(b"\n"), 0) :]
-    return b"" if tail.strip() else tail
+    return b"" if len(tail) > _LONGEST_BLANK or tail.strip() else tail
 
 
 def blocks(task: Task, origin: Origin, limits: Limits, unit: Unit) -> Iterator[tuple[int, list[str]]]:

@@ -209,3 +209,61 @@ def test_tasks_begin_at_sentences_and_hold_each_once(tmp_path_factory, shape, si
         assert data[: after.start].replace(b"\r", b"").endswith(b"\n\n")
         assert before.stop - before.start >= size
     assert found.rows == len(content.splitlines())
+
+
+FORM = st.sampled_from(["a", "b", "ab", "é", "😀", "a b", "_", "."])
+TOKENS = st.lists(
+    st.tuples(
+        st.lists(FORM, min_size=1, max_size=3), st.sampled_from([None, "a", "xy"]), st.sampled_from(["", " ", "  "])
+    ),
+    min_size=1,
+    max_size=6,
+)
+"""Tokens: their words, the token's own spelling where the words do not spell it, and the space after it."""
+
+
+@settings(max_examples=200, deadline=None)
+@given(TOKENS, st.booleans(), st.data())
+def test_entries_stand_where_they_say_and_heads_find_their_entries(tmp_path_factory, tokens, with_text, data):
+    count = sum(len(forms) for forms, _, _ in tokens)
+    heads = [data.draw(st.one_of(st.none(), st.integers(0, count))) for _ in range(count)]
+    rows, text, at, of_word = [], "", 0, []
+    for number, (forms, own, space) in enumerate(tokens):
+        spelt = "".join(forms) if own is None or len(forms) == 1 else own
+        misc = "_" if space else "SpaceAfter=No"
+        if len(forms) > 1:
+            rows.append(line(f"{at + 1}-{at + len(forms)}", spelt, misc=misc))
+        rows += [
+            line(
+                at + i + 1, form, "_" if heads[at + i] is None else heads[at + i], misc=misc if len(forms) == 1 else "_"
+            )
+            for i, form in enumerate(forms)
+        ]
+        whole = "".join(forms) == spelt
+        of_word += [(number, i if whole else 0) for i in range(len(forms))]
+        at += len(forms)
+        text += spelt + (space if with_text else space[:1])
+    comments = {"text": text.strip(" ")} if with_text else {}
+    keys = ("id", "head", "form", "start", "end", "parts")
+    texts, found = words(tmp_path_factory.mktemp("conllu"), sentence(*rows, **comments), keys=keys)
+    assert texts == [text.strip(" ")]
+    assert [(texts[0][start:end], parts) for _, _, _, start, end, parts in found[0]] == [
+        entry
+        for forms, own, _ in tokens
+        for entry in (
+            [(form, 1) for form in forms]
+            if own is None or len(forms) == 1 or own == "".join(forms)
+            else [(own, len(forms))]
+        )
+    ]
+    assert all(texts[0][start:end] == form for _, _, form, start, end, _ in found[0])
+    of_id = {id: of_word[id - 1] for id, *_ in found[0]}
+    edges = {(of_id[id], of_id[head]) for id, head, *_ in found[0] if head}
+    tops = {}
+    for word, entry in enumerate(of_word):
+        inside = {i + 1 for i, other in enumerate(of_word) if other == entry}
+        if entry not in tops and heads[word] not in inside:
+            tops[entry] = heads[word]
+    assert edges == {(entry, of_word[head - 1]) for entry, head in tops.items() if head} | {
+        (entry, entry) for entry in of_id.values() if entry not in tops and heads[of_word.index(entry)]
+    }
