@@ -16,7 +16,7 @@ from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..source import Place
-from .env import Env
+from .env import Env, on_trial
 from .template import slots
 from .tokenizer import special_tokens
 from .values import check_field
@@ -120,7 +120,8 @@ def _markup(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
     """A slot that is marked up, whoever reads the set: its marks leave the text."""
     path: c.FieldPath = given["path"]
     _check_slot(env, path, _argument(call, "path").place)
-    env.state.marked.add((env.of, path))
+    if not on_trial(env.file):
+        env.state.marked.add((env.of, path))
     return c.Markup(path)
 
 

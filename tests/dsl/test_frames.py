@@ -15,6 +15,8 @@ from mcd.dsl.diagnostics import Diagnostic
 from mcd.dsl.render import render_text
 from mcd.dsl.source import Place
 
+from ..projects import checked, project
+
 MODEL = """
 model m { layers = 6  heads = 2  hidden = 8  vocab = 100  causal = true  tokenizer = "tok.json"  context = 64 }
 source s = [{text: "a b", label: 1, mentions: []}] { text = .text }
@@ -358,3 +360,11 @@ def test_a_wrong_setting_shows_its_constant(tmp_path: Path) -> None:
     assert only.help is not None
     (near,) = found(tmp_path, LETS, "wieght=1")
     assert near.help == "did you mean `weight`?"
+
+
+def test_a_frame_that_nobody_uses_marks_nothing_up(tmp_path):
+    """`markup` takes its marks out of the text; a frame on trial must not change what is read."""
+    spec = 'source s = [{text: "a [[b|c]]"}] { text = .text }\nframe f(n: number) {\n  span m = markup(.text)\n  weigh m { factor = $n }\n}\n'
+    unused = checked(project(tmp_path, spec + "weigh tokens { factor = 1 }\n"))
+    used = checked(project(tmp_path, spec + "use f(2) as g\n"))
+    assert ([s.marked for s in unused.sources], [s.marked for s in used.sources]) == ([()], [(("text",),)])
