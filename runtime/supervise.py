@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..compiler.manifest import Cause, Manifest
-from ..compiler.plan import AttendPlan, HiddenRule, Plan
+from ..compiler.manifest import Manifest
+from ..compiler.plan import AttendPlan, HiddenRule, Plan, RulePlan, WeighPlan
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
@@ -75,16 +75,21 @@ def supervise(
         return Supervised(model, program, anchors or {}, expected, records, adapter)
     manifest = program.manifest
     if expected is None:
-        expected = {
-            rule: _promised(manifest, counts.splits.get(split, {}), split) for rule, counts in manifest.rules.items()
-        }
+        expected = {rule.id: _promised(rule, manifest, split) for rule in program.plan.rules}
         records = sum(shard.records for shard in manifest.shards if shard.split == split)
     return Supervised(model, program.plan, program.anchors if anchors is None else anchors, expected, records, adapter)
 
 
-def _promised(manifest: Manifest, counts: Mapping[Cause, int], split: str) -> int:
-    """How many records promise a row: rows may crowd in a few of them, of which the first to come tell nothing."""
-    return min(counts.get("rows", 0), manifest.records[split] - counts.get("unmatched", 0)) if counts else 0
+def _promised(rule: RulePlan, manifest: Manifest, split: str) -> int:
+    """How many records promise a row: rows may crowd in a few of them, of which the first to come tell nothing.
+
+    A `weigh` rule has no row at a record's first token, which has no loss: each of its records may lose one.
+    """
+    counts = manifest.rules[rule.id].splits.get(split) if rule.id in manifest.rules else None
+    if counts is None:
+        return 0
+    rows, records = counts.get("rows", 0), manifest.records[split] - counts.get("unmatched", 0)
+    return min(rows - records if isinstance(rule, WeighPlan) else rows, records)
 
 
 class Supervised(nn.Module):

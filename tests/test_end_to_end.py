@@ -231,3 +231,13 @@ def test_micro_batches_give_the_gradients_of_one_batch(model, dataset):
     assert len(whole) == len(parts) > 0
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_a_weight_on_first_tokens_alone_is_no_dead_rule(tmp_path):
+    """No record has a loss at its first token, so 40 matches promise no row of the rule."""
+    spec = 'source s = jsonl("data.jsonl") { id = .id  text = "{.text}" }\nweigh opening: first(tokens, 1) { factor = 2 }\n'
+    compiled(project(tmp_path, spec, [{"id": str(i), "text": "the cat ran"} for i in range(40)]), tmp_path / "out")
+    dataset = mcd.load(tmp_path / "out")
+    with mcd.supervise(gpt2(), dataset) as supervised:
+        out = supervised(mcd.Collator(dataset.plan)(list(dataset)), time=0.0)
+    assert out.rows == {"opening": 0}

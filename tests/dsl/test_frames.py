@@ -364,7 +364,8 @@ def test_a_wrong_setting_shows_its_constant(tmp_path: Path) -> None:
 
 def test_a_frame_that_nobody_uses_marks_nothing_up(tmp_path):
     """`markup` takes its marks out of the text; a frame on trial must not change what is read."""
-    spec = 'source s = [{text: "a [[b|c]]"}] { text = .text }\nframe f(n: number) {\n  span m = markup(.text)\n  weigh m { factor = $n }\n}\n'
+    spec = 'source s = [{text: "a [[b|c]]"}] { text = .text }\n'
+    spec += "frame f(n: number) {\n  span m = markup(.text)\n  weigh m { factor = $n }\n}\n"
     unused = checked(project(tmp_path, spec + "weigh tokens { factor = 1 }\n"))
     used = checked(project(tmp_path, spec + "use f(2) as g\n"))
     assert ([s.marked for s in unused.sources], [s.marked for s in used.sources]) == ([()], [(("text",),)])
