@@ -23,6 +23,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p mcd
+	$(BIN)/mcd fmt --check specs
 	$(BIN)/mcd check specs/*/*.mcd
 	$(BIN)/python -m specs.recall.generate --check
 	$(BIN)/python -m specs.wordnet.train_tokenizer --check
@@ -38,6 +39,7 @@ docs: $(READY)
 fix: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/mcd fmt specs
 
 clean:
 	rm -rf $(VENV) build out *.egg-info

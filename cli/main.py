@@ -19,6 +19,7 @@ from .output import ExitCode, report
 COMMANDS = {
     "check": (".check", "Check specs and print every finding with its place."),
     "compile": (".compile", "Compile a spec and its sources to shards."),
+    "fmt": (".fmt", "Format specs: one form for all."),
     "plan": (".plan", "Print the plan that a spec compiles to."),
     "train": (".train", "Train a model on compiled shards."),
 }

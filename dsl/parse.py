@@ -56,6 +56,11 @@ def read_source(path: Path, shown: str) -> SourceText:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise Failure(UNREADABLE.at(DataPlace(shown), f"cannot read `{shown}`: {reason}")) from None
+    return decode_source(data, shown)
+
+
+def decode_source(data: bytes, shown: str) -> SourceText:
+    """The text of a spec file that has been read. Raises `Failure` where it is too large or not UTF-8."""
     if len(data) > MAX_BYTES:
         raise Failure(_too_large(DataPlace(shown)))
     try:

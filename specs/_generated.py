@@ -7,6 +7,19 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from mcd.dsl.diagnostics import Failure, Findings
+from mcd.dsl.format import format_source
+from mcd.dsl.source import SourceText
+
+
+def formatted(spec: str) -> str:
+    """The text of a spec in its one form. Raises `Failure` where it has syntax errors."""
+    findings = Findings()
+    text = format_source(SourceText("generated", spec), findings)
+    if text is None:
+        raise Failure(*findings.items)
+    return text
+
 
 def write_or_check(files: Mapping[Path, str], parser: argparse.ArgumentParser) -> None:
     """Writes `files` (content by path), or exits with status 1 if `--check` is given and one of them is not up to date."""

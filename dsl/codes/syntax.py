@@ -22,3 +22,4 @@ CHAINED_COMPARISON = Code("MCD113", "chained-comparison", "Comparisons do not ch
 UNCLOSED_BRACKET = Code("MCD114", "unclosed-bracket", "A bracket is never closed.")
 BAD_NUMBER = Code("MCD115", "bad-number", "A number is malformed or out of range.")
 INDENTED_DECLARATION = Code("MCD116", "indented-declaration", "A declaration does not start in column 1.")
+UNWRITABLE = Code("MCD120", "unwritable", "A spec file cannot be written.")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .._generated import write_or_check
+from .._generated import formatted, write_or_check
 from .extract import CATEGORIES
 
 HERE = Path(__file__).parent
@@ -48,9 +48,9 @@ mcd 1
 CONCEPT_HEAD = """
 import "categories.mcd" as category
 
-let half_way: layers = 50%
-let least_cosine: number = 0.3
-let rule_weight: number = 0.02
+let half: layers = 50%
+let cosine: number = 0.3
+let pull: number = 0.02
 
 """
 
@@ -82,7 +82,7 @@ def count_uses(records: list[dict[str, Any]]) -> Counter[str]:
 
 
 def lines(records: list[dict[str, Any]]) -> Iterator[str]:
-    """Two lines per concept, in alphabetical order."""
+    """Each concept and its relation, in alphabetical order."""
     uses = count_uses(records)
     lemmas = {lemma for record in records for lemma in record["lemmas"]}
     nouns = (record for record in records if record["count"] >= TAGGED)
@@ -91,7 +91,7 @@ def lines(records: list[dict[str, Any]]) -> Iterator[str]:
         name = record["word"] + "_" * (record["word"] in RESERVED)
         phrases = ", ".join(f'"{form}"' for form in forms(record, uses, lemmas))
         yield f"concept {name} {{ spans = phrases({phrases}) }}\n"
-        bound = "layers = $half_way  margin = $least_cosine  weight = $rule_weight"
+        bound = "layers = $half  margin = $cosine  weight = $pull"
         yield f"relate {name} is_a category.{record['category']} {{ {bound} }}\n"
 
 
@@ -102,7 +102,9 @@ def main() -> None:
         HERE / "concepts" / "categories.mcd": f"{HEAD}\n{categories}",
         HERE / "concepts" / "nouns.mcd": HEAD + CONCEPT_HEAD + "".join(lines(records)),
     }
-    write_or_check(files, argparse.ArgumentParser(description=__doc__))
+    write_or_check(
+        {path: formatted(text) for path, text in files.items()}, argparse.ArgumentParser(description=__doc__)
+    )
 
 
 if __name__ == "__main__":
