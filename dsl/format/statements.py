@@ -17,6 +17,7 @@ from .layout import STEP, WIDTH, Doc, Indent, Row, group, lay_out, plain
 
 Node: TypeAlias = "ast.Item | ast.Attribute | ast.Stage"
 _ASSIGNED = (ast.Attribute, ast.Let, ast.SpanDecl)
+_ALIGNED = (ast.Attribute, ast.SpanDecl)  # a constant's type would push its `=` about
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Statements:
         rows[0] = replace(rows[0], blank=blank)
         if trailing := self._cursor.trailing():
             rows[-1] = replace(rows[-1], comment=trailing)
-        return Entry(above, rows, type(node) if node and head else None, head)
+        return Entry(above, rows, type(node) if head and isinstance(node, _ALIGNED) else None, head)
 
     # --- with `=` ----------------------------------------------------------------------------------------------------
 
