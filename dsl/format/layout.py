@@ -138,7 +138,7 @@ class _Printer:
                 case Indent(inner):
                     stack.append((indent + STEP, broken, inner))
                 case Group(inner, always):
-                    stack.append((indent, broken and (always or not self.fits(inner, stack)), inner))
+                    stack.append((indent, broken and (always or not self.fits(inner, indent, stack)), inner))
         self.line(self.base)
         return self.rows
 
@@ -146,7 +146,7 @@ class _Printer:
         """Write on; behind a comment on a new row, and no space at the start of a row."""
         blank = text in ("", " ")
         if self.comment and not blank:
-            self.line(self.beyond(indent) if self.code else self.indent)
+            self.line(self.behind(indent))
         if self.code or not blank:
             self.code.append(text)
             self.column += len(text)
@@ -166,9 +166,13 @@ class _Printer:
         """Where a row starts that a comment forces: never where a declaration would."""
         return max(indent, self.base + STEP)
 
-    def fits(self, doc: Doc, rest: list[tuple[int, bool, Doc]]) -> bool:
+    def behind(self, indent: int) -> int:
+        """Where text goes on behind the comment of this row: below one that has the row to itself."""
+        return self.beyond(indent) if self.code else self.indent
+
+    def fits(self, doc: Doc, indent: int, rest: list[tuple[int, bool, Doc]]) -> bool:
         """Whether `doc` on one line, and what follows up to the next possible break, stay within the width."""
-        room = self.width - (self.base + STEP if self.comment else self.column)
+        room = self.width - (self.behind(indent) if self.comment else self.column)
         todo: list[tuple[bool, Doc]] = [(False, doc)]
         below = len(rest)
         while room >= 0:
