@@ -1,9 +1,13 @@
-"""Writes what follows from the code, the page of diagnostics and the JSON Schemas. With `--check`, compares them alone."""
+"""Writes what follows from the code: the page of diagnostics, the JSON Schemas, and the form of the specs on all pages.
+
+With `--check`, compares them alone.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +16,13 @@ from types import ModuleType
 from mcd.compiler.manifest import Manifest
 from mcd.compiler.plan import Frozen, Plan
 from mcd.dsl.codes import MODULES
-from mcd.dsl.diagnostics import Code
+from mcd.dsl.diagnostics import Code, Findings
+from mcd.dsl.format import format_source
+from mcd.dsl.source import SourceText
 
 HERE = Path(__file__).parent
+BLOCK = re.compile(r"(?<=^```mcd)([^\n]*\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL)
+HEADER = "mcd 1\n"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 DIAGNOSTICS = """\
@@ -47,7 +55,9 @@ Files = Mapping[Path, str]
 
 def generated() -> Files:
     """The text of every generated file."""
+    pages = [HERE.parent / "README.md", *sorted(HERE.rglob("*.md"))]
     return {
+        **{page: BLOCK.sub(_formatted, page.read_text(encoding="utf-8")) for page in pages},
         HERE / "diagnostics.md": diagnostics(),
         HERE / "schema" / "plan.json": schema(Plan),
         HERE / "schema" / "manifest.json": schema(Manifest),
@@ -67,6 +77,14 @@ def _table(module: ModuleType) -> Iterator[str]:
     for code in codes:
         yield f"| {code.id} | `{code.name}` | {code.severity} | {code.summary.replace('|', chr(92) + '|')} |"
     yield ""
+
+
+def _formatted(block: re.Match[str]) -> str:
+    """A spec, or a fragment without header, in its one form; as it is where it is to show what does not parse."""
+    words, spec = block.groups()
+    header = "" if spec.startswith(HEADER) else HEADER
+    text = format_source(SourceText("block", header + spec), Findings())
+    return words + (spec if text is None else text.removeprefix(header).lstrip("\n"))
 
 
 def schema(model: type[Frozen]) -> str:
