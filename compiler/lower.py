@@ -84,6 +84,9 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
         columns=_columns(recipe),
         sets=gathered.infos(),
         anchors={name: written_anchor(concept.anchor) for name, concept in sorted(gathered.anchors.items())},
+        learned=tuple(
+            sorted(n for n, concept in gathered.anchors.items() if isinstance(concept.anchor, c.LearnedAnchor))
+        ),
         rules=rules,
         stages=tuple(_stage(stage) for stage in program.stages),
     )
@@ -343,5 +346,7 @@ def written_anchor(anchor: c.Anchor | None) -> str:
             return f'vector("{file.name}", "{key}")'
         case c.EmbeddingAnchor(text):
             return f'embedding("{text}")'
+        case c.LearnedAnchor():
+            return "learned"
         case None:
             raise ValueError("the checker requires an anchor of every concept that a rule is pulled toward")

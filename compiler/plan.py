@@ -206,7 +206,11 @@ class StagePlan(Frozen):
 
 
 class Plan(Frozen):
-    """The whole of `program.json`."""
+    """The whole of `program.json`.
+
+    `anchors`: concepts that rules are pulled toward, with their anchors in words; `learned`: those of them that are trained
+    along, and so have no vector in anchors.safetensors.
+    """
 
     format: int = PLAN_FORMAT
     version: str
@@ -217,5 +221,6 @@ class Plan(Frozen):
     columns: tuple[str, ...]
     sets: dict[Digest, SetInfo]
     anchors: dict[str, str]
+    learned: tuple[str, ...] = ()
     rules: tuple[RulePlan, ...]
     stages: tuple[StagePlan, ...]

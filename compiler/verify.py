@@ -28,7 +28,13 @@ from .plan import (
 
 def broken_invariants(plan: Plan) -> list[str]:
     """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
-    return [*_rules(plan), *_stages(plan)]
+    return [*_anchors(plan), *_rules(plan), *_stages(plan)]
+
+
+def _anchors(plan: Plan) -> Iterator[str]:
+    for name in plan.learned:
+        if name not in plan.anchors:
+            yield f"learns an anchor `{name}` that the plan does not list"
 
 
 def _rules(plan: Plan) -> Iterator[str]:

@@ -239,11 +239,12 @@ FORMAT_TEXTS: Mapping[str, tuple[str, ...]] = {"conllu": ("text",)}
 """The field that a source's text is where it has no `text`."""
 LATER_FORMATS = ("chat",)
 
+ANCHOR_WORDS = ("orthonormal", "learned")
 ANCHORS: Mapping[str, Table] = {
     "vector": _table(Entry("file", Type.PATH, REQUIRED), Entry("key", Type.STRING, REQUIRED)),
     "embedding": _table(Entry("text", Type.STRING, REQUIRED)),
 }
-LATER_ANCHORS = ("learned", "centroid")
+LATER_ANCHORS = ("centroid",)
 
 NEXT = _table(Entry("count", Type.COUNT, REQUIRED, bounds=POSITIVE))
 """`next(n)`: the token n after a row's."""

@@ -306,17 +306,18 @@ def _check_file(directory: Path, entry: FileEntry, verify: Verify) -> Path:
 
 
 def _anchors(directory: Path, plan: Plan) -> dict[str, npt.NDArray[np.float32]]:
-    if not plan.anchors:
+    wanted = [name for name in plan.anchors if name not in plan.learned]
+    if not wanted:
         return {}
     try:
         found = load_file(directory / ANCHORS_FILE)
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         message = f"`{ANCHORS_FILE}` cannot be read: {str(error)[:200]}"
         raise _failure(codes.NOT_READABLE, ANCHORS_FILE, message) from None
-    for name in plan.anchors:
+    for name in wanted:
         shape = found[name].shape if name in found else None
         if shape != (plan.model.hidden,) or found[name].dtype != np.float32:
             what = "is missing" if shape is None else f"is {found[name].dtype} of shape {list(shape)}"
             message = f"anchor `{name}` {what}; float32 of shape [{plan.model.hidden}] is expected"
             raise _failure(codes.ANCHOR_WIDTH, ANCHORS_FILE, message)
-    return {name: found[name] for name in plan.anchors}
+    return {name: found[name] for name in wanted}

@@ -1,4 +1,5 @@
-"""Probes and maps: what rules train along and no model has. `classify` reads with a probe, `through` maps the state before."""
+"""Probes, maps and learned anchors: what rules train along and no model has. `classify` reads with a probe, `through` maps the
+state before."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ class Affine(nn.Linear):
     def __init__(self, name: str, width: int, out: int) -> None:
         super().__init__(width, out, device="meta")
         self.to_empty(device="cpu")
-        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        generator = _generator(name)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(width**-0.5), width**-0.5, generator=generator)
 
@@ -37,10 +38,13 @@ class Affine(nn.Linear):
 
 
 class Probes(nn.Module):
-    """One `Affine` per classify rule and layer, by `(rule id, layer)`, and one map per rule with `through` and layer."""
+    """One `Affine` per classify rule and layer, by `(rule id, layer)`, one map per rule with `through` and layer, and a vector
+    per learned anchor, which starts in a random direction from its name alone.
+    """
 
-    def __init__(self, rules: Iterable[HiddenRule], width: int) -> None:
+    def __init__(self, rules: Iterable[HiddenRule], width: int, learned: tuple[str, ...] = ()) -> None:
         super().__init__()
+        self.width = width
         self._keys: list[tuple[str, Layer]] = []
         self._map_keys: list[tuple[str, Layer]] = []
         self._linears, self._maps = nn.ModuleList(), nn.ModuleList()
@@ -53,6 +57,9 @@ class Probes(nn.Module):
             if isinstance(rule, ClassifyPlan):
                 self._keys.append((rule.id, layer))
                 self._linears.append(Affine(name, read, rule.classes))
+
+        self._names = learned
+        self._anchors = nn.ParameterList(_direction(f"{name}.anchor", width) for name in learned)
 
     def __getitem__(self, key: tuple[str, Layer]) -> Affine:
         linear = self._linears[self._keys.index(key)]
@@ -70,6 +77,11 @@ class Probes(nn.Module):
         return {layer: self[rule.id, layer] for layer in rule.layers}
 
     @property
+    def anchors(self) -> dict[str, nn.Parameter]:
+        """The learned anchors by name, each [width]; their length says nothing."""
+        return dict(zip(self._names, self._anchors, strict=True))
+
+    @property
     def maps(self) -> dict[tuple[str, Layer], nn.Module]:
         """The maps by rule and layer."""
         return dict(zip(self._map_keys, self._maps, strict=True))
@@ -84,7 +96,8 @@ class Probes(nn.Module):
         return [parameter for (name, _), module in found if name in rules for parameter in module.parameters()]
 
     def save(self, path: Path) -> None:
-        """Writes `RULE@LAYER.weight` and `RULE@LAYER.bias`, and those of maps as `RULE@LAYER.through.weight`, as safetensors."""
+        """Writes `RULE@LAYER.weight` and `RULE@LAYER.bias`, those of maps as `RULE@LAYER.through.weight`, and `NAME.anchor`, as
+        safetensors."""
         save_file(self._named(), path)
 
     def load(self, path: Path) -> None:
@@ -102,7 +115,8 @@ class Probes(nn.Module):
     def _named(self) -> dict[str, Tensor]:
         probes = [(f"{rule}@{layer}", part) for (rule, layer), part in zip(self._keys, self._linears, strict=True)]
         maps = [(f"{rule}@{layer}.through", part) for (rule, layer), part in self.maps.items()]
-        return {f"{name}.{n}": p.detach() for name, part in (*probes, *maps) for n, p in part.named_parameters()}
+        found = {f"{name}.{n}": p.detach() for name, part in (*probes, *maps) for n, p in part.named_parameters()}
+        return found | {f"{name}.anchor": vector.detach() for name, vector in self.anchors.items()}
 
 
 def _map(name: str, width: int, through: ThroughPlan) -> nn.Module:
@@ -111,3 +125,13 @@ def _map(name: str, width: int, through: ThroughPlan) -> nn.Module:
         return Affine(name, width, through.width)
     inner, outer = Affine(f"{name}.0", width, through.hidden), Affine(f"{name}.2", through.hidden, through.width)
     return nn.Sequential(inner, nn.GELU(), outer)
+
+
+def _direction(name: str, width: int) -> nn.Parameter:
+    """A vector of length 1 in a random direction."""
+    vector = torch.randn(width, generator=_generator(name))
+    return nn.Parameter(vector / vector.norm())
+
+
+def _generator(name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(zlib.crc32(name.encode()))

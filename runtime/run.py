@@ -113,7 +113,7 @@ def save(directory: Path, model: PreTrainedModel, supervised: Supervised) -> Non
     """Write the model as transformers does, the probes beside it, and the receipts."""
     disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(directory)
-    if len(supervised.probes):
+    if next(supervised.probes.parameters(), None) is not None:
         supervised.save_probes(directory / "probes.safetensors")
     receipts = [asdict(receipt) for receipt in supervised.receipts.all()]
     text = json.dumps(_plain(receipts), indent=1) + "\n"

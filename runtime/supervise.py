@@ -28,6 +28,7 @@ from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
 from .adapters import Adapter, check_attention, check_contract, locate
+from .anchors import Vectors
 from .batch import AttendRows, Batch, HiddenRows
 from .capture import Captured, Hooks, requests
 from .groups import AttendGroup, group_rules
@@ -36,7 +37,7 @@ from .precision import without_autocast
 from .probes import Probes
 from .receipts import Receipts
 from .schedule import Multipliers, check_ramps, multipliers
-from .terms import AttendTerm, HiddenTerm, Term, Vectors, by_rule, count, hidden_term
+from .terms import AttendTerm, HiddenTerm, Term, by_rule, count, hidden_term
 from .totals import ALONE, Losses, Reduction, Totals, all_ranks, ratio
 from .weights import token_weights
 
@@ -113,7 +114,8 @@ class Supervised(nn.Module):
             _check_attention(model, bool(parts.attention), groups.attend[0], plan.model.context)
         self.plan = plan
         self.model = model
-        self.probes = Probes([rule for rule in plan.rules if isinstance(rule, HiddenRule)], plan.model.hidden)
+        hidden_rules = [rule for rule in plan.rules if isinstance(rule, HiddenRule)]
+        self.probes = Probes(hidden_rules, plan.model.hidden, plan.learned)
         self._parts = (parts,)  # In a tuple, so that parts of the model are not registered a second time.
         hidden = [hidden_term(i, group, anchors, self.probes, parts) for i, group in enumerate(groups.hidden)]
         attend = [AttendTerm(group) for group in groups.attend]
@@ -267,9 +269,11 @@ class Supervised(nn.Module):
         return token_weights(batch, torch.tensor(factors, device=self.device))
 
     def _idle_probes(self, factors: Sequence[float]) -> Tensor:
-        """A zero that every probe is connected to whose rule has factor 0: DDP waits for the gradient of each parameter."""
+        """A zero that every learned anchor is connected to, and every probe whose rule has factor 0: DDP waits for the gradient
+        of each parameter."""
         idle = {rule.id for rule, factor in zip(self._acting, factors, strict=True) if not factor}
         parameters = self.probes.parameters_of(idle)
+        parameters += self.probes.anchors.values()  # several rules may read one, so that nobody says when it is idle
         return torch.stack([torch.zeros((), device=self.device), *(0 * p.sum() for p in parameters)]).sum()
 
     def _check(self, batch: Batch) -> None:

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..compiler.plan import AttendPlan, HiddenRule, RelatePlan, TowardPlan
+from ..compiler.plan import AttendPlan, HiddenRule
 from ..dsl.checked import Layer
-from ..dsl.codes.runtime import ANCHOR
-from ..dsl.diagnostics import Failure
-from ..dsl.source import DataPlace
 from .adapters import Parts
+from .anchors import Anchors, Vectors
 from .attention import key_rows
 from .batch import AttendRows, HiddenRows
 from .capture import Captured
@@ -40,9 +37,6 @@ from .losses.predict import predict
 from .losses.rows import KeyRows, log_mass
 from .probes import Probes
 from .ranks import joined, states_of_all
-
-Vectors: TypeAlias = Mapping[str, Tensor] | Mapping[str, np.ndarray[Any, Any]]
-"""Anchors by name, each of the model's width."""
 
 
 class Term(nn.Module):
@@ -142,19 +136,17 @@ class HiddenTerm(Term):
 
 
 class TowardTerm(HiddenTerm):
-    """Pulls toward an anchor per rule [rules, d], or toward the vectors that the rows carry."""
-
-    anchors: Tensor | None
+    """Pulls toward an anchor per rule, or toward the vectors that the rows carry."""
 
     def __init__(
-        self, reader: int, group: TowardGroup, maps: Mapping[Layer, nn.Module], anchors: Tensor | None
+        self, reader: int, group: TowardGroup, maps: Mapping[Layer, nn.Module], anchors: Anchors | None
     ) -> None:
         super().__init__(reader, group, maps)
         self.loss = TOWARD[group.rules[0].loss]
-        self.register_buffer("anchors", anchors, persistent=False)
+        self.anchors = anchors
 
     def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
-        target = cast(Tensor, rows.vector) if self.anchors is None else self.anchors[rows.rule]
+        target: Tensor = cast(Tensor, rows.vector) if self.anchors is None else self.anchors(rows.rule)
         return self.loss(state, target.to(state.dtype))
 
 
@@ -227,45 +219,35 @@ class PredictTerm(HiddenTerm):
 
 
 class RelateTerm(HiddenTerm):
-    """Bounds the cosine with an anchor per rule [rules, d] by a margin per rule."""
+    """Bounds the cosine with an anchor per rule by a margin per rule."""
 
-    anchors: Tensor
     margin: Tensor
 
-    def __init__(self, reader: int, group: RelateGroup, anchors: Tensor) -> None:
+    def __init__(self, reader: int, group: RelateGroup, anchors: Anchors) -> None:
         super().__init__(reader, group, {})
         self.loss = RELATE[group.rules[0].relation]
-        self.register_buffer("anchors", anchors, persistent=False)
+        self.anchors = anchors
         self.register_buffer("margin", torch.tensor([rule.margin for rule in group.rules]), persistent=False)
 
     def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
-        return self.loss(cosine_similarity(state, self.anchors[rows.rule].to(state.dtype)), self.margin[rows.rule])
+        return self.loss(cosine_similarity(state, self.anchors(rows.rule).to(state.dtype)), self.margin[rows.rule])
 
 
-def hidden_term(reader: int, group: HiddenGroup, anchors: Vectors, probes: Probes, parts: Parts) -> HiddenTerm:
+def hidden_term(reader: int, group: HiddenGroup, vectors: Vectors, probes: Probes, parts: Parts) -> HiddenTerm:
     """The term of a group. Fails with MCD705 where an anchor is missing or is not a vector of the model's width."""
-    maps, (_, width) = probes.maps_of(group.rules[0]), parts.shape
+    maps = probes.maps_of(group.rules[0])
     if isinstance(group, ClassifyGroup):
         return ClassifyTerm(reader, group, maps, probes.of(group.rules[0]))
     if isinstance(group, ContrastGroup):
         return ContrastTerm(reader, group, maps)
     if isinstance(group, PredictGroup):
         return PredictTerm(reader, group, maps, parts.norm, parts.head)
-    vectors = [_anchor(rule, rule.anchor, anchors, width) for rule in group.rules if rule.anchor is not None]
-    if isinstance(group, RelateGroup):
-        return RelateTerm(reader, group, torch.stack(vectors))
-    return TowardTerm(reader, group, maps, torch.stack(vectors) if vectors else None)
-
-
-def _anchor(rule: TowardPlan | RelatePlan, name: str, anchors: Vectors, width: int) -> Tensor:
-    vector = anchors.get(name)
-    if vector is None or tuple(vector.shape) != (width,):
-        found = "there is none of this name" if vector is None else f"found shape {tuple(vector.shape)}"
-        message = f"rule `{rule.id}` reads anchor `{name}`, a vector of width {width}: {found}"
-        raise Failure(
-            ANCHOR.at(DataPlace(rule.line.file, rule.line.line), message, help="pass the anchors of this plan")
-        )
-    return torch.as_tensor(vector).detach().float().cpu()
+    names = [rule.anchor for rule in group.rules if rule.anchor is not None]
+    anchors = Anchors(group.rules, names, vectors, probes) if names else None
+    if isinstance(group, TowardGroup):
+        return TowardTerm(reader, group, maps, anchors)
+    assert anchors is not None, "a relation has an anchor"
+    return RelateTerm(reader, group, anchors)
 
 
 def pool(rows: HiddenRows, states: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from ..codes import model as model_codes
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
-from ..vocabulary import ANCHORS, LATER_ANCHORS, Entry, Type
+from ..vocabulary import ANCHOR_WORDS, ANCHORS, LATER_ANCHORS, Entry, Type
 from .blocks import read_block, read_call
 from .constants import check_constant
 from .env import Declaration, Env, Expansion, Reported, State, on_trial
@@ -21,7 +21,7 @@ from .spans import bound, subject
 from .tensors import Unreadable, shapes
 from .values import mismatch, reads
 
-ANCHOR_KINDS = ("orthonormal", *ANCHORS)
+ANCHOR_KINDS = (*ANCHOR_WORDS, *ANCHORS)
 
 
 def check_definitions(state: State) -> None:
@@ -68,7 +68,7 @@ def _concept(env: Env, found: Declaration, item: ast.Concept) -> c.Concept:
 
 @reads(Type.ANCHOR)
 def _anchor(env: Env, expr: ast.Expr, entry: Entry) -> c.Anchor:
-    """`orthonormal`, `vector("file", "key")` or `embedding("text")`."""
+    """`orthonormal`, `learned`, `vector("file", "key")` or `embedding("text")`."""
     word = expr.callee if isinstance(expr, ast.Call) else expr
     if not isinstance(word, ast.Name):
         raise mismatch(env, expr, entry)
@@ -81,11 +81,13 @@ def _anchor(env: Env, expr: ast.Expr, entry: Entry) -> c.Anchor:
     match expr:
         case ast.Name("orthonormal"):
             return c.Orthonormal()
+        case ast.Name("learned"):
+            return c.LearnedAnchor()
         case ast.Call() if word.name in ANCHORS:
             given = read_call(env, expr, word.name, ANCHORS[word.name])
             return _vector(env, expr, **given) if word.name == "vector" else _embedding(env, expr, **given)
     raise mismatch(
-        env, expr, entry, help=f'write `{word.name}("...")`' if word.name in ANCHORS else "write `orthonormal`"
+        env, expr, entry, help=f'write `{word.name}("...")`' if word.name in ANCHORS else f"write `{word.name}`"
     )
 
 

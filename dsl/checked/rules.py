@@ -33,7 +33,12 @@ class EmbeddingAnchor:
     text: str
 
 
-Anchor: TypeAlias = Orthonormal | VectorAnchor | EmbeddingAnchor
+@dataclass(frozen=True, slots=True)
+class LearnedAnchor:
+    """A unit vector that is trained along with the model."""
+
+
+Anchor: TypeAlias = Orthonormal | VectorAnchor | EmbeddingAnchor | LearnedAnchor
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,3 +143,5 @@ def test_the_verifier_sees_broken_stages_and_references(lowered):
     ]
     assert "the stages do not run from 0 to 1" in broken_invariants(plan.model_copy(update={"stages": (first,)}))
     assert len(broken_invariants(plan.model_copy(update={"sets": {}}))) >= 5
+    stray = plan.model_copy(update={"learned": ("nobody",)})
+    assert broken_invariants(stray) == ["learns an anchor `nobody` that the plan does not list"]

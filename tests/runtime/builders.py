@@ -116,12 +116,14 @@ def make_stage(name: str, start: float, end: float, **values: Any) -> StagePlan:
     return StagePlan(name=name, start=start, end=end, **(given | values))
 
 
-def make_plan(*rules: RulePlan, stages: tuple[StagePlan, ...] = (), **contract: Any) -> Plan:
+def make_plan(
+    *rules: RulePlan, stages: tuple[StagePlan, ...] = (), learned: tuple[str, ...] = (), **contract: Any
+) -> Plan:
     numbers: dict[str, Any] = {"layers": LAYERS, "heads": HEADS, "hidden": WIDTH, "vocab": VOCAB, "context": CONTEXT}
     model = Contract(architecture=None, causal=True, **(numbers | contract))
     return Plan(
         version="0", edition=1, spec="a.mcd", model=model, tokenizer=Tokenizer(digest="0"), columns=(), sets={},
-        anchors={}, rules=rules, stages=stages,
+        anchors={}, learned=learned, rules=rules, stages=stages,
     )  # fmt: skip
 
 

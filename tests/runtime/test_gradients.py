@@ -101,15 +101,18 @@ def compare(kind: str, plan: Plan, rows: dict[str, list[Any]]) -> None:
         key: [p.detach().double().requires_grad_() for p in found.parameters()]
         for key, found in supervised.probes.maps.items()
     }
+    learned = {name: p.detach().double().requires_grad_() for name, p in supervised.probes.anchors.items()}
     out = supervised(batch, time=0.0)
-    expected = naive(twin, plan, batch, pairs, anchors, maps)
+    unit = {name: vector / vector.norm() for name, vector in learned.items()}
+    expected = naive(twin, plan, batch, pairs, anchors | unit, maps)
     for rule, loss in out.rules.items():
         torch.testing.assert_close(loss.double(), expected[rule], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(out.token.double(), expected["token"], rtol=1e-5, atol=1e-5)
     names = [name for name, _ in model.named_parameters()]
     for ours, theirs in [*((out.rules[r], expected[r]) for r in out.rules), (out.loss, expected["total"])]:
         trained = [*model.parameters(), *supervised.probes.parameters()]
-        reference = [*twin.parameters(), *(p for found in (*pairs.values(), *maps.values()) for p in found)]
+        beside = [*pairs.values(), *maps.values(), learned.values()]
+        reference = [*twin.parameters(), *(p for found in beside for p in found)]
         assert theirs.item() > 0.01
         for name, a, b in zip([*names, *["probe"] * 99], grads(ours, trained), grads(theirs, reference), strict=False):
             assert (a.double() - b).abs().max() <= 1e-5 * max(1.0, float(b.abs().max())), name
@@ -131,6 +134,19 @@ def test_attention_loss_agrees_with_the_full_matrix(kind: str, case: str) -> Non
 def test_hidden_loss_agrees_with_all_hidden_states(kind: str, case: str) -> None:
     rule, rows = HIDDEN[case]
     compare(kind, make_plan(rule), {rule.id: rows})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_learned_anchors_have_the_gradients_of_the_reference(kind: str) -> None:
+    """Rules of one group read a learned anchor, a constant one and the learned one again."""
+    rules = (
+        make_toward("a", anchor="pole"),
+        make_toward("b"),
+        make_toward("c", anchor="pole", layers=(1, "final"), weight=0.5),
+        make_relate("d", anchor="pole", margin=0.9),
+        make_relate("e", margin=0.8),
+    )
+    compare(kind, make_plan(*rules, learned=("pole",)), {rule.id: SPREAD for rule in rules})
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "mistral", "qwen2", "qwen3"])
