@@ -45,7 +45,7 @@ class Ranges:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Edges of parts, sorted by part and set."""
+    """Edges of parts, sorted by part and set. `weight[n]`: float32, 1 where no link gives one."""
 
     row: Ints
     set: Ints
@@ -53,6 +53,7 @@ class Pairs:
     query_end: Ints
     key_start: Ints
     key_end: Ints
+    weight: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +226,7 @@ class _Aligner:
         number = join([np.full(len(sets[key][2].query), self.number[key]) for key in ordered])
         ends = [self._edge_ends(self.number[key], *sets[key]) for key in ordered]
         record, query_start, query_end, key_start, key_end = (join([columns[i] for columns in ends]) for i in range(5))
+        weight = np.concatenate([np.zeros(0, np.float32), *(_weights(sets[key][2]) for key in ordered)])
         kept = (self.parts.count > 0)[record]
         there = kept & (query_end > query_start) & (key_end > key_start)
         self._count_matches(ordered, number[kept], record[kept])
@@ -241,9 +243,9 @@ class _Aligner:
         whole = part >= 0
         self.counts.add("cut", number[~whole], record[~whole])
         row = self.parts.first[record[whole]] + part[whole]
-        query = self.parts.positions(row, query_start[whole], query_end[whole])
-        key = self.parts.positions(row, key_start[whole], key_end[whole])
-        pairs = Pairs(row, number[whole], *query, *key)
+        query_start, query_end = self.parts.positions(row, query_start[whole], query_end[whole])
+        key_start, key_end = self.parts.positions(row, key_start[whole], key_end[whole])
+        pairs = Pairs(row, number[whole], query_start, query_end, key_start, key_end, weight[there][whole])
         self._count_edges(pairs, causal)
         order = in_order(pairs.row * len(self.number) + pairs.set)
         return Pairs(**{f.name: getattr(pairs, f.name)[order] for f in fields(Pairs)})
@@ -320,6 +322,10 @@ class _Aligner:
         found[sets[1:][again]] = False
         found[sets[~alone]] = False
         return found
+
+
+def _weights(edges: Edges) -> npt.NDArray[np.float32]:
+    return np.ones(len(edges.query), np.float32) if edges.weight is None else edges.weight
 
 
 def _each(from_part: Ints, to_part: Ints) -> tuple[Ints, Ints]:

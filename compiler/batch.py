@@ -121,9 +121,11 @@ class Spans:
 class Edges:
     """Pairs of spans: positions into the join's query and key sets, sorted by (query, key).
 
-    `surplus[records]` counts the edges per record that were dropped beyond `max_edges`.
+    `surplus[records]` counts the edges per record that were dropped beyond `max_edges`; `weight[n]`, float32 above 0, of joins
+    with `linked`.
     """
 
     query: Ints
     key: Ints
     surplus: Ints
+    weight: npt.NDArray[np.float32] | None = None

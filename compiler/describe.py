@@ -31,6 +31,7 @@ ATTEND_FORMULAE = {
     "nll": "-log p(keys)",
     "hinge": "max(0, log {mass:g} - log p(keys))",
     "kl": "KL(uniform over keys || p)",
+    "kl weighted": "KL(link weights over keys || p)",
     "avoid": "max(0, log(1 - {mass:g}) - log(1 - p(keys)))",
 }
 RELATE_FORMULAE = {
@@ -144,8 +145,12 @@ def _through(through: ThroughPlan) -> str:
 
 
 def _attend(rule: AttendPlan) -> str:
-    formula = ATTEND_FORMULAE["avoid" if rule.avoid else rule.loss].format(mass=rule.mass or 0.0)
+    weighted = rule.loss == "kl" and isinstance(rule.edges, EdgeSetRef) and rule.edges.weighted
+    loss = "avoid" if rule.avoid else "kl weighted" if weighted else rule.loss
+    formula = ATTEND_FORMULAE[loss].format(mass=rule.mass or 0.0)
     heads = rule.heads if isinstance(rule.heads, str) else ", ".join(map(str, rule.heads))
+    if rule.pairs:
+        heads = ", ".join(f"{layer}:{head}" for layer, head in rule.pairs)
     each = ", each key alone" if rule.each else ""
     mean = "; mean per record" if rule.per == "record" else ""
     return f"heads {heads}: {rule.weight:g} x [{formula}]{each}{mean}"

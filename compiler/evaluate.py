@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
+import numpy as np
+
 from ..dsl import checked
 from .batch import Edges, Ints, Spans, TextBatch
 from .joins import joined
+from .links import Side, listed
 from .scalars import Scope, Text
 from .selectors.base import Context
 from .selectors.phrases import Matches, PhraseIndex
 from .selectors.regex import Pattern
 from .selectors.registry import SELECTORS
-from .walk import below
+from .walk import below, counted_in, elsewhere, links
 
 TokenId = Callable[[str], int | None]
 
@@ -88,7 +91,17 @@ class Evaluation(Context):
     def join(self, join: checked.Join) -> tuple[Spans, Spans, Edges]:
         """The query set, the key set, and the edges as positions in the two. Raises Failure (MCD55x)."""
         query, key = self.scope(join.query), self.scope(join.key)
-        return query.spans, key.spans, joined(join, query, key)
+        sides = self._side(join.query), self._side(join.key)
+        found = {node: listed(node, self.batch, *sides) for node in links(join.condition)}
+        return query.spans, key.spans, joined(join, query, key, found)
+
+    def _side(self, definition: checked.SpanSet) -> Side:
+        if elsewhere(definition, self.batch.source):
+            return Side(self.spans(definition), None)
+        indices = np.zeros(self.batch.records, np.int64)
+        for counted in map(self.spans, counted_in(definition)):
+            np.maximum.at(indices, counted.record, counted.index + 1)
+        return Side(self.spans(definition), indices)
 
     def phrases(self, definition: checked.Phrases) -> tuple[Ints, Ints, Ints]:
         """Record, start and end of every match of a set of phrases, in order."""

@@ -29,7 +29,7 @@ from .rows import count_rows
 from .shards import ShardWriter, shard_rows, shard_schema
 from .sources.base import Tally, Task
 from .tokenize import Encoder
-from .walk import field_paths, join_sets
+from .walk import field_paths, join_fields, join_sets
 
 IdHashes = npt.NDArray[np.uint64]
 
@@ -74,7 +74,8 @@ class Executor:
         ]
         self._evaluator = Evaluator(definitions, encoder.token_id)
         self._schema = shard_schema(recipe)
-        self._fields = sorted(field_paths(definitions) | {stored.path for stored in recipe.fields})
+        joined = join_fields(stored.join for stored in recipe.edges)
+        self._fields = sorted(field_paths(definitions) | joined | {stored.path for stored in recipe.fields})
 
     def run(self, task: Task, number: int, work: Path) -> Outcome:
         """Run one task and write its shards below `work`, named by `number`. Raises Failure for what is wrong in the data."""

@@ -7,12 +7,14 @@ otherwise pairs are laid out, a bounded number at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ..dsl import checked as c
 from .batch import Edges, Ints
+from .links import Links
 from .matching import Alternative, alternatives
 from .ragged import changes, offsets, ranks
 from .scalars import Scope, explained
@@ -25,15 +27,15 @@ Pair = tuple[Ints, Ints]
 """Rows of the query set and of the key set, sorted."""
 
 
-def joined(node: c.Join, query: Scope, key: Scope) -> Edges:
-    """The edges of a join over two sets of one batch.
+def joined(node: c.Join, query: Scope, key: Scope, links: Mapping[c.Linked, Links]) -> Edges:
+    """The edges of a join over two sets of one batch. `links`: what each `linked` of its condition lists.
 
     At most `max_edges` for every token of a record: those of the later query spans, then of the later keys, are left out and
     counted. Raises Failure (MCD556) where the types of a comparison do not go together.
     """
     limit = _Limit(query, node.max_edges)
     with explained(node.condition, query.text.batch.source):
-        ways = alternatives(node.condition, query, key)
+        ways = alternatives(node.condition, query, key, links)
         if node.pick != "all":
             best = _picked(ways, query, key, node.pick)
             chosen = np.flatnonzero(best != NONE)
@@ -44,7 +46,16 @@ def joined(node: c.Join, query: Scope, key: Scope) -> Edges:
             parts = [limit.keep(*pairs) for pairs in _every(ways, len(key.spans))]
     nothing = np.zeros(0, np.int64)
     rows, keys = (np.concatenate([nothing, *columns]) for columns in zip((nothing, nothing), *parts, strict=True))
-    return Edges(rows, keys, limit.surplus)
+    return Edges(rows, keys, limit.surplus, _weights(rows, keys, links) if links else None)
+
+
+def _weights(query: Ints, key: Ints, links: Mapping[c.Linked, Links]) -> npt.NDArray[np.float32]:
+    """The product of the weights of all links that list an edge, 1 where none does, as far as float32 reaches."""
+    limits = np.finfo(np.float32)
+    weight = np.ones(len(query))
+    for found in links.values():
+        weight = np.clip(weight * found.among(query, key)[1], float(limits.tiny), float(limits.max))
+    return weight.astype(np.float32)
 
 
 class _Limit:

@@ -39,6 +39,7 @@ from .recipe import AheadCheck, ContrastCheck, LabelCheck, Recipe, StoredEdges, 
 from .written import field_text, written
 
 BASE_COLUMNS = ("id", "part", "source", "input_ids", "span.set", "span.start", "span.end")
+EDGE_WEIGHT = "edge.weight"
 EDGE_COLUMNS = ("edge.set", "edge.query_start", "edge.query_end", "edge.key_start", "edge.key_end")
 
 
@@ -99,6 +100,7 @@ def _columns(recipe: Recipe) -> tuple[str, ...]:
         *BASE_COLUMNS,
         *(f"span.at.{name}" for name in attributes),
         *(EDGE_COLUMNS if recipe.edges else ()),
+        *((EDGE_WEIGHT,) if recipe.weighted else ()),
         *(f"field.{stored.name}" for stored in recipe.fields),
     )
 
@@ -183,9 +185,9 @@ def _attend(rule: c.Attend, gathered: _Gathered) -> AttendPlan:
     if rule.join.condition is None and rule.join.pick == "all":
         edges = CrossRef(query=gathered.span_set(rule.join.query), key=gathered.span_set(rule.join.key))
     else:
-        key = digest(rule.join)
-        gathered.edges.setdefault(key, rule.join)
-        edges = EdgeSetRef(edges=key)
+        stored = StoredEdges(digest(rule.join), rule.join)
+        gathered.edges.setdefault(stored.digest, rule.join)
+        edges = EdgeSetRef(edges=stored.digest, weighted=stored.weighted)
     return AttendPlan(
         id=rule.id,
         line=_line(rule),
@@ -193,6 +195,7 @@ def _attend(rule: c.Attend, gathered: _Gathered) -> AttendPlan:
         edges=edges,
         layers=tuple(layer for layer in rule.layers.resolved if layer != "final"),
         heads=rule.heads,
+        pairs=rule.pairs,
         loss=rule.loss,
         mass=rule.mass,
         avoid=rule.avoid,

@@ -5,6 +5,7 @@ turn:
 
 - a part that asks one side alone filters that side;
 - an equality with one side on each hand makes groups: spans meet only within a record and a group;
+- a `linked` names the keys of each query span, and what groups say is tried on these;
 - an order with one side on each hand (`key before query`, `query.index > key.index`) cuts the group's keys off at one end,
   wherever the keys' values rise along the group;
 - the rest is tried on pairs.
@@ -14,6 +15,7 @@ Keys are sorted by group and stand in the order of the text within it, so that w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +23,7 @@ import numpy as np
 
 from ..dsl import checked as c
 from .batch import Bools, Ints
+from .links import Links
 from .ragged import changes, ranges
 from .scalars import Pairs, Scope, roles
 from .spans import NONE
@@ -52,6 +55,7 @@ class Alternative:
     high: Ints
     rest: Parts
     before: bool
+    links: Mapping[c.Linked, Links]
 
     def pairs(self, rows: Ints, counts: Ints) -> tuple[Ints, Ints]:
         """The first `counts` pairs of the query spans at `rows`."""
@@ -61,7 +65,7 @@ class Alternative:
         """The pairs of the query spans at `rows` that meet the rest too."""
         query, key = self.pairs(rows, self.high[rows] - self.low[rows])
         for part in self.rest:
-            met = Pairs(self.query, self.key, query, key).condition(part)
+            met = Pairs(self.query, self.key, query, key, self.links).condition(part)
             query, key = query[met], key[met]
         return query, key
 
@@ -99,9 +103,11 @@ class Alternative:
         return found
 
 
-def alternatives(condition: c.Scalar | None, query: Scope, key: Scope) -> list[Alternative]:
+def alternatives(
+    condition: c.Scalar | None, query: Scope, key: Scope, links: Mapping[c.Linked, Links]
+) -> list[Alternative]:
     """What meets a condition, by alternatives. Raises Failure (MCD556) where types do not go together, pairs or no pairs."""
-    return [_Matching(query, key, parts).alternative() for parts in cut(condition)]
+    return [_Matching(query, key, parts, links).alternative() for parts in cut(condition)]
 
 
 def cut(condition: c.Scalar | None) -> list[Parts]:
@@ -145,6 +151,8 @@ class _Matching:
     query: Scope
     key: Scope
     parts: Parts
+    links: Mapping[c.Linked, Links]
+    linked: Links | None = None
     equal: list[tuple[Ints, Ints]] = field(default_factory=list)
     orders: list[_Order] = field(default_factory=list)
     rest: list[c.Scalar] = field(default_factory=list)
@@ -167,13 +175,15 @@ class _Matching:
                 self.query_kept &= self.query.condition(part)
         elif isinstance(part, c.Before):
             self._before(part)
+        elif isinstance(part, c.Linked) and self.linked is None:
+            self.linked = self.links[part]
         elif not (isinstance(part, c.Compare) and self._compare(part)):
             self._try(part)
 
     def _try(self, part: c.Scalar) -> None:
         """Leaves a part for the pairs. Types are checked now, so that an error does not wait for the first pair."""
         none = np.zeros(0, np.int64)
-        Pairs(self.query, self.key, none, none).condition(part)
+        Pairs(self.query, self.key, none, none, self.links).condition(part)
         self.rest.append(part)
 
     def _before(self, part: c.Before) -> None:
@@ -211,13 +221,12 @@ class _Matching:
         return True
 
     def alternative(self) -> Alternative:
-        """The ranges that groups and orders leave."""
+        """The ranges that links or groups, and orders, leave."""
         query_group, key_group = combine(self.equal)
-        keys, rows = np.flatnonzero(self.key_kept), np.flatnonzero(self.query_kept)
-        keys, rows = keys[argsort(key_group[keys])], rows[argsort(query_group[rows])]
-        low, high = (np.searchsorted(key_group[keys], query_group[rows], side) for side in ("left", "right"))
-        met = low < high
-        ranges = _Ranges(keys, np.cumsum(changes(key_group[keys])) - 1, rows[met], low[met], high[met])
+        if self.linked is None:
+            ranges = self._grouped(query_group, key_group)
+        else:
+            ranges = self._listed(query_group, key_group, self.linked)
         before = False
         for order in self.orders:
             if ranges.narrow(order):
@@ -228,7 +237,24 @@ class _Matching:
             self._try(order.part)
         lows, highs = np.zeros((2, len(self.query.spans)), np.int64)
         lows[ranges.rows], highs[ranges.rows] = ranges.low, np.maximum(ranges.low, ranges.high)
-        return Alternative(self.query, self.key, keys, ranges.group, lows, highs, tuple(self.rest), before)
+        rest = tuple(self.rest)
+        return Alternative(self.query, self.key, ranges.keys, ranges.group, lows, highs, rest, before, self.links)
+
+    def _grouped(self, query_group: Ints, key_group: Ints) -> _Ranges:
+        """Keys by group: a query span meets those of its own."""
+        keys, rows = np.flatnonzero(self.key_kept), np.flatnonzero(self.query_kept)
+        keys, rows = keys[argsort(key_group[keys])], rows[argsort(query_group[rows])]
+        low, high = (np.searchsorted(key_group[keys], query_group[rows], side) for side in ("left", "right"))
+        met = low < high
+        return _Ranges(keys, np.cumsum(changes(key_group[keys])) - 1, rows[met], low[met], high[met])
+
+    def _listed(self, query_group: Ints, key_group: Ints, links: Links) -> _Ranges:
+        """Keys by query span: each meets those that are listed with it, and of its group."""
+        query, key = links.query, links.key
+        met = self.query_kept[query] & self.key_kept[key] & (query_group[query] == key_group[key])
+        query, key = query[met], key[met]
+        first = np.flatnonzero(changes(query))
+        return _Ranges(key, np.cumsum(changes(query)) - 1, query[first], first, np.append(first, len(query))[1:])
 
 
 class _Ranges:

@@ -61,9 +61,10 @@ class SpanSetRef(Frozen):
 
 
 class EdgeSetRef(Frozen):
-    """A stored edge set."""
+    """A stored edge set. `weighted`: its edges have weights."""
 
     edges: Digest
+    weighted: bool = False
 
 
 class CrossRef(Frozen):
@@ -89,12 +90,17 @@ class RuleBase(Frozen):
 
 
 class AttendPlan(RuleBase):
-    """A bound on the attention probability that a query token places on its keys."""
+    """A bound on the attention probability that a query token places on its keys.
+
+    `kl` takes its target from the weights of edges that have them, the others read no weight.
+    Where `pairs` lists heads one by one, as [layer, head], `layers` are those that it names, and `heads` is `all` of them.
+    """
 
     kind: Literal["attend"] = "attend"
     edges: EdgeSetRef | CrossRef
     layers: tuple[int, ...]
     heads: Literal["any", "all", "mean"] | tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...] = ()
     loss: Literal["nll", "hinge", "kl"]
     mass: float | None
     avoid: bool

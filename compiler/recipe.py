@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from ..dsl import checked
 from .plan import Digest
+from .walk import links
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,11 @@ class StoredEdges:
 
     digest: Digest
     join: checked.Join
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the edges come from links, which may have weights."""
+        return any(True for _ in links(self.join.condition))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +109,8 @@ class Recipe:
     def checks(self) -> tuple[Check, ...]:
         """Everything that is counted by rule: at most one for each."""
         return (*self.labels, *self.rows)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether any edges come from links, which may have weights."""
+        return any(stored.weighted for stored in self.edges)

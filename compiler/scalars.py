@@ -7,7 +7,7 @@ each pair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +19,7 @@ from ..dsl import checked as c
 from ..dsl.codes.sources import TEXTS_TOO_LONG
 from ..dsl.diagnostics import Failure
 from .batch import Bools, Ints, Spans, TextBatch
+from .links import Links
 from .spans import NONE, Tokens
 from .text import CodePoints, slices
 from .values import (
@@ -51,6 +52,8 @@ def roles(node: c.Scalar) -> frozenset[str]:
         return frozenset([node.role])
     if isinstance(node, c.Attr):
         return frozenset([node.span.role])
+    if isinstance(node, c.Linked):
+        return frozenset(["query", "key"])
     return frozenset[str]().union(*map(roles, _operands(node)))
 
 
@@ -245,18 +248,21 @@ def _masked(column: pa.Array, valid: Bools) -> pa.Array:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of spans: rows of the query set and of the key set."""
+    """Pairs of spans: rows of the query set and of the key set. `links`: what each `linked` lists."""
 
     query: Scope
     key: Scope
     query_rows: Ints
     key_rows: Ints
+    links: Mapping[c.Linked, Links] = field(default_factory=dict)
 
     def condition(self, node: c.Scalar) -> Bools:
         """Per pair, whether it meets `node`. Raises Failure (MCD556)."""
         return np.broadcast_to(truth(evaluate(node, self._leaf)), len(self.query_rows))
 
     def _leaf(self, node: c.Scalar) -> Value | None:
+        if isinstance(node, c.Linked):
+            return _flags(self.links[node].among(self.query_rows, self.key_rows)[0])
         asked = roles(node)
         if asked == {"query"}:
             return self.query.value(node).take(self.query_rows)

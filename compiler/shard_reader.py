@@ -43,6 +43,7 @@ _NULL: dict[Kind, float] = {"index": -1, "class": -1, "token": -1, "factor": np.
 
 SPAN_COLUMNS = ("span.set", "span.start", "span.end")
 EDGE_COLUMNS = ("edge.set", "edge.query_start", "edge.query_end", "edge.key_start", "edge.key_end")
+EDGE_WEIGHT = "edge.weight"
 FLAT = {"id": pa.string(), "part": pa.int32(), "source": pa.string()}
 
 Array = npt.NDArray[Any]
@@ -63,8 +64,8 @@ class Lists:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a reader needs of a shard: column -> kind for the fields and attributes, whether it reads edges, and the
-    bounds of what it reads: token ids below `vocab`, vectors of `width` numbers, rows of at most `context` tokens.
+    """What a reader needs of a shard: column -> kind for the fields and attributes, whether it reads edges, and their weights,
+    and the bounds of what it reads: token ids below `vocab`, vectors of `width` numbers, rows of at most `context` tokens.
     `required`: columns that have to be there, read or not; `widths`: of columns whose vectors have another width."""
 
     columns: Mapping[str, Kind]
@@ -74,20 +75,23 @@ class Wanted:
     context: int
     required: tuple[str, ...] = ()
     widths: Mapping[str, int] = field(default_factory=dict)
+    weights: bool = False
 
     def types(self) -> dict[str, pa.DataType]:
         """The Arrow type of every column that is read."""
         lists = ("input_ids", *SPAN_COLUMNS, *(EDGE_COLUMNS if self.edges else ()))
         named = {name: pa.list_(TYPES[kind]) for name, kind in self.columns.items()}
+        if self.weights:
+            named[EDGE_WEIGHT] = pa.list_(TYPES["factor"])
         return {**FLAT, **dict.fromkeys(lists, pa.list_(pa.int32())), **named}
 
 
 class Chunk:
     """One record batch as views. `sets`: the keys that the numbers in `span.set` and `edge.set` stand for.
 
-    `spans` and `edges`: the columns of `SPAN_COLUMNS` and `EDGE_COLUMNS`, each group with offsets of its own; `columns`: fields
-    and attributes by their column names, but for labels and keys, which methods read. Nulls are -1 (index, class, token) or NaN
-    (factor).
+    `spans` and `edges`: the columns of `SPAN_COLUMNS` and `EDGE_COLUMNS`, each group with offsets of its own; `weights`: of the
+    edges, None where they are not read; `columns`: fields and attributes by their column names, but for labels and keys, which
+    methods read. Nulls are -1 (index, class, token) or NaN (factor).
     """
 
     def __init__(self, batch: pa.RecordBatch, sets: tuple[str, ...], wanted: Wanted) -> None:
@@ -101,6 +105,7 @@ class Chunk:
         self.tokens = self._lists("input_ids")
         self.spans = tuple(self._lists(name) for name in SPAN_COLUMNS)
         self.edges = tuple(self._lists(name) for name in EDGE_COLUMNS) if wanted.edges else ()
+        self.weights = self._lists(EDGE_WEIGHT) if wanted.weights else None
         read = {name: kind for name, kind in wanted.columns.items() if kind not in ("label", "key")}
         self.columns = {name: self._lists(name, _NULL[kind]) for name, kind in read.items()}
 
@@ -245,6 +250,11 @@ def _faults(chunk: Chunk) -> Iterator[str]:
     yield from _range_faults("span", chunk.spans, ((1, 2),), lengths, len(chunk.sets))
     if chunk.edges:
         yield from _range_faults("edge", chunk.edges, ((1, 2), (3, 4)), lengths, len(chunk.sets))
+    if chunk.weights is not None and chunk.edges:
+        if not np.array_equal(chunk.weights.offsets, chunk.edges[0].offsets):
+            yield f"has a column `{EDGE_WEIGHT}` of another length than `edge.set`"
+        elif not ((chunk.weights.used > 0) & np.isfinite(chunk.weights.used)).all():
+            yield f"holds a number in column `{EDGE_WEIGHT}` that is no weight above 0"
     for name, kind in wanted.columns.items():
         offsets = chunk.list_offsets(name)
         if name.startswith("span.at.") and not np.array_equal(offsets, chunk.spans[0].offsets):

@@ -28,7 +28,7 @@ from .manifest import ShardEntry, file_digest
 from .ragged import Ints, offsets
 from .recipe import Recipe
 from .sets import set_keys
-from .shard_reader import EDGE_COLUMNS, SHARD_FORMAT, SPAN_COLUMNS, TYPES
+from .shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, SHARD_FORMAT, SPAN_COLUMNS, TYPES
 
 MAX_TOKENS = 2**20
 MAX_ELEMENTS = 2**24
@@ -47,6 +47,7 @@ def shard_schema(recipe: Recipe) -> pa.Schema:
         *((name, INTS) for name in SPAN_COLUMNS),
         *((f"span.at.{name}", pa.list_(TYPES[kind])) for name, kind in attribute_kinds(recipe).items()),
         *((name, INTS) for name in (EDGE_COLUMNS if recipe.edges else ())),
+        *([(EDGE_WEIGHT, pa.list_(TYPES["factor"]))] if recipe.weighted else []),
         *((f"field.{each.name}", pa.list_(TYPES[each.type])) for each in sorted(recipe.fields, key=lambda f: f.name)),
     ]
     metadata = {"mcd.format": str(SHARD_FORMAT), "mcd.sets": json.dumps(set_keys(recipe))}
@@ -74,6 +75,8 @@ def shard_rows(
         ends = (edges.set, edges.query_start, edges.query_end, edges.key_start, edges.key_end)
         for name, values in zip(EDGE_COLUMNS, ends, strict=True):
             found[name] = _list(along_edges, pa.array(values, pa.int32()))
+    if recipe.weighted:
+        found[EDGE_WEIGHT] = _list(along_edges, pa.array(edges.weight))
     for name, column in columns.items():
         found[f"field.{name}"] = column.take(parts.record)
     return pa.RecordBatch.from_arrays([found[name] for name in schema.names], schema=schema)

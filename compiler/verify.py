@@ -91,6 +91,8 @@ def _columns(rule: RulePlan) -> Iterator[str]:
         yield f"span.at.{attribute}"
     if isinstance(rule, AttendPlan) and isinstance(rule.edges, EdgeSetRef):
         yield "edge.set"
+        if rule.edges.weighted:
+            yield "edge.weight"
 
 
 def _layers(rule: RulePlan, plan: Plan) -> Iterator[str]:
@@ -100,6 +102,10 @@ def _layers(rule: RulePlan, plan: Plan) -> Iterator[str]:
             yield f"attends at layers {rule.layers} of 1..{model.layers}"
         if isinstance(rule.heads, tuple) and not all(0 <= head < model.heads for head in rule.heads):
             yield f"names heads {rule.heads} of 0..{model.heads - 1}"
+        if rule.pairs and (rule.heads != "all" or {layer for layer, _ in rule.pairs} != set(rule.layers)):
+            yield f"has pairs {rule.pairs} beside layers {rule.layers} and heads {rule.heads}"
+        if not all(0 <= head < model.heads for _, head in rule.pairs):
+            yield f"names heads {rule.pairs} of 0..{model.heads - 1}"
         if (rule.mass is None) == (rule.loss == "hinge"):
             yield f"has loss {rule.loss} with mass {rule.mass}"
     elif isinstance(rule, HiddenRule):

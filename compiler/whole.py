@@ -18,7 +18,7 @@ from .manifest import Cause, Manifest
 from .recipe import AheadCheck, Recipe
 from .render import slots_of
 from .sets import RECORD, TOKENS
-from .walk import field_paths, join_sets
+from .walk import field_paths, join_fields
 from .written import field_text
 
 COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -120,7 +120,7 @@ def _total(found: Found, name: str, cause: Cause) -> int:
 def _fields_of(rule: c.Rule) -> set[c.FieldPath]:
     match rule:
         case c.Attend(join=join):
-            return field_paths(join_sets([join]))
+            return join_fields([join])
         case c.Toward(subject=subject, target=target):
             return field_paths([subject]) | ({target} if isinstance(target, tuple) else set())
         case c.Classify(subject=subject, label=label) | c.Contrast(subject=subject, label=label):

@@ -161,6 +161,12 @@ def _(node: c.Arithmetic) -> str:
 
 
 @written.register
+def _(node: c.Linked) -> str:
+    sides = ("query", "key") if node.first == "query" else ("key", "query")
+    return f"linked({field_text(node.path)}, {sides[0]}.index, {sides[1]}.index)"
+
+
+@written.register
 def _(node: c.Not) -> str:
     return f"not {_inner(node.operand)}"
 

@@ -7,7 +7,7 @@ stands at one name: its type, its default, and what its value may be.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ class Type(Enum):
     FIELD = ("a field", "fields")
     LAYERS = ("layer numbers", "layer numbers")
     HEADS = ("heads", "heads")
+    PAIRS = ("a list of layers and heads", "lists of layers and heads")
     SPAN = ("a span set", "span sets")
     RENAMES = ("a map of names", "maps of names")
     ANCHOR = ("an anchor", "anchors")
@@ -94,7 +95,7 @@ class Entry:
     """What stands at one name, an attribute of a block or a parameter of a function.
 
     `words`: what a WORD may be. `variadic`: any number of positional arguments. `keyword`: never positional. `needs`: the
-    attributes of which one must stand beside it.
+    attributes of which one must stand beside it. `gives_way`: the attribute that says its part, beside which it cannot stand.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Entry:
     variadic: bool = False
     keyword: bool = False
     needs: tuple[str, ...] = ()
+    gives_way: str | None = None
 
     @property
     def required(self) -> bool:
@@ -156,8 +158,9 @@ BLOCKS: Mapping[str, Table] = {
     ),
     "concept": _table(Entry("spans", Type.SPAN), Entry("anchor", Type.ANCHOR)),
     "attend": _table(
-        LAYERS,
-        Entry("heads", Type.HEADS, REQUIRED),
+        replace(LAYERS, gives_way="at"),
+        Entry("heads", Type.HEADS, REQUIRED, gives_way="at"),
+        Entry("at", Type.PAIRS),
         Entry("pick", Type.WORD, "all", words=("all", "nearest", "first", "last")),
         Entry("max_edges", Type.COUNT, 64, bounds=POSITIVE),
         Entry("mass", Type.NUMBER, bounds=UNIT),
@@ -167,7 +170,6 @@ BLOCKS: Mapping[str, Table] = {
         WEIGHT,
         PER,
         LOST,
-        later="at",
     ),
     "signal": _table(
         LAYERS,
@@ -256,6 +258,7 @@ MAPS: Mapping[str, Table] = {
 }
 """What `through` may be."""
 
+HEADS_FILE = _table(Entry("file", Type.PATH, REQUIRED))
 SPLIT_STRIDE = _table(Entry("stride", Type.COUNT, 0, bounds=NOT_NEGATIVE, keyword=True))
 RAMP = _table(
     Entry("start", Type.NUMBER, REQUIRED, bounds=NOT_NEGATIVE),
@@ -265,7 +268,7 @@ RAMP = _table(
 COVERAGE = _table(_SPANS, Entry("of", Type.WORD, "train", keyword=True))
 LATER_CLAIMS = ("mass", "gain", "probe", "accuracy")
 LATER_VALUES = ("measure", "live")
-LATER_CONDITIONS = ("linked",)
+CONDITIONS = ("length", "linked")
 
 LET_TYPES: Mapping[str, Type] = {
     "number": Type.NUMBER,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from ..compiler.ragged import Ints, changes, join, ranges, ranks
+from ..compiler.ragged import Ints, changes, in_order, join, ranges, ranks
 from .batch import AttendRows
 from .gather import FlatEdges
 from .layout import Layout, distinct
 from .readers import Readers, Slots, Table
+
+Weights = npt.NDArray[np.float32]
 
 
 class AttendCollator:
@@ -20,10 +23,17 @@ class AttendCollator:
         self._slots: Slots = readers.attend
         self._each = self._slots.flags("each")
         self._per_record = self._slots.flags("per", "record")
+        self._weighted = [group.weighted for group in readers.groups.attend]
 
     def __call__(self, layout: Layout, edges: FlatEdges) -> tuple[AttendRows, ...]:
         """One AttendRows per group. All pairs that share rule, record and query token are one row, but with `each`."""
-        pair = distinct(join([self._stored(layout, edges), *self._crossed(layout)]))
+        stored, weight = self._stored(layout, edges)
+        pair = join([stored, *self._crossed(layout)])
+        if weight is None:
+            pair = distinct(pair)
+        else:
+            ones = np.ones(len(pair) - len(stored), dtype=np.float32)
+            pair, weight = _heaviest(pair, np.concatenate([weight, ones]))
         query, key = np.divmod(pair, layout.width)
         new = changes(query) | self._each[query // (layout.records * layout.width)]
         row = np.cumsum(new) - 1
@@ -42,12 +52,15 @@ class AttendCollator:
             pairs = slice(pair_bounds[number], pair_bounds[number + 1])
             columns = (position[rows], self._slots.place[slot[rows]], share[rows])
             laid = _laid(layout.records, record[rows], rank[rows], *columns)
-            ends = (record[row[pairs]], rank[row[pairs]], key[pairs])
+            ends = [record[row[pairs]], rank[row[pairs]], key[pairs]]
+            if weight is not None and self._weighted[number]:
+                ends.append(weight[pairs])
             found.append(AttendRows(*laid, *(torch.from_numpy(column) for column in ends)))
         return tuple(found)
 
-    def _stored(self, layout: Layout, edges: FlatEdges) -> Ints:
-        """Codes of (slot, record, query, key) of the stored edges. Keys that a causal model cannot see are left out."""
+    def _stored(self, layout: Layout, edges: FlatEdges) -> tuple[Ints, Weights | None]:
+        """Codes of (slot, record, query, key) of the stored edges, and their weights where any rule reads them. Keys that a
+        causal model cannot see are left out."""
         entry, slot = self._readers.by_edges.expand(edges.key)
         record = edges.record[entry]
         place, query = layout.tokens(record, edges.query_start[entry], edges.query_end[entry])
@@ -61,7 +74,7 @@ class AttendCollator:
         key = ranges(start, length)
         kept = ~layout.blank[np.repeat(record, length), key] | np.repeat(alone, length)
         pairs: Ints = (code * layout.width + key)[kept]
-        return pairs
+        return pairs, None if edges.weight is None else np.repeat(edges.weight[entry], length)[kept]
 
     def _crossed(self, layout: Layout) -> list[Ints]:
         """The same of the pairs of sets. What acted in a part before meets only what did not."""
@@ -77,6 +90,15 @@ class AttendCollator:
         spans = layout.spans
         place, position = layout.tokens(spans.record[entry], spans.start[entry], spans.end[entry])
         return distinct(layout.code(slot[place], spans.record[entry][place], position))
+
+
+def _heaviest(code: Ints, weight: Weights) -> tuple[Ints, Weights]:
+    """The different codes in order, each with the largest of its weights: equal ones stay equal, however edges overlap."""
+    order = in_order(code)
+    first = np.flatnonzero(changes(code[order]))
+    if not len(first):
+        return code, weight
+    return code[order[first]], np.maximum.reduceat(weight[order], first)
 
 
 def _pairs(layout: Layout, query: Ints, key: Ints) -> Ints:

@@ -189,11 +189,17 @@ def _eager(module: nn.Module) -> Callable[..., Any]:
 
 
 def key_rows(
-    seen: Observed, position: Tensor, keys: Tensor, mass: Tensor, padding: Tensor, heads: tuple[int, ...] | None = None
+    seen: Observed,
+    position: Tensor,
+    keys: Tensor,
+    mass: Tensor,
+    padding: Tensor,
+    heads: tuple[int, ...] | None = None,
+    weight: Tensor | None = None,
 ) -> KeyRows:
     """The attention rows of one layer at `position` [B, Q], of all query heads or of `heads`.
 
-    `keys` [B, Q, T] bool: each row's key set; `mass` [B, Q]; `padding` [B, T]: nonzero for tokens.
+    `keys` [B, Q, T] bool: each row's key set; `mass` [B, Q]; `padding` [B, T]: nonzero for tokens; `weight` [B, Q, T] of keys.
     """
     allowed, bias = _allowed(seen, position, padding)
     if heads is not None and allowed.shape[1] > 1:
@@ -205,7 +211,8 @@ def key_rows(
         sinks = seen.sinks if heads is None else _pick(seen.sinks, heads, 0)
         total = torch.logaddexp(total, sinks.to(total.dtype).view(1, -1, 1, 1))
     wanted = keys[:, None]
-    return KeyRows(scores - total, wanted & allowed, ~wanted & allowed, mass[:, None])
+    weight = None if weight is None else weight[:, None]
+    return KeyRows(scores - total, wanted & allowed, ~wanted & allowed, mass[:, None], weight)
 
 
 def _scores(seen: Observed, position: Tensor, heads: tuple[int, ...] | None) -> Tensor:

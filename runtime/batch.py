@@ -27,6 +27,7 @@ class AttendRows:
     pair_record: Tensor  # [E] int64, 0..B-1
     pair_row: Tensor  # [E] int64, 0..Q-1
     pair_key: Tensor  # [E] int64, key position
+    pair_weight: Tensor | None = None  # [E] float32 above 0, for kl over weighted edges
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from ..compiler.plan import (
     WeighPlan,
 )
 from ..compiler.sets import RECORD, TOKENS
-from ..compiler.shard_reader import Chunk, Kind, Wanted, open_shard
+from ..compiler.shard_reader import EDGE_WEIGHT, Chunk, Kind, Wanted, open_shard
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Code, Failure, did_you_mean
 from ..dsl.source import DataPlace
@@ -231,7 +231,8 @@ class _Opened:
                     pass
         model = self.plan.model
         edges = any(column.startswith("edge.") for column in self.plan.columns)
-        return Wanted(kinds, edges, model.vocab, model.hidden, model.context, self.plan.columns, widths)
+        weights = EDGE_WEIGHT in self.plan.columns
+        return Wanted(kinds, edges, model.vocab, model.hidden, model.context, self.plan.columns, widths, weights)
 
     @cached_property
     def _sets(self) -> set[str]:

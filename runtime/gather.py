@@ -32,7 +32,7 @@ class Flat:
 
 @dataclass(frozen=True, eq=False)
 class FlatEdges:
-    """Edges: `record[n]`, `key[n]`, and the ranges of query and key tokens."""
+    """Edges: `record[n]`, `key[n]`, the ranges of query and key tokens, and `weight[n]`, None where no rule reads it."""
 
     record: Ints
     key: Ints
@@ -40,6 +40,7 @@ class FlatEdges:
     query_end: Ints
     key_start: Ints
     key_end: Ints
+    weight: npt.NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,9 @@ def gather(rows: Sequence[Row], readers: Readers) -> Gathered:
     tokens = [piece.lists(piece.chunk.tokens) for piece in pieces]
     record, position, ids = (join([columns[i] for columns in tokens]) for i in range(3))
     spans = Flat(*(join(list(columns)) for columns in zip(*(piece.spans for piece in pieces), strict=True)))
-    edges = FlatEdges(*(join(list(columns)) for columns in zip(*(piece.edges() for piece in pieces), strict=True)))
+    ends = [join(list(columns)) for columns in zip(*(piece.edges for piece in pieces), strict=True)]
+    weight = np.concatenate([piece.weights() for piece in pieces]) if readers.reads_weights else None
+    edges = FlatEdges(ends[0], ends[1], ends[2], ends[3], ends[4], ends[5], weight)
     values = {source: _values(source, pieces, len(rows)) for source in readers.sources}
     return Gathered(np.bincount(record, minlength=len(rows)), ids, record, position, spans, edges, values)
 
@@ -93,6 +96,7 @@ class _Piece:
         self._at = at
         self._numbers = readers.numbered(chunk.sets)
         self._span_places, self.spans = self._spans()
+        self._edge_places, self.edges = self._edges()
 
     def reach(self, lists: Lists) -> tuple[Ints, Ints]:
         """Where the list of each row begins, and its length."""
@@ -120,12 +124,18 @@ class _Piece:
         ranks = np.full(len(places), -1) if index is None else index.values[places]
         return places, (record, key, start.values[places], end.values[places], ranks)
 
-    def edges(self) -> tuple[Ints, ...]:
-        """Record, key and ranges of the edges that anything reads."""
+    def _edges(self) -> tuple[Ints, tuple[Ints, ...]]:
         if not self.chunk.edges:
-            return (np.zeros(0, dtype=np.int64),) * 6
+            nothing = np.zeros(0, dtype=np.int64)
+            return nothing, (nothing,) * 6
         places, record, key = self._read(self.chunk.edges)
-        return record, key, *(lists.values[places] for lists in self.chunk.edges[1:])
+        return places, (record, key, *(lists.values[places] for lists in self.chunk.edges[1:]))
+
+    def weights(self) -> npt.NDArray[np.float32]:
+        """The weights of the edges that anything reads."""
+        assert self.chunk.weights is not None, "the plan requires a column that some rule reads"
+        found: npt.NDArray[np.float32] = self.chunk.weights.values[self._edge_places]
+        return found
 
     def values(self, source: Source) -> tuple[npt.NDArray[Any], Ints]:
         """A source's values in these rows, and the number of them in each (along spans: of the spans that are read)."""

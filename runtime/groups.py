@@ -15,6 +15,7 @@ from ..compiler.plan import (
     AttendPlan,
     ClassifyPlan,
     ContrastPlan,
+    EdgeSetRef,
     HiddenRule,
     Plan,
     PredictPlan,
@@ -27,9 +28,14 @@ from ..compiler.plan import (
 
 @dataclass(frozen=True, slots=True)
 class AttendGroup:
-    """Attention rules with the same layers, heads, loss and direction."""
+    """Attention rules with the same layers, heads, loss and direction, with or without weights."""
 
     rules: tuple[AttendPlan, ...]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the loss reads the weights of edges."""
+        return weighted(self.rules[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ def group_rules(plan: Plan) -> Groups:
     hidden += [PredictGroup(rules) for rules in _alike(predict, lambda r: (r.layers, r.pool, _alone(r)))]
     hidden += [RelateGroup(rules) for rules in _alike(relate, lambda r: (r.layers, r.pool, r.relation))]
     return Groups(
-        attend=tuple(AttendGroup(rules) for rules in _alike(attend, lambda r: (r.layers, r.heads, r.loss, r.avoid))),
+        attend=tuple(AttendGroup(rules) for rules in _alike(attend, _attention)),
         hidden=tuple(hidden),
         weigh=tuple(rule for rule in plan.rules if isinstance(rule, WeighPlan)),
     )
@@ -110,6 +116,16 @@ def group_rules(plan: Plan) -> Groups:
 
 def _alone(rule: HiddenRule) -> str | None:
     return None if rule.through is None else rule.id
+
+
+def weighted(rule: AttendPlan) -> bool:
+    """Whether the rule's loss reads the weights of its edges."""
+    return rule.loss == "kl" and isinstance(rule.edges, EdgeSetRef) and rule.edges.weighted
+
+
+def _attention(rule: AttendPlan) -> Hashable:
+    """What attention rules of one group share."""
+    return rule.layers, rule.heads, rule.pairs, rule.loss, rule.avoid, weighted(rule)
 
 
 def _alike(rules: Iterable[R], key: Callable[[R], Hashable]) -> list[tuple[R, ...]]:

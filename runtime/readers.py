@@ -129,6 +129,7 @@ class Readers:
         spans = (self.by_hidden, self.by_weigh, self.by_query, self.by_key)
         self.reads_tokens = any(table.reads(self.tokens) for table in spans)
         self.reads_record = any(table.reads(self.record) for table in spans)
+        self.reads_weights = any(group.weighted for group in self.groups.attend)
         self._maps: dict[tuple[str, ...], Ints] = {}
 
     def numbered(self, sets: tuple[str, ...]) -> Ints:

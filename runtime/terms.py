@@ -64,6 +64,7 @@ class AttendTerm(Term):
         super().__init__()
         first = group.rules[0]
         self.rules, self.layers, self.heads = group.rules, first.layers, first.heads
+        self._chosen = {layer: _chosen(first, layer) for layer in first.layers}
         self.loss = ATTENTION["avoid" if first.avoid else first.loss]
         # Without a mass: all of it, or none where the keys are to be avoided.
         unbounded = 0.0 if first.avoid else 1.0
@@ -73,9 +74,12 @@ class AttendTerm(Term):
     def forward(self, rows: AttendRows, seen: Captured, padding: Tensor) -> Tensor:
         keys = torch.zeros((*rows.position.shape, padding.shape[1]), dtype=torch.bool, device=padding.device)
         keys[rows.pair_record, rows.pair_row, rows.pair_key] = True
-        heads = self.heads if isinstance(self.heads, tuple) else None
-        mass = self.mass[rows.rule]
-        found = [key_rows(seen.attention[k], rows.position, keys, mass, padding, heads) for k in self.layers]
+        weight = None
+        if rows.pair_weight is not None:
+            weight = torch.zeros(keys.shape, dtype=rows.pair_weight.dtype, device=padding.device)
+            weight[rows.pair_record, rows.pair_row, rows.pair_key] = rows.pair_weight
+        given = (rows.position, keys, self.mass[rows.rule], padding)
+        found = [key_rows(seen.attention[k], *given, heads, weight) for k, heads in self._chosen.items()]
         if self.heads == "mean":
             return self.loss(_averaged(found)).flatten()
         losses = torch.cat([self.loss(layer) for layer in found], 1)
@@ -85,6 +89,13 @@ class AttendTerm(Term):
 
     def heard(self, seen: Captured) -> bool:
         return all(layer in seen.attention for layer in self.layers)
+
+
+def _chosen(rule: AttendPlan, layer: int) -> tuple[int, ...] | None:
+    """The heads that a rule names in a layer; None for all of them."""
+    if rule.pairs:
+        return tuple(head for at, head in rule.pairs if at == layer)
+    return rule.heads if isinstance(rule.heads, tuple) else None
 
 
 @torch.no_grad()
@@ -98,7 +109,9 @@ def _averaged(found: list[KeyRows]) -> KeyRows:
     log_p = torch.cat([layer.log_p for layer in found], 1)
     keys = torch.cat([layer.keys for layer in found], 1).any(1, keepdim=True)
     rest = torch.cat([layer.rest for layer in found], 1).any(1, keepdim=True)
-    return KeyRows(log_p.logsumexp(1, keepdim=True) - math.log(log_p.shape[1]), keys, rest, found[0].mass)
+    return KeyRows(
+        log_p.logsumexp(1, keepdim=True) - math.log(log_p.shape[1]), keys, rest, found[0].mass, found[0].weight
+    )
 
 
 class HiddenTerm(Term):

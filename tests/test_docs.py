@@ -92,7 +92,7 @@ STUBS = {
     ".txt": "because\n",
     ".conllu": "",
     ".mcd": LOGIC,
-    ".json": json.dumps(CONFIG),
+    ".json": json.dumps(CONFIG | {"heads": [[2, 0], [7, 11]]}),  # a config and a file of heads
 }
 PATH = re.compile(r'"([\w./*-]+)"')
 
@@ -223,7 +223,8 @@ def words() -> set[str]:
         *vocabulary.RELATIONS,
         *vocabulary.LET_TYPES,
     }
-    found |= {*vocabulary.ANCHORS, *vocabulary.FORMATS, *vocabulary.SELECTORS, *vocabulary.MAPS, *later()}
+    found |= {*vocabulary.ANCHOR_WORDS, *vocabulary.ANCHORS, *vocabulary.CONDITIONS}
+    found |= {*vocabulary.FORMATS, *vocabulary.SELECTORS, *vocabulary.MAPS, *later()}
     tables = [*vocabulary.BLOCKS.values(), *vocabulary.SELECTORS.values(), *vocabulary.MAPS.values()]
     tables += [vocabulary.RAMP, vocabulary.SPLIT_STRIDE, vocabulary.NEXT]
     for table in tables:

@@ -21,12 +21,14 @@ SPEC = """source s = jsonl("data.jsonl") { id = .id  text = "{.text}" }
 span cat = phrases("cat")
 span dog = phrases("dog")
 span scene = regex("the cat saw|a dog ran")
+span word = regex("[a-z]+")
 concept axis { spans = cat  anchor = orthonormal }
 concept other { spans = dog  anchor = orthonormal }
 
 attend link: dog -> cat where key before query { pick = nearest  layers = 2  heads = any }
 attend all: dog -> cat where key before query { layers = 1..2  heads = all  mass = 0.9  weight = 0.5 }
 attend own: scene -> scene where key == query { layers = 3  heads = mean  loss = kl }
+attend aligned: word -> word where linked(.align, query.index, key.index) { at = [[1, 0], [2, 1]]  loss = kl }
 signal near: cat { layers = 2  classify = .label  classes = 3 }
 signal axis_of: cat { layers = [0, 3]  toward = axis.anchor }
 signal middle: scene { layers = final  toward = other.anchor  pool = mean  per = record }
@@ -36,11 +38,14 @@ weigh quiet: tokens - scene { factor = 0.5 }
 """
 RECORDS = [
     # the0 cat1 saw2 a3 red4 cat5 and6 a7 dog8 .9
-    {"id": "a", "text": "the cat saw a red cat and a dog .", "label": [0, 2]},
+    {"id": "a", "text": "the cat saw a red cat and a dog .", "label": [0, 2],
+     "align": [[8, 1, 0.75], [8, 5, 0.25], [3, 2]]},
     # a0 dog1 ran2 off3 and4 the5 cat6 ran7 off8 because9 of10 a11 dog12
-    {"id": "b", "text": "a dog ran off and the cat ran off because of a dog", "label": [1]},
+    {"id": "b", "text": "a dog ran off and the cat ran off because of a dog", "label": [1],
+     "align": [[0, 3], [12, 1, 2.0], [12, 12, 2.0]]},
 ]
 CATS = [(0, 1, 0), (0, 5, 2), (1, 6, 1)]  # record, position, label
+LINKS = [(0, 8, {1: 0.75, 5: 0.25}), (0, 3, {2: 1.0}), (1, 12, {1: 0.5, 12: 0.5})]  # 0 -> 3 in the second points forward
 SCENES = [(0, 0, 3), (1, 0, 3)]  # record, first token, end
 
 
@@ -119,6 +124,11 @@ def expected(seen, anchors, probe):
             keys = range(start, query + 1)  # of the scene's own tokens, those that a causal model can see
             p = sum(seen.attention[record][2][head, query, list(keys)] for head in (0, 1)) / 2
             kl.append(sum(-torch.log(len(keys) * each) for each in p) / len(keys))
+    aligned = [
+        sum(t * torch.log(t / seen.p(r, layer, h, q, [k])) for k, t in target.items())
+        for r, q, target in LINKS
+        for layer, h in ((1, 0), (2, 1))
+    ]
     cross = [functional.cross_entropy(probe(seen.hidden[r][2][t].float())[None], torch.tensor([y])) for r, t, y in CATS]
 
     def cosine(state, name):
@@ -131,6 +141,7 @@ def expected(seen, anchors, probe):
         "link": torch.stack([-p.log() for p in link]).mean(),
         "all": torch.stack(hinge).mean(),
         "own": torch.stack(kl).mean(),
+        "aligned": torch.stack(aligned).mean(),
         "near": torch.stack(cross).mean(),
         "axis_of": torch.stack(toward).mean(),
         "middle": torch.stack(middle).mean(),
@@ -166,6 +177,7 @@ def test_every_rule_against_the_models_own_weights(model, dataset):
         "link": 2,
         "all": 2,
         "own": 6,
+        "aligned": 3,
         "near": 3,
         "axis_of": 3,
         "middle": 2,

@@ -28,7 +28,7 @@ from .. import checked as c
 from ..diagnostics import Findings
 from ..load import load
 from ..vocabulary import COUNTED_TYPES, PLAIN_TYPES, Type
-from . import layers, template  # noqa: F401  (they register readers)
+from . import layers, pairs, template  # noqa: F401  (they register readers)
 from .concepts import check_definitions
 from .constants import check_lets, check_types
 from .contradictions import check_contradictions

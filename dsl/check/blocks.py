@@ -84,7 +84,11 @@ def once(env: Env, name: str, attribute: ast.Attribute, written: Mapping[str, as
 def _check_complete(env: Env, table: Table, kind: str, written: Mapping[str, ast.Attribute], owner: Place) -> None:
     """Report required attributes that are missing, and those that stand without one that they belong to."""
     for entry in table.entries.values():
-        if entry.required and entry.name not in written:
+        if entry.gives_way in written:
+            if entry.name in written:
+                message = f"`{entry.name}` cannot stand with `{entry.gives_way}`, which says both"
+                env.report(value_codes.ATTRIBUTES_CLASH.at(written[entry.name].name_place, message))
+        elif entry.required and entry.name not in written:
             env.report(codes.MISSING_ATTRIBUTE.at(owner, f"this `{kind}` lacks `{entry.name}`"))
         if entry.name in written and entry.needs and not any(name in written for name in entry.needs):
             message = f"`{entry.name}` belongs to {choice(entry.needs)}, which this `{kind}` lacks"

@@ -15,9 +15,9 @@ from .. import checked as c
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
-from ..vocabulary import BUILT_INS, LATER_CONDITIONS, STEPS
+from ..vocabulary import BUILT_INS, CONDITIONS, STEPS
 from .env import Env, Reported, Shape, shown
-from .values import OPERATORS, choice, describe
+from .values import OPERATORS, check_field, choice, describe, field_path
 
 Roles = Mapping[c.Role, tuple[c.SpanSet, Shape]]
 """The spans that a condition is about, and what they are like: `self`, or `query` and `key`."""
@@ -144,11 +144,10 @@ def _whence(own: Collection[str]) -> str:
 
 def _call(env: Env, expr: ast.Call, roles: Roles) -> Typed:
     callee = expr.callee
-    if isinstance(callee, ast.Name) and callee.name in LATER_CONDITIONS:
-        env.later(callee.place, f"`{callee.name}`")
-        raise Reported
+    if isinstance(callee, ast.Name) and callee.name == "linked":
+        return Typed(_linked(env, expr, roles), Kind.CONDITION, expr)
     if not isinstance(callee, ast.Name) or callee.name != "length":
-        near = did_you_mean(shown(callee), ["length"])
+        near = did_you_mean(shown(callee), CONDITIONS)
         raise env.fail(
             name_codes.UNKNOWN_FUNCTION.at(callee.place, f"a condition has no function `{shown(callee)}`", help=near)
         )
@@ -157,6 +156,31 @@ def _call(env: Env, expr: ast.Call, roles: Roles) -> Typed:
     operand = _scalar(env, expr.arguments[0].value, roles)
     _need(env, operand, Kind.STRING, "`length` takes strings")
     return Typed(c.Length(operand.node), Kind.NUMBER, expr)
+
+
+def _linked(env: Env, expr: ast.Call, roles: Roles) -> c.Linked:
+    """`linked(.path, query.index, key.index)`, or the indices the other way round."""
+    how = "`linked(.align, query.index, key.index)`"
+    if "self" in roles:
+        raise _fail(env, expr, "`linked` joins a query and a key, and this condition is about one span")
+    if len(expr.arguments) != 3 or any(argument.label is not None for argument in expr.arguments):
+        message = f"`linked` takes a field and the index of each side: {how}"
+        raise env.fail(name_codes.MISSING_ARGUMENT.at(expr.place, message))
+    view, field = env.unwrap(expr.arguments[0].value)
+    path = field_path(field)
+    if path is None:
+        message = f"expected a field because `linked` reads one, found {describe(view, field)}"
+        raise _fail(view, field, message, f"write {how}")
+    check_field(view, path, field)
+    sides: list[c.Role] = []
+    for argument in expr.arguments[1:]:
+        match _scalar(env, argument.value, roles).node:
+            case c.Attr(c.SpanRef(role, ()), "index") if role not in sides:
+                sides.append(role)
+            case _:
+                message = f"`linked` takes the index of each side, found `{shown(argument.value)}`"
+                raise _fail(env, argument.value, message, f"write {how}")
+    return c.Linked(path, "query" if sides[0] == "query" else "key")
 
 
 # --- operators -------------------------------------------------------------------------------------------------------

@@ -85,14 +85,13 @@ def _report(state: State, code: Code, rule: c.Rule, message: str, *others: c.Rul
 
 def _bounds(state: State, rules: list[c.Attend], acting: Acting, memo: Memo) -> None:
     """Masses that queries owe to key sets on one head, where no set is part of another: together at most 1."""
-    owed: dict[tuple[str, c.Layer, int, int], list[c.Attend]] = defaultdict(list)
+    owed: dict[tuple[str, int, int, int], list[c.Attend]] = defaultdict(list)
     for rule in rules:
-        if rule.mass is None or rule.avoid or not isinstance(rule.heads, tuple):
+        if rule.mass is None or rule.avoid:
             continue
-        for layer in rule.layers.resolved:
-            for head in rule.heads:
-                for stage in acting[rule.id]:
-                    owed[digest(rule.join.query, memo), layer, head, stage].append(rule)
+        for layer, head in rule.explicit():
+            for stage in acting[rule.id]:
+                owed[digest(rule.join.query, memo), layer, head, stage].append(rule)
     seen: set[tuple[str, ...]] = set()
     for (_, layer, head, _), sharing in owed.items():
         ids = tuple(rule.id for rule in sharing)

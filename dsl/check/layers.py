@@ -43,18 +43,19 @@ def _run(env: Env, expr: ast.Expr, entry: Entry) -> list[c.Layer]:
         case ast.Name("final") if env.lookup(expr) is None:
             return ["final"]
         case ast.Binary("..", left, right):
-            low, high = _layer(*env.unwrap(left), entry), _layer(*env.unwrap(right), entry)
+            low, high = layer_number(*env.unwrap(left), entry), layer_number(*env.unwrap(right), entry)
             if env.state.contract is None:
                 return []
             if low > high:
                 message = f"`{shown(expr)}` runs backwards: from layer {low} to layer {high}"
                 raise env.fail(codes.OUT_OF_BOUNDS.at(expr.place, message))
             return list(range(low, high + 1))
-    layer = _layer(env, expr, entry)
+    layer = layer_number(env, expr, entry)
     return [] if env.state.contract is None else [layer]
 
 
-def _layer(env: Env, expr: ast.Expr, entry: Entry) -> int:
+def layer_number(env: Env, expr: ast.Expr, entry: Entry) -> int:
+    """`4`, `-1` or `50%` as a layer from 0."""
     contract = env.state.contract
     top = contract.layers if contract else 0
     match expr:
@@ -95,12 +96,18 @@ def _heads(env: Env, expr: ast.Expr, entry: Entry) -> c.Heads:
     found: set[int] = set()
     for item in expr.items:
         view, head = env.unwrap(item)
-        if not isinstance(head, ast.Number) or not isinstance(head.value, int):
-            raise mismatch(view, head, entry, help="heads are numbered from 0 within a layer")
-        contract = env.state.contract
-        if contract and head.value >= contract.heads:
-            message = f"no head {head.value}: the model `{env.state.model_name}` has heads 0..{contract.heads - 1}"
-            raise env.fail(model_codes.NO_SUCH_HEAD.at(head.place, message))
-        listed_once(env, head, head.value, found)
-        found.add(head.value)
+        number = head_number(view, head, entry)
+        listed_once(env, head, number, found)
+        found.add(number)
     return tuple(sorted(found))
+
+
+def head_number(env: Env, expr: ast.Expr, entry: Entry) -> int:
+    """The number of a head from 0."""
+    if not isinstance(expr, ast.Number) or not isinstance(expr.value, int):
+        raise mismatch(env, expr, entry, help="heads are numbered from 0 within a layer")
+    contract = env.state.contract
+    if contract and expr.value >= contract.heads:
+        message = f"no head {expr.value}: the model `{env.state.model_name}` has heads 0..{contract.heads - 1}"
+        raise env.fail(model_codes.NO_SUCH_HEAD.at(expr.place, message))
+    return expr.value

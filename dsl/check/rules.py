@@ -16,7 +16,7 @@ from .blocks import Given, read_block
 from .common import anchored, attempt, clash, common, concept, head
 from .conditions import Roles, condition
 from .declare import RULES
-from .env import Env, Reported, State, on_trial, shown
+from .env import Env, Reported, State, on_trial, one_line, shown
 from .signals import signal
 from .spans import shape, subject
 from .values import check_field, field_path, number, reads, within
@@ -54,15 +54,17 @@ def _rule(env: Env, item: ast.Relate | ast.Attend | ast.Signal | ast.Weigh) -> c
 def _attend(env: Env, item: ast.Attend) -> c.Attend:
     given = read_block(env, "attend", item.block.attributes, head(item))
     join = attempt(lambda: _join(env, item, given))
-    layers = attempt(lambda: _attention_layers(env, given))
+    where = attempt(lambda: _where(env, given))
     loss, mass = _bound_loss(env, given)
-    if join is None or layers is None:
+    if join is None or where is None:
         raise Reported
+    layers, heads, pairs = where
     return c.Attend(
         **common(env, item, given),
         join=join,
         layers=layers,
-        heads=given["heads"],
+        heads=heads,
+        pairs=pairs,
         loss=loss,
         mass=mass,
         avoid=given["avoid"],
@@ -82,6 +84,14 @@ def _join(env: Env, item: ast.Attend, given: Given) -> c.Join:
         roles: Roles = {"query": (query, shape(env, query)), "key": (key, shape(env, key))}
         where = condition(env, item.where, roles)
     return c.Join(query, key, where, given["pick"], given["max_edges"])
+
+
+def _where(env: Env, given: Given) -> tuple[c.Layers, c.Heads, c.Pairs]:
+    """Layers and heads, or the pairs of both that `at` names."""
+    if "at" not in given:
+        return _attention_layers(env, given), given["heads"], ()
+    pairs: c.Pairs = given["at"]
+    return c.Layers(tuple(sorted({layer for layer, _ in pairs})), one_line(given.place("at").text)), "all", pairs
 
 
 def _attention_layers(env: Env, given: Given) -> c.Layers:

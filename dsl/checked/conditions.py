@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from .common import FieldPath
 from .sets import SpanSet
 
 Role: TypeAlias = Literal["self", "query", "key"]
@@ -75,6 +76,17 @@ class Arithmetic:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """`linked(.path, query.index, key.index)`: the record lists the pair, as `[query, key]` or `[query, key, weight]`.
+
+    `first` is the span whose index stands first in an entry.
+    """
+
+    path: FieldPath
+    first: Literal["query", "key"]
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """`not operand`."""
 
@@ -95,7 +107,9 @@ class Or:
     operands: tuple[Scalar, ...]
 
 
-Scalar: TypeAlias = Literal_ | SpanRef | Attr | Length | Compare | Before | Member | Arithmetic | Not | And | Or
+Scalar: TypeAlias = (
+    Literal_ | SpanRef | Attr | Length | Compare | Before | Member | Arithmetic | Linked | Not | And | Or
+)
 
 Pick: TypeAlias = Literal["all", "nearest", "first", "last"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -68,6 +69,10 @@ class Through:
     width: int
 
 
+Pair: TypeAlias = tuple[int, int]
+"""A layer from 1 and a head from 0."""
+
+Pairs: TypeAlias = tuple[Pair, ...]
 Heads: TypeAlias = Literal["any", "all", "mean"] | tuple[int, ...]
 Per: TypeAlias = Literal["row", "record"]
 Pool: TypeAlias = Literal["each", "first", "last", "mean"]
@@ -90,7 +95,8 @@ class RuleBase:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attend(RuleBase):
     """Each query token should place probability on its keys: at least `mass` (hinge), as much as it can (nll), or spread
-    evenly over them (kl). `avoid` turns the bound around; `each` bounds every key on its own."""
+    evenly over them (kl). `avoid` turns the bound around; `each` bounds every key on its own. Where `pairs` names heads one by
+    one, `layers` are those that it names, and `heads` is `all`."""
 
     join: Join
     layers: Layers
@@ -101,6 +107,13 @@ class Attend(RuleBase):
     each: bool
     weight: float
     per: Per
+    pairs: Pairs = ()
+
+    def explicit(self) -> Iterator[Pair]:
+        """Every layer and head that the rule names, where it names heads."""
+        yield from self.pairs
+        if isinstance(self.heads, tuple):
+            yield from ((layer, head) for layer in self.layers.resolved for head in self.heads if layer != "final")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,3 +20,4 @@ NEEDS_WEIGHTS = Code("MCD413", "needs-weights", "An anchor needs the weights of 
 NO_ANCHOR = Code("MCD414", "no-anchor", "A rule needs the anchor, or the spans, of a concept that has none.")
 NO_SUCH_TOKEN = Code("MCD420", "no-such-token", "The tokenizer has no special token of the name.")
 NOT_A_DECODER = Code("MCD415", "not-a-decoder", "An encoder-decoder model is not supported yet.")
+HEADS_FILE = Code("MCD416", "heads-file", "A file does not list layers and heads.")

@@ -33,6 +33,11 @@ PATTERN_REJECTED = Code("MCD557", "pattern-rejected", "The engine for regular ex
 PATTERN_BYTES = Code("MCD558", "pattern-bytes", "A pattern matches a part of a character.")
 TEXTS_TOO_LONG = Code("MCD559", "texts-too-long", "The texts of a set's spans are too long together to be compared.")
 BAD_MARKUP = Code("MCD560", "bad-markup", "A field that `markup` reads has marks that do not go together.")
+LINKS_SHAPE = Code("MCD570", "links-shape", "A field that `linked` reads is no list of pairs of indices.")
+LINKS_OUTSIDE = Code(
+    "MCD571", "links-outside", "An entry that `linked` reads names a span that its record does not have."
+)
+LINKS_WEIGHT = Code("MCD572", "links-weight", "A weight that `linked` reads is below 0, or is no number.")
 
 LOST = Code("MCD580", "lost", "Spans, edges or labels are lost to a rule.", Severity.WARNING)
 LOST_REFUSED = Code("MCD581", "lost-refused", "Spans, edges or labels are lost to a rule with `lost = error`.")

@@ -1,14 +1,25 @@
-"""`kl`: attention spread evenly over the keys."""
+"""`kl`: attention spread over the keys as a distribution says."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .rows import KeyRows
 
 
 def kl(rows: KeyRows) -> Tensor:
-    """KL(u || p) with u uniform over the row's n keys, -log n - mean of log p over them: [B, H, Q]."""
-    count = rows.keys.sum(-1).clamp(min=1)
-    mean = rows.log_p.masked_fill(~rows.keys, 0.0).sum(-1) / count
-    return -(count.to(mean.dtype).log() + mean)
+    """KL(t || p) = sum over keys of t log t - t log p: [B, H, Q].
+
+    t is the row's weights over those of its n keys that the model allows, scaled to a sum of 1; without weights t = 1/n.
+    """
+    weight = rows.keys if rows.weight is None else rows.weight.masked_fill(~rows.keys, 0.0)
+    weight = weight.to(rows.log_p.dtype)
+    weight = weight / _positive(weight.amax(-1, keepdim=True))  # so that no sum overflows
+    target = weight / _positive(weight.sum(-1, keepdim=True))
+    return (torch.xlogy(target, target) - target * rows.log_p.masked_fill(~rows.keys, 0.0)).sum(-1)
+
+
+def _positive(values: Tensor) -> Tensor:
+    """The values, with 1 for the 0 of rows without a key."""
+    return torch.where(values > 0, values, torch.ones_like(values))

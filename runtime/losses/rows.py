@@ -16,13 +16,14 @@ class KeyRows:
 
     `log_p` [B, H, Q, T]: natural log of the attention probability, normalised over the keys that the model allows.
     `keys`, `rest` [B, 1 or H, Q, T] bool: the row's key set, and all other keys, both without keys that the model masks.
-    `mass` [B, 1, Q]: the bound on the probability of the set.
+    `mass` [B, 1, Q]: the bound on the probability of the set. `weight` [B, 1, Q, T]: of the keys; None for equal ones.
     """
 
     log_p: Tensor
     keys: Tensor
     rest: Tensor
     mass: Tensor
+    weight: Tensor | None = None
 
 
 def log_mass(log_p: Tensor, keys: Tensor) -> Tensor:

@@ -83,19 +83,24 @@ def token_spans(batch: TextBatch, tokens) -> Spans:
     return Spans(table.record[rows], table.start[rows], table.end[rows], np.arange(len(rows)), rows)
 
 
-def edges(batch: TextBatch, *pairs) -> Edges:
-    return Edges(ints(p[0] for p in pairs), ints(p[1] for p in pairs), np.zeros(batch.records, dtype=np.int64))
+def edges(batch: TextBatch, *pairs, weight=None) -> Edges:
+    weight = None if weight is None else np.array(weight, np.float32)
+    return Edges(ints(p[0] for p in pairs), ints(p[1] for p in pairs), np.zeros(batch.records, dtype=np.int64), weight)
 
 
-def recipe(sets=(), joins=(), fields=(), labels=(), **options) -> Recipe:
-    """A recipe of sets (digest, or digest and attributes) and edge sets by digest."""
+def recipe(sets=(), joins=(), fields=(), labels=(), linked=(), **options) -> Recipe:
+    """A recipe of sets (digest, or digest and attributes) and edge sets by digest, of which some come from links."""
+    listed = c.Linked(("align",), "query")
     stored = [entry if isinstance(entry, tuple) else (entry, ()) for entry in sets]
     return Recipe(
         model=model(**options),
         tokenizer_digest="0" * 32,
         sources=(),
         sets=tuple(StoredSet(key, c.Regex(key), attributes) for key, attributes in stored),
-        edges=tuple(StoredEdges(key, c.Join(c.Tokens(), c.Tokens(), None, "all", 64)) for key in joins),
+        edges=tuple(
+            StoredEdges(key, c.Join(c.Tokens(), c.Tokens(), listed if key in linked else None, "all", 64))
+            for key in joins
+        ),
         fields=tuple(StoredField(name, (name,), kind, width, c.Regex(along)) for name, kind, width, along in fields),
         labels=tuple(labels),
     )

@@ -31,6 +31,7 @@ class Row:
     mentions: list | None = None
     slot: tuple[int, int] | None = None
     name: str = "r"
+    links: list | None = None
     text: str = field(init=False)
 
     def __post_init__(self):
@@ -76,6 +77,8 @@ def batch(*rows: Row | str, source="s", added=0, fields=None, type=None) -> Text
     fields = dict(fields or {})
     if any(each.mentions is not None for each in rows):
         fields[("mentions",)] = pa.array([each.mentions for each in rows], type)
+    if any(each.links is not None for each in rows):
+        fields[("align",)] = pa.array([each.links for each in rows])
     names = pa.array([each.name for each in rows], pa.string())
     return TextBatch(source, names, buffer, np.array(bounds), slots, fields, tokens, np.arange(len(rows)) + 4)
 
@@ -120,5 +123,6 @@ def compare(left, op: str, right) -> c.Compare:
 
 
 MENTIONS = c.Offsets(("mentions",), None)
+LINKED = c.Linked(("align",), "query")
 QUERY, KEY = c.SpanRef("query"), c.SpanRef("key")
 KEY_BEFORE = c.Before(KEY, QUERY)

@@ -252,6 +252,8 @@ class Slow:
             case c.Before():
                 left, right = self.value(node.left, spans), self.value(node.right, spans)
                 return left is not None and right is not None and left.end <= right.start
+            case c.Linked():
+                return self.weight(node, spans) is not None
             case c.Member():
                 item = self.value(node.item, spans)
                 return item is not None and (item[0] if isinstance(item, tuple) else item) in node.values
@@ -259,6 +261,13 @@ class Slow:
                 left, right = self.value(node.left, spans), self.value(node.right, spans)
                 return left is not None and right is not None and self.compared(node.op, left, right)
         return bool(self.value(node, spans))
+
+    def weight(self, node, spans):
+        """The weight of the pair of spans, added up over the entries that list it; None where none with a weight above 0 does."""
+        pair = [spans["query"].index, spans["key"].index]
+        pair = pair if node.first == "query" else pair[::-1]
+        weights = [entry[2] if len(entry) == 3 else 1 for entry in self.row.links or [] if entry[:2] == pair]
+        return sum(weights) or None
 
     def compared(self, op, left, right):
         if isinstance(left, Span):

@@ -6,7 +6,7 @@ import pytest
 
 from mcd.compiler.compile import prepare
 from mcd.compiler.describe import describe
-from mcd.compiler.plan import Plan, ThroughPlan
+from mcd.compiler.plan import AttendPlan, Plan, ThroughPlan
 from mcd.compiler.recipe import AheadCheck, ContrastCheck, LabelCheck
 from mcd.compiler.verify import broken_invariants
 
@@ -27,6 +27,9 @@ concept thing { spans = word  anchor = orthonormal }
 
 attend look: mention -> mention where query.kind == key.kind and key before query {
   pick = nearest  layers = 50%  heads = any  mass = 0.6  weight = 0.5
+}
+attend tie: word -> cat where linked(.links, query.index, key.index) and key before query {
+  at = [[1, 0], [75%, 1]]  loss = kl
 }
 attend shun: word -> cat { layers = 1..2  heads = [0, 1]  avoid = true  mass = 0.1  per = record }
 signal axis: animal { layers = 2..4  toward = thing.anchor  weight = 0.2 }
@@ -90,10 +93,8 @@ def test_a_field_read_in_two_ways_has_two_columns(tmp_path):
 def test_what_only_some_spans_or_rows_give_is_counted(lowered):
     """The contrast by the key of its spans, a look ahead by its distance, a token among all of the vocabulary."""
     _, both = lowered
-    recipe, ids = (
-        both.recipe,
-        {rule.id: rule.subject.set for rule in both.plan.rules if rule.id != "look" and rule.id != "shun"},
-    )
+    recipe = both.recipe
+    ids = {rule.id: rule.subject.set for rule in both.plan.rules if not isinstance(rule, AttendPlan)}
     assert recipe.rows == (
         ContrastCheck("group", ids["group"], None, "kind", each=False, scope="batch"),
         AheadCheck("early", "tokens", "each", 1),
@@ -112,6 +113,9 @@ def changed(plan: Plan, rule_id: str, **update):
         ("look", {"layers": (0,)}, "attends at layers (0,) of 1..4"),
         ("look", {"heads": (2,)}, "names heads (2,) of 0..1"),
         ("look", {"mass": None}, "has loss hinge with mass None"),
+        ("look", {"pairs": ((2, 1),)}, "has pairs ((2, 1),) beside layers (2,) and heads any"),
+        ("look", {"pairs": ((3, 1),), "heads": "all"}, "has pairs ((3, 1),) beside layers (2,) and heads all"),
+        ("look", {"pairs": ((2, 2),), "heads": "all"}, "names heads ((2, 2),) of 0..1"),
         ("axis", {"layers": (5,)}, "reads layers (5,) of 0..4"),
         ("axis", {"anchor": "nobody"}, "is pulled toward an anchor `nobody` that the plan does not list"),
         ("axis", {"field": "digits"}, "needs exactly one of an anchor and a field"),

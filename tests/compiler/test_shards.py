@@ -49,6 +49,34 @@ def failure(call, *args, **options):
     return found
 
 
+def test_weights_stand_beside_the_edges_and_are_1_where_no_link_gives_one(tmp_path):
+    batch, _, stored, _ = example()
+    ends = (stored["a"], stored["a"])
+    pairs = {"e": (*ends, edges(batch, (1, 0))), "f": (*ends, edges(batch, (0, 0), (1, 0), weight=[0.5, 2]))}
+    rows = rows_of(batch, recipe([("a", ())], "ef", linked="f"), stored, pairs)
+    assert rows.column("edge.set").to_pylist() == [[4, 5, 5], []]
+    assert rows.column("edge.weight").to_pylist() == [[1, 0.5, 2], []]
+    wanted = Wanted({}, True, 1000, 4, 512, weights=True)
+    path = tmp_path / "0.arrow"
+    write(path, rows)
+    assert open_shard(path, "0", wanted)[0].weights.values.tolist() == [1, 0.5, 2]
+    for bad in (0.0, -1.0, float("nan"), float("inf")):
+        put = rows.set_column(rows.schema.names.index("edge.weight"), "edge.weight", weights([[1, bad, 2], []]))
+        write(path, put.replace_schema_metadata(rows.schema.metadata))
+        assert failure(open_shard, path, "0", wanted).message == (
+            "shard `0` holds a number in column `edge.weight` that is no weight above 0, in record batch 0"
+        )
+    short = rows.set_column(rows.schema.names.index("edge.weight"), "edge.weight", weights([[1, 2], [3]]))
+    write(path, short.replace_schema_metadata(rows.schema.metadata))
+    assert (
+        "has a column `edge.weight` of another length than `edge.set`" in failure(open_shard, path, "0", wanted).message
+    )
+
+
+def weights(lists):
+    return pa.array(lists, pa.list_(pa.float32()))
+
+
 def test_what_is_written_comes_back(tmp_path):
     entry = write(tmp_path / "0.arrow", rows_of(*example()))
     assert (entry.path, entry.records, entry.tokens, entry.split) == ("0.arrow", 2, 5, "train")

@@ -99,6 +99,15 @@ use words(word) as own
         {"model_type": "t5", "is_encoder_decoder": True, "num_layers": 4, "num_heads": 2, "d_model": 8, "vocab_size": 9}
     ),
     "broken.json": "{",
+    "heads.json": "[[1, 0], [4, 1]]",
+    "versioned.json": '{"format": 1, "heads": [[1, 0]], "scores": [0.9]}',
+    "newer.json": '{"format": 2, "heads": {}}',
+    "odd.json": "[[1, 0], [1, true]]",
+    "deep.json": "[[1, 0], [5, 1]]",
+    "wide.json": "[[1, 2]]",
+    "twice.json": "[[1, 0], [1, 0]]",
+    "nested.json": "[" * 100_000,
+    "large.json": "[" + "[1, 0]," * 200_000 + "[1, 0]]",
     "folder/keep.txt": "",
 }
 

@@ -28,7 +28,7 @@ from mcd.compiler.plan import (
     WeighPlan,
 )
 from mcd.runtime.batch import AttendRows, Batch, HiddenRows, WeighRows
-from mcd.runtime.groups import Groups, group_rules
+from mcd.runtime.groups import Groups, group_rules, weighted
 
 torch.set_num_threads(1)  # The models are tiny: more threads only wait for each other.
 
@@ -186,7 +186,8 @@ def _attend_rows(rules: Any, rows: dict[str, list[AttendRow]], records: int) -> 
         torch.tensor([[row[i] for row in found] for found in padded]).view(records, width) for i in range(3)
     )
     pair = torch.tensor(pairs, dtype=torch.int64).view(-1, 3)
-    return AttendRows(position.long(), valid, rule_.long(), share.float(), pair[:, 0], pair[:, 1], pair[:, 2])
+    weight = 0.25 * (1 + pair[:, 2] % 4) if weighted(rules[0]) else None
+    return AttendRows(position.long(), valid, rule_.long(), share.float(), pair[:, 0], pair[:, 1], pair[:, 2], weight)
 
 
 def _hidden_rows(rules: Any, rows: Any, labels: dict[str, list[int]], vectors: dict[str, Tensor]) -> HiddenRows:

@@ -37,7 +37,7 @@ BASE = {"line": Line(file="t.mcd", line=1), "lost": "warn"}
 def attend(id, ends, **options):
     """A rule on the edge set `ends`, or on every pair of the two sets `ends`."""
     if len(ends) == 1:
-        found = EdgeSetRef(edges=ends)
+        found = EdgeSetRef(edges=ends, weighted=ends == "f")
     else:
         found = CrossRef(query=SpanSetRef(set=ends[0]), key=SpanSetRef(set=ends[1]))
     given = {"layers": (1,), "heads": "any", "loss": "nll", "mass": None, "avoid": False, "each": False, "weight": 1.0}
@@ -102,14 +102,14 @@ def _keys(rule):
 
 COLUMNS = (
     "id", "part", "source", "input_ids", "span.set", "span.start", "span.end", "span.at.index", "span.at.kind",
-    "edge.set", "edge.query_start", "edge.query_end", "edge.key_start", "edge.key_end",
+    "edge.set", "edge.query_start", "edge.query_end", "edge.key_start", "edge.key_end", "edge.weight",
     "field.n", "field.s", "field.v", "field.w",
 )  # fmt: skip
 
 
 def random_batch(random, records, prefix=0, suffix=0, size=9):
-    """A batch with three span sets (attribute `kind`), two edge sets, and fields: `n` a class per span of a, `s` a class
-    per record, `v` a vector per span of a, `w` a factor per span of b."""
+    """A batch with three span sets (attribute `kind`), two edge sets, `f` with weights, and fields: `n` a class per span of a,
+    `s` a class per record, `v` a vector per span of a, `w` a factor per span of b."""
     pieces = ["a", " b", "cd", " ", "  ", "e ", " f g"]
     words = [[*random.choice(pieces, random.integers(0, size)), "z"] for _ in range(records)]
     batch = texts(*words, prefix=prefix, suffix=suffix)
@@ -128,7 +128,7 @@ def random_batch(random, records, prefix=0, suffix=0, size=9):
     batch = texts(*words, prefix=prefix, suffix=suffix, fields=fields)
     pairs = {
         "e": _random_edges(batch, stored["a"], stored["b"], random),
-        "f": _random_edges(batch, stored["c"], stored["c"], random),
+        "f": _random_edges(batch, stored["c"], stored["c"], random, weighted=True),
     }
     return batch, stored, pairs
 
@@ -148,9 +148,11 @@ def _random_spans(batch, random):
     return spans(batch, *entries, kind=kinds) if entries else spans(batch, kind=np.array([], dtype=object))
 
 
-def _random_edges(batch, query, key, random):
+def _random_edges(batch, query, key, random, weighted=False):
     pairs = [(i, j) for i in range(len(query)) for j in range(len(key)) if query.record[i] == key.record[j]]
-    return query, key, edges(batch, *(pair for pair in pairs if random.random() < 0.5))
+    pairs = [pair for pair in pairs if random.random() < 0.5]
+    weight = [float(random.choice([0.25, 0.5, 3])) for _ in pairs] if weighted else None
+    return query, key, edges(batch, *pairs, weight=weight)
 
 
 def random_recipe(context=512, overflow=None, causal=True):
@@ -160,6 +162,7 @@ def random_recipe(context=512, overflow=None, causal=True):
         ["e", "f"],
         [("n", "class", 1, "a"), ("s", "class", 1, "c"), ("v", "vector", HIDDEN, "a"), ("w", "factor", 1, "b")],
         [LabelCheck("k", "a", None, "kind", LABELS)],
+        linked="f",
         context=context,
         overflow=overflow,
         causal=causal,

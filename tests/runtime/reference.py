@@ -77,23 +77,26 @@ def _mean(losses: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def _attend(rule: Any, attentions: tuple[Tensor, ...], rows: Any, b: int, q: int) -> Tensor:
-    keys = rows.pair_key[(rows.pair_record == b) & (rows.pair_row == q)].tolist()
+    mine = (rows.pair_record == b) & (rows.pair_row == q)
+    keys = rows.pair_key[mine].tolist()
+    weights = torch.ones(len(keys)) if rows.pair_weight is None else rows.pair_weight[mine]
     heads = rule.heads if isinstance(rule.heads, tuple) else range(attentions[0].shape[1])
-    each = [attentions[k - 1][b, h, rows.position[b, q]].double() for k in rule.layers for h in heads]
+    where = rule.pairs or [(k, h) for k in rule.layers for h in heads]
+    each = [attentions[k - 1][b, h, rows.position[b, q]].double() for k, h in where]
     if rule.heads == "mean":
         each = [sum(each) / len(each)]
     if rule.heads == "any":
         each = [max(each, key=lambda row: row[keys].sum().item())]
-    losses = [_bound(rule, row[keys]) for row in each]
+    losses = [_bound(rule, row[keys], weights.double()) for row in each]
     return sum(losses) / len(losses)
 
 
-def _bound(rule: Any, p: Tensor) -> Tensor:
+def _bound(rule: Any, p: Tensor, weights: Tensor) -> Tensor:
     if rule.avoid:
         return (math.log(1 - (rule.mass or 0.0)) - torch.log(1 - p.sum())).clamp(min=0)
     if rule.loss == "kl":
-        n = len(p)
-        return (torch.full_like(p, 1 / n) * (math.log(1 / n) - p.log())).sum()
+        target = weights / weights.sum()
+        return (target * (target.log() - p.log())).sum()
     if rule.loss == "hinge":
         return (math.log(rule.mass) - p.sum().log()).clamp(min=0)
     return -p.sum().log()

@@ -69,22 +69,24 @@ class SlowRow:
     # --- rules
 
     def attend(self, rule: AttendPlan):
-        """{query: {keys}}"""
+        """{query: {key: weight}}, all weights 1 where the loss reads none."""
         pairs = []
         if isinstance(rule.edges, CrossRef):
             query, key = rule.edges.query.set, rule.edges.key.set
             kinds = [(query, key), (query, f"{key}/again"), (f"{query}/again", key)]
-            pairs = [(q[:2], k[:2]) for a, b in kinds for q in self.spans(a) for k in self.spans(b)]
+            pairs = [(q[:2], k[:2], 1) for a, b in kinds for q in self.spans(a) for k in self.spans(b)]
         else:
-            columns = ("query_start", "query_end", "key_start", "key_end")
+            columns = ("query_start", "query_end", "key_start", "key_end", "weight")
             rows = zip(self.row["edge.set"], *(self.row[f"edge.{name}"] for name in columns), strict=True)
-            pairs = [((a, b), (c, d)) for key, a, b, c, d in rows if key == rule.edges.edges]
+            read = rule.loss == "kl" and rule.edges.weighted
+            pairs = [((a, b), (c, d), w if read else 1) for key, a, b, c, d, w in rows if key == rule.edges.edges]
         found = {}
-        for query, key in pairs:
+        for query, key, weight in pairs:
             for q in self.tokens(*query):
                 for k in self.tokens(*key):
                     if k <= q or not self.plan.model.causal:
-                        found.setdefault(q, set()).add(k)
+                        keys = found.setdefault(q, {})
+                        keys[k] = max(weight, keys.get(k, 0))
         return found
 
     def hidden(self, rule):

@@ -50,13 +50,15 @@ def collated(
 
 
 def attend_rows(rows):
-    """(rule, record, query) -> keys."""
+    """(rule, record, query) -> key -> weight."""
     found = {}
     for b, q in zip(*torch.nonzero(rows.valid, as_tuple=True), strict=True):
-        found[int(rows.rule[b, q]), int(b), int(rows.position[b, q])] = set()
-    for b, q, key in zip(rows.pair_record.tolist(), rows.pair_row.tolist(), rows.pair_key.tolist(), strict=True):
+        found[int(rows.rule[b, q]), int(b), int(rows.position[b, q])] = {}
+    weight = torch.ones(len(rows.pair_key)) if rows.pair_weight is None else rows.pair_weight
+    columns = (rows.pair_record, rows.pair_row, rows.pair_key, weight)
+    for b, q, key, w in zip(*(column.tolist() for column in columns), strict=True):
         assert rows.valid[b, q]
-        found[int(rows.rule[b, q]), b, int(rows.position[b, q])].add(key)
+        found[int(rows.rule[b, q]), b, int(rows.position[b, q])][key] = w
     return found
 
 
@@ -100,8 +102,18 @@ def test_edges_that_share_a_query_token_are_one_row(tmp_path):
     ends = spans(batch, (0, 0, 1), (0, 0, 3), (0, 2, 3), (0, 2, 5))
     pairs = {"e": (ends, ends, edges(batch, (2, 0), (3, 1)))}
     (rows,) = collated(tmp_path, [attend("r", "e")], batch, pairs=pairs).attend
-    assert attend_rows(rows) == {(0, 0, 1): {0, 1}, (0, 0, 2): {0, 1}}
+    assert attend_rows(rows) == {(0, 0, 1): {0: 1, 1: 1}, (0, 0, 2): {0: 1, 1: 1}}
     assert rows.share.tolist() == [[1, 1]]
+
+
+def test_overlapping_edges_give_a_pair_of_tokens_the_largest_weight(tmp_path):
+    """c -> a with 0.5, c -> a b with 0.25, b c -> a with 2: c gives a 2 and b 0.25, b gives a 2. `nll` reads no weight."""
+    batch = texts(["a", " b", " c"])
+    ends = spans(batch, (0, 0, 1), (0, 0, 3), (0, 2, 5), (0, 4, 5))
+    pairs = {"f": (ends, ends, edges(batch, (2, 0), (3, 0), (3, 1), weight=[2, 0.5, 0.25]))}
+    weighed, plain = collated(tmp_path, [attend("r", "f", loss="kl"), attend("q", "f")], batch, pairs=pairs).attend
+    assert attend_rows(weighed) == {(0, 0, 1): {0: 2}, (0, 0, 2): {0: 2, 1: 0.25}}
+    assert plain.pair_weight is None
 
 
 def test_with_each_every_pair_is_a_row(tmp_path):
@@ -120,7 +132,7 @@ def test_a_row_without_a_key_that_a_causal_model_sees_is_none(tmp_path):
     pairs = {"e": (ends, ends, edges(batch, (0, 1), (3, 2)))}
     (rows,) = collated(tmp_path, [attend("r", "e")], batch, pairs=pairs).attend
     assert rows.valid.tolist() == [[False], [True]]
-    assert attend_rows(rows) == {(0, 1, 1): {0}}
+    assert attend_rows(rows) == {(0, 1, 1): {0: 1}}
 
 
 def test_every_pair_of_two_sets(tmp_path):
@@ -130,7 +142,7 @@ def test_every_pair_of_two_sets(tmp_path):
         "b": spans(batch, (0, 0, 1), (0, 4, 5), kind=["x", "x"]),
     }
     (rows,) = collated(tmp_path, [attend("r", "ab")], batch, stored).attend
-    assert attend_rows(rows) == {(0, 0, 1): {0}, (0, 0, 3): {0, 2}}
+    assert attend_rows(rows) == {(0, 0, 1): {0: 1}, (0, 0, 3): {0: 1, 2: 1}}
 
 
 def test_a_plan_without_rows_gives_empty_tensors(tmp_path):
@@ -224,6 +236,7 @@ def many_rules():
         for key in "ef"
         for each, per in ((False, "record"), (True, "row"))
     ]
+    rules += [attend(f"k{key}{per}", key, loss="kl", per=per) for key in "ef" for per in ("row", "record")]
     rules += [attend(f"x{pair}", pair) for pair in ("ab", "ba", "cc")]
     rules += [attend("xt", ("tokens", "a"), loss="kl"), attend("xk", ("b", "tokens")), attend("xr", ("c", "record"))]
     for pool in ("each", "first", "last", "mean"):

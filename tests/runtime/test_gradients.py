@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcd.compiler.plan import Plan, RulePlan
+from mcd.compiler.plan import EdgeSetRef, Plan, RulePlan
 from mcd.runtime.batch import Batch
 from mcd.runtime.supervise import Supervised, supervise
 
@@ -35,17 +35,23 @@ from .builders import (
 from .reference import in_float64, naive
 
 KINDS = ["gpt2", "llama"]
+WEIGHTED = EdgeSetRef(edges="e", weighted=True)
 ATTEND: dict[str, dict[str, Any]] = {
     "nll all": {},
     "nll list": {"heads": (1, 3), "layers": (1, 3)},
     "nll mean": {"heads": "mean", "layers": (1, 2)},
     "nll any": {"heads": "any", "layers": (1, 2, 3)},
+    "nll pairs": {"pairs": ((1, 3), (3, 0), (3, 2)), "layers": (1, 3)},
     "hinge": {"loss": "hinge", "mass": 0.6},
     "hinge any": {"loss": "hinge", "mass": 0.95, "heads": "any", "layers": (1, 2)},
     "hinge mean": {"loss": "hinge", "mass": 0.6, "heads": "mean"},
     "kl": {"loss": "kl"},
     "kl any": {"loss": "kl", "heads": "any"},
     "kl mean": {"loss": "kl", "heads": "mean", "layers": (1, 2)},
+    "kl weighted": {"loss": "kl", "edges": WEIGHTED, "layers": (1, 3)},
+    "kl weighted mean": {"loss": "kl", "edges": WEIGHTED, "heads": "mean", "layers": (1, 2)},
+    "kl weighted any": {"loss": "kl", "edges": WEIGHTED, "heads": "any"},
+    "nll of weighted edges": {"edges": WEIGHTED},
     "avoid": {"loss": "hinge", "mass": 0.2, "avoid": True},
     "avoid mean": {"loss": "hinge", "mass": 0.1, "avoid": True, "heads": "mean", "layers": (1, 3)},
     "avoid without mass": {"avoid": True},

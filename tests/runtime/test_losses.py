@@ -25,6 +25,7 @@ from mcd.runtime.terms import AttendTerm, by_rule
 from .builders import make_anchors, make_attend, make_batch, make_contrast, make_model, make_plan, make_toward
 
 P = [0.5, 0.25, 0.125, 0.125]
+KL = ATTENTION["kl"]
 
 
 def make_rows(p: list[float], keys: list[int], mass: float = 1.0) -> KeyRows:
@@ -60,6 +61,20 @@ def test_attention_loss_of_one_row(name: str, keys: list[int], mass: float, expe
     kl: 1/2 ln(1/2 : 1/4) + 1/2 ln(1/2 : 1/8) = 1.5 ln 2 = 1.039721; of one key it is its nll, ln 2.
     """
     assert ATTENTION[name](make_rows(P, keys, mass)).item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e37])
+def test_kl_takes_its_target_from_weights(scale: float) -> None:
+    """Attention 1/2, 1/4, 1/8, 1/8; keys 1 and 2 with weights 3 and 1: t = (3/4, 1/4), whatever the scale of the weights.
+
+    3/4 ln(3/4 : 1/4) + 1/4 ln(1/4 : 1/8) = 3/4 ln 3 + 1/4 ln 2 = 0.823959 + 0.173287 = 0.997246. Key 3 is masked: what is left of
+    weights 3, 1 and 9 is the same. Equal weights are uniform: 1.5 ln 2.
+    """
+    rows = make_rows(P, [1, 2])
+    for weights, expected in (([7, 3, 1, 9], 0.997246), ([1, 2, 2, 2], 1.039721)):
+        weight = torch.tensor(weights).view(1, 1, 1, -1) * scale
+        found = KL(KeyRows(rows.log_p, rows.keys, rows.rest, rows.mass, weight))
+        assert found.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_avoid_is_exact_where_almost_all_attention_is_on_the_keys() -> None:
@@ -105,6 +120,17 @@ def test_heads(heads: Any, expected: float) -> None:
     """Head 0 places 1/2 on the key, head 1 places 1/4. all: (ln 2 + ln 4) / 2 = 1.039721; any: ln 2; mean: -ln 3/8; [1]: ln 4."""
     seen = make_observed([0.5, 0.5], [0.25, 0.75])
     assert attend({1: seen}, [0], heads=heads).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_pairs_are_averaged_one_by_one() -> None:
+    """Head 1 of layer 1 places 1/4, the heads of layer 2 place 1/2 and 1/8: (ln 4 + ln 2 + ln 8) / 3 = 2 ln 2 = 1.386294.
+
+    Head 0 of layer 1 is not read. A mean of layers would give (ln 4 + (ln 2 + ln 8) / 2) / 2, which is the same here; with the
+    pairs (1, 0), (1, 1), (2, 1) it is (ln 1 + ln 4 + ln 8) / 3 = 1.155245, and the mean of layers would be 1.386294.
+    """
+    seen = {1: make_observed([1.0, 1e-30], [0.25, 0.75]), 2: make_observed([0.5, 0.5], [0.125, 0.875])}
+    assert attend(seen, [0], pairs=((1, 1), (2, 0), (2, 1))).item() == pytest.approx(1.386294, abs=1e-6)
+    assert attend(seen, [0], pairs=((1, 0), (1, 1), (2, 1))).item() == pytest.approx(1.155245, abs=1e-6)
 
 
 def test_any_picks_over_all_layers_and_has_no_gradient_elsewhere() -> None:
