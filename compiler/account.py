@@ -14,11 +14,13 @@ from .plan import (
     CrossRef,
     EdgeSetRef,
     HiddenRule,
+    LikePlan,
     Plan,
     PredictPlan,
     RulePlan,
     WeighPlan,
 )
+from .sets import both
 
 LOSSES: tuple[Cause, ...] = ("cut", "between", "forward", "surplus", "null", "outside", "lonely")
 """The causes by which a span, an edge or a label is lost to its rule. A ragged span still acts."""
@@ -53,6 +55,8 @@ def _counts(rule: RulePlan, causal: bool, sets: Mapping[str, Counts], labels: Co
                 split: {k: n for k, n in causes.items() if k != "rows"}
                 for split, causes in sets[query.set].splits.items()
             }
+        case LikePlan(subject=subject, to=to):
+            return _together(sets[subject.set], sets[to.set], sets[both(subject.set, to.set)])
         case HiddenRule(subject=subject) | WeighPlan(subject=subject):
             counts = sets[subject.set].splits
     found: dict[str, dict[Cause, int]] = {}
@@ -64,6 +68,17 @@ def _counts(rule: RulePlan, causal: bool, sets: Mapping[str, Counts], labels: Co
             found_by_rule = labels.splits.get(split, {}) if labels is not None else {}
             mine = _hidden_rows(rule, mine, found_by_rule)
         found[split] = mine
+    return Counts(splits=found)
+
+
+def _together(one: Counts, other: Counts, together: Counts) -> Counts:
+    """What two sets hold and lose; rows are the parts of records that hold both, and what is unmatched are records without."""
+    found: dict[str, dict[Cause, int]] = {}
+    for split in sorted({*one.splits, *other.splits, *together.splits}):
+        mine, others = one.splits.get(split, {}), other.splits.get(split, {})
+        added = {cause: mine.get(cause, 0) + others.get(cause, 0) for cause in sorted({*mine, *others})}
+        rows: dict[Cause, int] = {"rows": 0, "unmatched": 0, **together.splits.get(split, {})}
+        found[split] = {**added, **rows}
     return Counts(splits=found)
 
 
@@ -92,6 +107,12 @@ def lost_findings(program: c.Program, counts: Mapping[str, Counts]) -> Iterator[
             empty = codes.EMPTY_REFUSED if rule.lost == "error" else codes.EMPTY
             yield empty.at(rule.place, f"`{rule.id}` matched nothing in any record", related=rule.uses)
             continue
+        if isinstance(rule, c.Like) and found.total("rows") == 0:
+            empty = codes.EMPTY_REFUSED if rule.lost == "error" else codes.EMPTY
+            yield empty.at(
+                rule.place,
+                f"`{rule.id}`: no record holds spans of both `{rule.subject.name}` and `{rule.subject_to.name}`",
+            )
         for cause in LOSSES:
             if found.total(cause) and not (cause == "cut" and isinstance(rule, c.Weigh)):
                 yield code.at(rule.place, _said(rule, cause, found), related=rule.uses)

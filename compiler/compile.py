@@ -32,7 +32,7 @@ from .manifest import MANIFEST_FILE, InputEntry, Manifest, file_digest
 from .output import building, finish, replace_plan
 from .plan import Digest, Plan, Tokenizer
 from .recipe import Check, LabelCheck, Recipe
-from .sets import COUNTED
+from .sets import COUNTED, both
 from .shard_reader import SHARD_FORMAT
 from .tokenize import Encoder
 from .verify import broken_invariants
@@ -146,7 +146,8 @@ def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outco
         records[shard.split] += shard.records
         tokens[shard.split] += shard.tokens
     labels = as_counts(outcome.labels, [check.rule for check in recipe.checks])
-    counted = [*(each.digest for each in recipe.sets), *(each.digest for each in recipe.edges), *COUNTED]
+    stored = [*(each.digest for each in recipe.sets), *(each.digest for each in recipe.edges)]
+    counted = [*stored, *COUNTED, *(both(*pair) for pair in recipe.pairs)]
     return Manifest(
         version=VERSION,
         shards_key=key,
@@ -203,5 +204,6 @@ def _previous(out: Path, key: Digest, recipe: Recipe) -> Manifest | None:
         whole = all(file_digest(out / shard.path) == (shard.sha256, shard.bytes) for shard in manifest.shards)
     except (OSError, ValidationError):
         return None
-    same = manifest.shards_key == key and {label_key(check) for check in recipe.checks} <= manifest.labels.keys()
-    return manifest if same and whole else None
+    labels, pairs = {label_key(check) for check in recipe.checks}, {both(*pair) for pair in recipe.pairs}
+    counted = labels <= manifest.labels.keys() and pairs <= manifest.sets.keys()
+    return manifest if manifest.shards_key == key and counted and whole else None

@@ -14,6 +14,7 @@ from .plan import (
     EdgeSetRef,
     HiddenRule,
     Layer,
+    LikePlan,
     Plan,
     PredictPlan,
     RampPlan,
@@ -119,6 +120,9 @@ def _rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
         case RelatePlan():
             formula = RELATE_FORMULAE[rule.relation].format(margin=rule.margin)
             return _hidden(rule, plan, f"{rule.relation} {rule.anchor}: {formula}")
+        case LikePlan():
+            formula = f"offset like {rule.anchor} -> {rule.anchor_to}: max(0, {rule.margin:g} - cos)"
+            return _hidden(rule, plan, formula)
         case WeighPlan():
             factor = f"{rule.factor:g}" if rule.factor is not None else f".{rule.field}"
             only = ", 0 outside" if rule.only else ""
@@ -130,10 +134,11 @@ def _hidden(rule: HiddenRule, plan: Plan, formula: str) -> tuple[str, ...]:
     layers = f"layers {_layers(rule.layers)}"
     mean = "; mean per record" if rule.per == "record" else ""
     through = f" through {_through(rule.through)}" if rule.through is not None else ""
+    to = f" -> {_set(rule.to, plan)}" if isinstance(rule, LikePlan) else ""
     return (
         rule.id,
         where,
-        f"{_set(rule.subject, plan)} ({rule.pool})",
+        f"{_set(rule.subject, plan)}{to} ({rule.pool})",
         layers,
         f"{rule.weight:g} x [{formula}]{through}{mean}",
     )

@@ -28,6 +28,7 @@ from .recipe import Recipe
 from .rows import count_rows
 from .shards import ShardWriter, shard_rows, shard_schema
 from .sources.base import Tally, Task
+from .together import count_together
 from .tokenize import Encoder
 from .walk import field_paths, join_fields, join_sets
 
@@ -110,6 +111,7 @@ class Executor:
         columns = field_columns(batch, recipe, spans, self._encoder)
         labels = count_labels(batch, recipe, spans, columns, aligned.dropped)
         merge(outcome.sets, aligned.counts.by_split(splits.index, splits.names))
+        merge(outcome.sets, count_together(recipe, aligned).by_split(splits.index, splits.names))
         merge(outcome.labels, labels.by_split(splits.index, splits.names))
         rows = count_rows(batch, recipe, spans, columns, aligned)
         merge(outcome.labels, rows.by_split(splits.index, splits.names))

@@ -17,7 +17,6 @@ import pyarrow.types as pt
 from ..dsl import checked as c
 from ..dsl.codes.sources import LINKS_OUTSIDE, LINKS_SHAPE, LINKS_WEIGHT
 from ..dsl.diagnostics import Code, Failure
-from ..dsl.source import DataPlace
 from .attributes import plain
 from .batch import Bools, Ints, Spans, TextBatch
 from .ragged import changes, in_order, offsets, owners, ranges
@@ -166,7 +165,7 @@ class _Entries:
         batch = self.batch
         row, name = int(batch.rows[record]) + 1, batch.ids[record].as_py()
         message = f"`{field_text(self.node.path)}` of record `{name}` (source `{batch.source}`, row {row}): {fact}"
-        raise Failure(code.at(DataPlace(batch.source, row), message, help=EXPECTED))
+        raise Failure(code.at(batch.place(record), message, help=EXPECTED))
 
 
 def _lengths(column: pa.Array) -> Ints:

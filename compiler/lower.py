@@ -21,6 +21,7 @@ from .plan import (
     CrossRef,
     Digest,
     EdgeSetRef,
+    LikePlan,
     Line,
     Plan,
     PredictPlan,
@@ -35,7 +36,7 @@ from .plan import (
     TowardPlan,
     WeighPlan,
 )
-from .recipe import AheadCheck, ContrastCheck, LabelCheck, Recipe, StoredEdges, StoredField, StoredSet
+from .recipe import AheadCheck, ContrastCheck, LabelCheck, Recipe, SetKey, StoredEdges, StoredField, StoredSet
 from .written import field_text, written
 
 BASE_COLUMNS = ("id", "part", "source", "input_ids", "span.set", "span.start", "span.end")
@@ -66,6 +67,7 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
         fields=gathered.stored_fields(),
         labels=tuple(gathered.labels),
         rows=tuple(gathered.rows),
+        pairs=tuple(sorted(gathered.pairs)),
     )
     model = program.model
     plan = Plan(
@@ -117,6 +119,7 @@ class _Gathered:
     fields: dict[tuple[str, str, int, Digest], StoredField] = field(default_factory=dict)
     labels: list[LabelCheck] = field(default_factory=list)
     rows: list[ContrastCheck | AheadCheck] = field(default_factory=list)
+    pairs: set[tuple[SetKey, SetKey]] = field(default_factory=set)
     anchors: dict[str, c.Concept] = field(default_factory=dict)
 
     def span_set(self, definition: c.SpanSet, *attributes: str) -> SpanSetRef:
@@ -172,6 +175,8 @@ def _rule(rule: c.Rule, gathered: _Gathered) -> RulePlan:
             return _predict(rule, gathered)
         case c.Relate():
             return _relate(rule, gathered)
+        case c.Like():
+            return _like(rule, gathered)
         case c.Weigh():
             return _weigh(rule, gathered)
 
@@ -308,6 +313,26 @@ def _relate(rule: c.Relate, gathered: _Gathered) -> RelatePlan:
         per=rule.per,
         relation=rule.relation,
         anchor=gathered.anchor(rule.object),
+        margin=rule.margin,
+    )
+
+
+def _like(rule: c.Like, gathered: _Gathered) -> LikePlan:
+    assert rule.subject.spans is not None and rule.subject_to.spans is not None, "the checker requires spans of both"
+    subject, to = gathered.span_set(rule.subject.spans), gathered.span_set(rule.subject_to.spans)
+    gathered.pairs.add((subject.set, to.set))
+    return LikePlan(
+        id=rule.id,
+        line=_line(rule),
+        lost=rule.lost,
+        subject=subject,
+        to=to,
+        layers=rule.layers.resolved,
+        pool=rule.pool,
+        weight=rule.weight,
+        per=rule.per,
+        anchor=gathered.anchor(rule.object),
+        anchor_to=gathered.anchor(rule.object_to),
         margin=rule.margin,
     )
 

@@ -69,7 +69,7 @@ class Manifest(Frozen):
     """The whole of `manifest.json`.
 
     `records`, `tokens`: by split; `dropped`: records by cause; `sets`: counts by the digest of a span or
-    edge set, and of `tokens` and `record`; `labels`:
+    edge set, and of `tokens` and `record`, and `A+B` of two sets together; `labels`:
     spans without a usable label, by the digest of what reads it; `rules`: counts by rule, which follow from the others.
     """
 

@@ -178,6 +178,17 @@ class RelatePlan(HiddenRule):
     margin: float
 
 
+class LikePlan(HiddenRule):
+    """A bound on the cosine between two offsets: at least `margin`. In a row that holds `subject` and `to`, from the mean of the
+    spans of the one to that of the other; and from `anchor` to `anchor_to`."""
+
+    kind: Literal["like"] = "like"
+    to: SpanSetRef
+    anchor: str
+    anchor_to: str
+    margin: float
+
+
 class WeighPlan(RuleBase):
     """Multiplies the loss of the predicted token by `factor`, or by column `field`; `only` gives 0 to all others."""
 
@@ -189,7 +200,7 @@ class WeighPlan(RuleBase):
 
 
 SignalPlan = TowardPlan | ClassifyPlan | ContrastPlan | PredictPlan
-RulePlan = Annotated[AttendPlan | SignalPlan | RelatePlan | WeighPlan, Field(discriminator="kind")]
+RulePlan = Annotated[AttendPlan | SignalPlan | RelatePlan | LikePlan | WeighPlan, Field(discriminator="kind")]
 
 
 class RampPlan(Frozen):

@@ -9,6 +9,8 @@ from ..dsl import checked
 from .plan import Digest
 from .walk import links
 
+SetKey: TypeAlias = Digest | Literal["tokens", "record"]
+
 
 @dataclass(frozen=True, slots=True)
 class StoredSet:
@@ -58,7 +60,7 @@ class LabelCheck:
     """
 
     rule: str
-    set: Digest | Literal["tokens", "record"]
+    set: SetKey
     field: str | None
     attribute: str | None
     classes: int | tuple[str, ...]
@@ -103,6 +105,8 @@ class Recipe:
     edges: tuple[StoredEdges, ...]
     fields: tuple[StoredField, ...]
     labels: tuple[LabelCheck, ...]
+    pairs: tuple[tuple[SetKey, SetKey], ...] = ()
+    """Sets whose spans a rule reads together: the parts of records that hold both are counted."""
     rows: tuple[ContrastCheck | AheadCheck, ...] = ()
 
     @property

@@ -29,6 +29,11 @@ def again(key: Digest) -> str:
     return f"{key}/again"
 
 
+def both(one: Digest, other: Digest) -> str:
+    """The key under which parts of records that hold spans of two sets are counted; no shard holds it."""
+    return f"{one}+{other}"
+
+
 COUNTED = (RECORD, TOKENS)
 """Sets that are never stored, and counted all the same."""
 

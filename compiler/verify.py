@@ -17,6 +17,7 @@ from .plan import (
     CrossRef,
     EdgeSetRef,
     HiddenRule,
+    LikePlan,
     Plan,
     PredictPlan,
     RulePlan,
@@ -55,9 +56,9 @@ def _references(rule: RulePlan, plan: Plan) -> Iterator[str]:
     for column in _columns(rule):
         if column not in plan.columns:
             yield f"reads a column `{column}` that the plan does not require"
-    anchor = getattr(rule, "anchor", None)
-    if anchor is not None and anchor not in plan.anchors:
-        yield f"is pulled toward an anchor `{anchor}` that the plan does not list"
+    for anchor in (getattr(rule, "anchor", None), getattr(rule, "anchor_to", None)):
+        if anchor is not None and anchor not in plan.anchors:
+            yield f"is pulled toward an anchor `{anchor}` that the plan does not list"
     if isinstance(rule, TowardPlan) and (rule.anchor is None) == (rule.field is None):
         yield "needs exactly one of an anchor and a field"
     if isinstance(rule, ClassifyPlan | ContrastPlan) and (rule.attribute is None) == (rule.field is None):
@@ -75,6 +76,8 @@ def _set_keys(rule: RulePlan) -> Iterator[tuple[str, str]]:
             yield key, "edge"
         case AttendPlan(edges=CrossRef(query=query, key=key_set)):
             spans = [query, key_set]
+        case LikePlan(subject=subject, to=to):
+            spans = [subject, to]
         case HiddenRule(subject=subject) | WeighPlan(subject=subject):
             spans = [subject]
     for span in spans:

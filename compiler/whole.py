@@ -129,6 +129,8 @@ def _fields_of(rule: c.Rule) -> set[c.FieldPath]:
             return field_paths([subject]) | ({token} if isinstance(token, tuple) else set())
         case c.Relate(subject=concept):
             return field_paths([concept.spans] if concept.spans is not None else [])
+        case c.Like(subject=subject, subject_to=to):
+            return field_paths(each.spans for each in (subject, to) if each.spans is not None)
         case c.Weigh(subject=subject, factor=factor):
             return field_paths([subject]) | ({factor} if isinstance(factor, tuple) else set())
 

@@ -121,6 +121,11 @@ class Table:
     later: tuple[str, ...] = ()
 
 
+def _with(table: Table, name: str, **changes: Any) -> Table:
+    """The table with one entry changed."""
+    return replace(table, entries={**table.entries, name: replace(table.entries[name], **changes)})
+
+
 def _table(*entries: Entry, later: str = "") -> Table:
     return Table({entry.name: entry for entry in entries}, tuple(later.split()))
 
@@ -200,7 +205,8 @@ STAGE_FACTOR = Entry("factor", Type.RAMP, bounds=NOT_NEGATIVE)
 """`NAME.factor` in a stage."""
 
 RELATIONS = ("is_a", "opposes", "distinct")
-LATER_RELATIONS = ("like",)
+LIKE = _with(BLOCKS["relate"], "margin", default=1.0)
+"""The block of `relate a -> b like c -> d`."""
 
 LATER_ITEMS = ("teacher", "keep", "gradient")
 

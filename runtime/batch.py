@@ -32,7 +32,8 @@ class AttendRows:
 
 @dataclass(frozen=True, slots=True)
 class HiddenRows:
-    """The rows of one HiddenGroup: `R` rows, each the mean of the hidden states of its tokens, `N` tokens in all.
+    """The rows of one HiddenGroup: `R` rows, each the mean of the hidden states of its tokens, `N` tokens in all; where there are
+    weights, their weighted sum.
 
     Under `pool = each`, `first` or `last` every row has one token, so `N == R`. What is contrasted and has no positive is here
     as a negative of others, with share 0, and counts as no row. `members`: which rows are contrasted with each other, `G` times
@@ -49,6 +50,7 @@ class HiddenRows:
     members: Tensor | None = None  # [G, M] int64, for contrast; 0..R-1, or -1 where padded
     among: Tensor | None = None  # [A] int64, -1 where padded
     own: Tensor | None = None  # [R] int64, 0..A-1
+    weight: Tensor | None = None  # [N] float32, for like: tokens of one side add up to 1, those of the other to -1
 
 
 @dataclass(frozen=True, slots=True)

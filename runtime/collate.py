@@ -19,6 +19,7 @@ from .dataset import Row
 from .gather import gather
 from .hidden_rows import HiddenCollator
 from .layout import Layout
+from .like_rows import LikeCollator
 from .readers import Readers
 from .weigh_rows import WeighCollator
 
@@ -36,6 +37,7 @@ class Collator:
         self._readers = Readers(plan)
         self._attend = AttendCollator(self._readers)
         self._hidden = HiddenCollator(self._readers, plan.model.vocab)
+        self._like = LikeCollator(self._readers)
         self._weigh = WeighCollator(self._readers)
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
@@ -51,6 +53,6 @@ class Collator:
             scored=torch.from_numpy(layout.scored),
             weigh=self._weigh(layout, gathered),
             attend=self._attend(layout, gathered.edges),
-            hidden=self._hidden(layout, gathered, ids),
+            hidden=(*self._hidden(layout, gathered, ids), *self._like(layout)),
             ids=tuple(row.id for row in rows),
         )

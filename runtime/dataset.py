@@ -37,6 +37,7 @@ from ..compiler.plan import (
     EdgeSetRef,
     Frozen,
     HiddenRule,
+    LikePlan,
     Plan,
     PredictPlan,
     TowardPlan,
@@ -244,6 +245,8 @@ class _Opened:
                     read.add(key)
                 case AttendPlan(edges=CrossRef(query=query, key=other)):
                     read |= {query.set, other.set}
+                case LikePlan(subject=subject, to=to):
+                    read |= {subject.set, to.set}
                 case HiddenRule(subject=subject) | WeighPlan(subject=subject):
                     read.add(subject.set)
                 case _:

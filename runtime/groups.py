@@ -17,6 +17,7 @@ from ..compiler.plan import (
     ContrastPlan,
     EdgeSetRef,
     HiddenRule,
+    LikePlan,
     Plan,
     PredictPlan,
     RelatePlan,
@@ -73,12 +74,20 @@ class RelateGroup:
     rules: tuple[RelatePlan, ...]
 
 
-HiddenGroup = TowardGroup | ClassifyGroup | ContrastGroup | PredictGroup | RelateGroup
+@dataclass(frozen=True, slots=True)
+class LikeGroup:
+    """`like` relations with the same layers."""
+
+    rules: tuple[LikePlan, ...]
+
+
+HiddenGroup = TowardGroup | ClassifyGroup | ContrastGroup | PredictGroup | RelateGroup | LikeGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Every rule of a plan, in exactly one group each; `weigh` rules act together on the token weights."""
+    """Every rule of a plan, in exactly one group each; `weigh` rules act together on the token weights. Of the hidden groups,
+    those of `like` come last."""
 
     attend: tuple[AttendGroup, ...]
     hidden: tuple[HiddenGroup, ...]
@@ -94,6 +103,7 @@ def group_rules(plan: Plan) -> Groups:
     attend = [rule for rule in plan.rules if isinstance(rule, AttendPlan)]
     toward = [rule for rule in plan.rules if isinstance(rule, TowardPlan)]
     relate = [rule for rule in plan.rules if isinstance(rule, RelatePlan)]
+    like = [rule for rule in plan.rules if isinstance(rule, LikePlan)]
     hidden: list[HiddenGroup] = [
         TowardGroup(rules)
         for rules in _alike(toward, lambda r: (r.layers, r.pool, r.loss, r.field, r.anchor is None, _alone(r)))
@@ -107,6 +117,7 @@ def group_rules(plan: Plan) -> Groups:
     predict = [rule for rule in plan.rules if isinstance(rule, PredictPlan)]
     hidden += [PredictGroup(rules) for rules in _alike(predict, lambda r: (r.layers, r.pool, _alone(r)))]
     hidden += [RelateGroup(rules) for rules in _alike(relate, lambda r: (r.layers, r.pool, r.relation))]
+    hidden += [LikeGroup(rules) for rules in _alike(like, lambda r: r.layers)]
     return Groups(
         attend=tuple(AttendGroup(rules) for rules in _alike(attend, _attention)),
         hidden=tuple(hidden),

@@ -12,18 +12,18 @@ from ..compiler.plan import ClassifyPlan, PredictPlan, RulePlan
 from ..compiler.ragged import Bools, Ints, changes, ranks
 from .batch import HiddenRows
 from .gather import Gathered
-from .groups import ClassifyGroup, ContrastGroup, HiddenGroup, PredictGroup, TowardGroup
+from .groups import ClassifyGroup, ContrastGroup, LikeGroup, PredictGroup, TowardGroup
 from .layout import Layout
 from .lookup import Lookup
 from .readers import Readers, Slots, Source
 
 
 class HiddenCollator:
-    """Makes the rows of every hidden group of a plan."""
+    """Makes the rows of every hidden group of a plan that reads one set of spans."""
 
     def __init__(self, readers: Readers, vocab: int) -> None:
         self._table = readers.by_hidden
-        self._groups: tuple[HiddenGroup, ...] = readers.groups.hidden
+        self._groups = [group for group in readers.groups.hidden if not isinstance(group, LikeGroup)]
         self._slots: Slots = readers.hidden
         self._each, self._first, self._last = (self._slots.flags("pool", pool) for pool in ("each", "first", "last"))
         self._per_record = self._slots.flags("per", "record")

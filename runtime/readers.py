@@ -17,6 +17,7 @@ from ..compiler.plan import (
     ClassifyPlan,
     ContrastPlan,
     CrossRef,
+    LikePlan,
     Plan,
     PredictPlan,
     RulePlan,
@@ -25,7 +26,7 @@ from ..compiler.plan import (
 )
 from ..compiler.ragged import Bools, Ints, offsets, owners, ranges
 from ..compiler.sets import BLANK, RECORD, REPEAT, TOKENS, again, cut
-from .groups import Groups, group_rules
+from .groups import Groups, LikeGroup, group_rules
 
 POOLS = ("each", "first", "last", "mean")
 
@@ -92,14 +93,19 @@ class _Keys:
 
 
 class Readers:
-    """The lookup tables of a plan. `numbers`: the number of every key that anything reads."""
+    """The lookup tables of a plan. `numbers`: the number of every key that anything reads.
+
+    `by_like` gives sides of slots: twice the slot for its `subject`, and 1 more for its `to`.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.groups: Groups = group_rules(plan)
         keys = _Keys()
         self.blank, self.repeat, self.record_cut = keys(BLANK), keys(REPEAT), keys(cut(RECORD))
         self.tokens, self.tokens_again, self.record = keys(TOKENS), keys(again(TOKENS)), keys(RECORD)
-        self.hidden = _slots([group.rules for group in self.groups.hidden], plan.model.hidden)
+        alone = [group.rules for group in self.groups.hidden if not isinstance(group, LikeGroup)]
+        like = [group.rules for group in self.groups.hidden if isinstance(group, LikeGroup)]
+        self.hidden, self.like = _slots(alone, plan.model.hidden), _slots(like, plan.model.hidden)
         self.attend = _slots([group.rules for group in self.groups.attend], plan.model.hidden)
         self.weigh = _slots([(rule,) for rule in self.groups.weigh], plan.model.hidden)
         stored: list[tuple[int, int]] = []
@@ -117,16 +123,23 @@ class Readers:
             else:
                 stored.append((keys(rule.edges.edges), slot))
         subjects = [(keys(_subject(rule)), slot) for slot, rule in enumerate(self.hidden.rules)]
+        sides = [
+            (keys(side), 2 * slot + to)
+            for slot, rule in enumerate(self.like.rules)
+            if isinstance(rule, LikePlan)
+            for to, side in enumerate((rule.subject.set, rule.to.set))
+        ]
         weighed = [(keys(_subject(rule)), slot) for slot, rule in enumerate(self.weigh.rules)]
         weighed += [(keys(cut(_subject(rule))), slot) for slot, rule in enumerate(self.weigh.rules)]
         self.numbers = keys.numbers
         count = len(self.numbers)
         self.by_hidden, self.by_weigh = _table(subjects, count), _table(weighed, count)
+        self.by_like = _table(sides, count)
         self.by_edges = _table(stored, count)
         self.by_query, self.by_key = _table(query, count), _table(key, count)
         self.by_query_again, self.by_key_again = _table(query_again, count), _table(key_again, count)
         self.sources = tuple(dict.fromkeys((*self.hidden.sources, *self.weigh.sources)))
-        spans = (self.by_hidden, self.by_weigh, self.by_query, self.by_key)
+        spans = (self.by_hidden, self.by_like, self.by_weigh, self.by_query, self.by_key)
         self.reads_tokens = any(table.reads(self.tokens) for table in spans)
         self.reads_record = any(table.reads(self.record) for table in spans)
         self.reads_weights = any(group.weighted for group in self.groups.attend)

@@ -25,6 +25,7 @@ from .groups import (
     ClassifyGroup,
     ContrastGroup,
     HiddenGroup,
+    LikeGroup,
     PredictGroup,
     RelateGroup,
     TowardGroup,
@@ -33,6 +34,7 @@ from .losses import ATTENTION, RELATE, TOWARD
 from .losses.classify import classify
 from .losses.contrast import contrast
 from .losses.cosine import cosine_similarity
+from .losses.like import like
 from .losses.predict import predict
 from .losses.rows import KeyRows, log_mass
 from .probes import Probes
@@ -246,6 +248,21 @@ class RelateTerm(HiddenTerm):
         return self.loss(cosine_similarity(state, self.anchors(rows.rule).to(state.dtype)), self.margin[rows.rule])
 
 
+class LikeTerm(HiddenTerm):
+    """Bounds the cosine of an offset with that of two anchors per rule by a margin per rule."""
+
+    margin: Tensor
+
+    def __init__(self, reader: int, group: LikeGroup, start: Anchors, end: Anchors) -> None:
+        super().__init__(reader, group, {})
+        self.start, self.end = start, end
+        self.register_buffer("margin", torch.tensor([rule.margin for rule in group.rules]), persistent=False)
+
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+        target = self.end(rows.rule) - self.start(rows.rule)
+        return like(state, target.to(state.dtype), self.margin[rows.rule])
+
+
 def hidden_term(reader: int, group: HiddenGroup, vectors: Vectors, probes: Probes, parts: Parts) -> HiddenTerm:
     """The term of a group. Fails with MCD705 where an anchor is missing or is not a vector of the model's width."""
     maps = probes.maps_of(group.rules[0])
@@ -255,6 +272,10 @@ def hidden_term(reader: int, group: HiddenGroup, vectors: Vectors, probes: Probe
         return ContrastTerm(reader, group, maps)
     if isinstance(group, PredictGroup):
         return PredictTerm(reader, group, maps, parts.norm, parts.head)
+    if isinstance(group, LikeGroup):
+        start, end = ([getattr(rule, name) for rule in group.rules] for name in ("anchor", "anchor_to"))
+        ends = (Anchors(group.rules, names, vectors, probes) for names in (start, end))
+        return LikeTerm(reader, group, *ends)
     names = [rule.anchor for rule in group.rules if rule.anchor is not None]
     anchors = Anchors(group.rules, names, vectors, probes) if names else None
     if isinstance(group, TowardGroup):
@@ -264,8 +285,11 @@ def hidden_term(reader: int, group: HiddenGroup, vectors: Vectors, probes: Probe
 
 
 def pool(rows: HiddenRows, states: Tensor) -> Tensor:
-    """The mean of the states [N, d] of each row's tokens: [R, d]."""
+    """The mean of the states [N, d] of each row's tokens, or their weighted sum: [R, d]."""
     count = len(rows.rule)
+    if rows.weight is not None:
+        weighted = states * rows.weight[:, None].to(states.dtype)
+        return states.new_zeros(count, states.shape[1]).index_add(0, rows.row, weighted)
     if len(rows.row) == count:
         return states
     tokens = states.new_zeros(count).index_add(0, rows.row, states.new_ones(len(rows.row)))

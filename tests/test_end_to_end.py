@@ -33,19 +33,33 @@ signal near: cat { layers = 2  classify = .label  classes = 3 }
 signal axis_of: cat { layers = [0, 3]  toward = axis.anchor }
 signal middle: scene { layers = final  toward = other.anchor  pool = mean  per = record }
 relate apart: axis opposes other { layers = 4  margin = 0.1 }
+relate shift: axis -> other like other -> axis { layers = 2  margin = 0.8 }
 weigh loud: cat { factor = 3 }
 weigh quiet: tokens - scene { factor = 0.5 }
 """
 RECORDS = [
     # the0 cat1 saw2 a3 red4 cat5 and6 a7 dog8 .9
-    {"id": "a", "text": "the cat saw a red cat and a dog .", "label": [0, 2],
-     "align": [[8, 1, 0.75], [8, 5, 0.25], [3, 2]]},
+    {
+        "id": "a",
+        "text": "the cat saw a red cat and a dog .",
+        "label": [0, 2],
+        "align": [[8, 1, 0.75], [8, 5, 0.25], [3, 2]],
+    },
     # a0 dog1 ran2 off3 and4 the5 cat6 ran7 off8 because9 of10 a11 dog12
-    {"id": "b", "text": "a dog ran off and the cat ran off because of a dog", "label": [1],
-     "align": [[0, 3], [12, 1, 2.0], [12, 12, 2.0]]},
+    {
+        "id": "b",
+        "text": "a dog ran off and the cat ran off because of a dog",
+        "label": [1],
+        "align": [[0, 3], [12, 1, 2.0], [12, 12, 2.0]],
+    },
 ]
 CATS = [(0, 1, 0), (0, 5, 2), (1, 6, 1)]  # record, position, label
-LINKS = [(0, 8, {1: 0.75, 5: 0.25}), (0, 3, {2: 1.0}), (1, 12, {1: 0.5, 12: 0.5})]  # 0 -> 3 in the second points forward
+LINKS = [
+    (0, 8, {1: 0.75, 5: 0.25}),
+    (0, 3, {2: 1.0}),
+    (1, 12, {1: 0.5, 12: 0.5}),
+]  # 0 -> 3 in the second points forward
+DOGS = [(0, 8), (1, 1), (1, 12)]
 SCENES = [(0, 0, 3), (1, 0, 3)]  # record, first token, end
 
 
@@ -137,6 +151,13 @@ def expected(seen, anchors, probe):
     toward = [1 - cosine(seen.hidden[r][layer][t], "axis") for r, t, _ in CATS for layer in (0, 3)]
     middle = [1 - cosine(seen.hidden[r]["final"][a:b].mean(0), "other") for r, a, b in SCENES]
     apart = [torch.clamp(cosine(seen.hidden[r][4][t], "other") + 0.1, min=0) for r, t, _ in CATS]
+    shift = []
+    for record in (0, 1):
+        cats = [seen.hidden[record][2][t] for r, t, _ in CATS if r == record]
+        dogs = [seen.hidden[record][2][t] for r, t in DOGS if r == record]
+        offset = sum(dogs) / len(dogs) - sum(cats) / len(cats)
+        back = torch.tensor(anchors["axis"] - anchors["other"]).double()
+        shift.append(torch.clamp(0.8 - functional.cosine_similarity(offset, back, dim=0), min=0))
     return {
         "link": torch.stack([-p.log() for p in link]).mean(),
         "all": torch.stack(hinge).mean(),
@@ -146,6 +167,7 @@ def expected(seen, anchors, probe):
         "axis_of": torch.stack(toward).mean(),
         "middle": torch.stack(middle).mean(),
         "apart": torch.stack(apart).mean(),
+        "shift": torch.stack(shift).mean(),
     }
 
 
@@ -182,6 +204,7 @@ def test_every_rule_against_the_models_own_weights(model, dataset):
         "axis_of": 3,
         "middle": 2,
         "apart": 3,
+        "shift": 2,
         "loud": 3,
         "quiet": 17,  # 10 + 13 tokens, less two scenes of 3; the first of each record has no loss and is in a scene
     }

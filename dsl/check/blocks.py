@@ -42,9 +42,11 @@ class Given:
         return self.written[name].value.place
 
 
-def read_block(env: Env, kind: str, attributes: tuple[ast.Attribute, ...], owner: Place) -> Given:
-    """The values of a block of `kind`. `owner` is where a missing attribute is reported;"""
-    table = BLOCKS[kind]
+def read_block(
+    env: Env, kind: str, attributes: tuple[ast.Attribute, ...], owner: Place, table: Table | None = None
+) -> Given:
+    """The values of a block of `kind`, whose table another may replace. `owner` is where a missing attribute is reported."""
+    table = BLOCKS[kind] if table is None else table
     values: dict[str, Any] = {entry.name: entry.default for entry in table.entries.values() if not entry.required}
     written: dict[str, ast.Attribute] = {}
     for attribute in attributes:

@@ -119,9 +119,14 @@ def _subject(rule: ast.Rule) -> Iterator[str]:
         case ast.Attend(query=query, key=key):
             yield from (as_written(query), "->", as_written(key))
         case ast.Relate(subject=subject, relation=relation, object=target):
-            yield from (as_written(subject), relation.name, as_written(target))
+            yield from (_side(subject, rule.subject_to), relation.name, _side(target, rule.object_to))
         case _:
             yield as_written(rule.subject)
+
+
+def _side(expr: ast.Expr, to: ast.Expr | None) -> str:
+    """One side of a relation: a concept, or an offset between two."""
+    return as_written(expr) if to is None else f"{as_written(expr)} -> {as_written(to)}"
 
 
 def as_written(expr: ast.Expr) -> str:

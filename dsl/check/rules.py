@@ -7,11 +7,12 @@ from typing import Any
 
 from .. import ast
 from .. import checked as c
+from ..canonical import digest
 from ..codes import model as model_codes
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
-from ..vocabulary import LATER_RELATIONS, RELATIONS, Bounds, Entry, Type
+from ..vocabulary import LIKE, RELATIONS, Bounds, Entry, Type
 from .blocks import Given, read_block
 from .common import anchored, attempt, clash, common, concept, head
 from .conditions import Roles, condition
@@ -132,35 +133,67 @@ def _bound_loss(env: Env, given: Given) -> tuple[Any, float | None]:
 # --- relate ----------------------------------------------------------------------------------------------------------
 
 
-def _relate(env: Env, item: ast.Relate) -> c.Relate:
+def _relate(env: Env, item: ast.Relate) -> c.Relate | c.Like:
+    if item.subject_to is not None and item.object_to is not None:
+        return _like(env, item, item.subject_to, item.object_to)
     relation = item.relation
-    if relation.name in LATER_RELATIONS:
-        env.later(relation.place, f"`{relation.name}`")
-        raise Reported
     given = read_block(env, "relate", item.block.attributes, head(item))
-    source = attempt(lambda: concept(env, item.subject))
+    source = attempt(lambda: expressed(env, item.subject))
     target = attempt(lambda: anchored(env, item.object))
     match relation.name:
         case "is_a" | "opposes" | "distinct" as kind:
             pass
         case _:
-            near = did_you_mean(relation.name, [*RELATIONS, *LATER_RELATIONS])
+            near = did_you_mean(relation.name, RELATIONS)
             raise env.fail(codes.UNKNOWN_WORD.at(relation.place, f"no relation `{relation.name}`", help=near))
     if source is None or target is None:
         raise Reported
-    if source.spans is None:
-        raise env.fail(model_codes.NO_ANCHOR.at(item.subject.place, f"concept `{source.name}` has no spans"))
-    return c.Relate(
+    return c.Relate(**common(env, item, given), subject=source, relation=kind, object=target, **_shared(given))
+
+
+def _like(env: Env, item: ast.Relate, subject_to: ast.Expr, object_to: ast.Expr) -> c.Like:
+    given = read_block(env, "relate", item.block.attributes, head(item), LIKE)
+    ends = [
+        attempt(lambda: expressed(env, item.subject)),
+        attempt(lambda: expressed(env, subject_to)),
+        attempt(lambda: anchored(env, item.object)),
+        attempt(lambda: anchored(env, object_to)),
+    ]
+    if None in ends:
+        raise Reported
+    subject, to, target, target_to = ends
+    same = target.name == target_to.name
+    if same or digest(subject.spans) == digest(to.spans):
+        start, end = (target, target_to) if same else (subject, to)
+        message = f"`{start.name}` and `{end.name}` are one place, and between them is no offset"
+        raise env.fail(codes.RELATIONS_CLASH.at((object_to if same else subject_to).place, message))
+    return c.Like(
         **common(env, item, given),
-        subject=source,
-        relation=kind,
+        subject=subject,
+        subject_to=to,
         object=target,
-        layers=given["layers"],
-        pool=given["pool"] or "mean",
-        margin=given["margin"],
-        weight=given["weight"],
-        per=given["per"],
+        object_to=target_to,
+        **_shared(given),
     )
+
+
+def _shared(given: Given) -> dict[str, Any]:
+    """What every relation has."""
+    return {
+        "layers": given["layers"],
+        "pool": given["pool"] or "mean",
+        "margin": given["margin"],
+        "weight": given["weight"],
+        "per": given["per"],
+    }
+
+
+def expressed(env: Env, expr: ast.Expr) -> c.Concept:
+    """The concept that `expr` names; fails on one without spans."""
+    found = concept(env, expr)
+    if found.spans is None:
+        raise env.fail(model_codes.NO_ANCHOR.at(expr.place, f"concept `{found.name}` has no spans"))
+    return found
 
 
 # --- weigh -----------------------------------------------------------------------------------------------------------

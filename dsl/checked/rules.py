@@ -194,6 +194,22 @@ class Relate(RuleBase):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Like(RuleBase):
+    """`relate subject -> subject_to like object -> object_to`: in a record that holds spans of both subjects, the offset between
+    their hidden states has a cosine of at least `margin` with the offset between the anchors of the objects."""
+
+    subject: Concept
+    subject_to: Concept
+    object: Concept
+    object_to: Concept
+    layers: Layers
+    pool: Pool
+    margin: float
+    weight: float
+    per: Per
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weigh(RuleBase):
     """Multiplies the loss of the predicted token. `only` gives factor 0 to every token outside `subject`."""
 
@@ -203,4 +219,4 @@ class Weigh(RuleBase):
 
 
 Signal: TypeAlias = Toward | Classify | Contrast | Predict
-Rule: TypeAlias = Attend | Signal | Relate | Weigh
+Rule: TypeAlias = Attend | Signal | Relate | Like | Weigh

@@ -23,5 +23,5 @@ TARGETS_CLASH = Code("MCD320", "targets-clash", "Two signals pull the same hidde
 BOUNDS_CLASH = Code("MCD321", "bounds-clash", "Attention bounds on one head add up to more than 1.")
 FORWARD_JOIN = Code("MCD322", "forward-join", "A join can give only edges forward in time.")
 IS_A_CYCLE = Code("MCD323", "is-a-cycle", "`is_a` relations form a circle.")
-RELATIONS_CLASH = Code("MCD324", "relations-clash", "`is_a` and `opposes` stand between the same concepts.")
+RELATIONS_CLASH = Code("MCD324", "relations-clash", "Relations contradict each other, or relate a concept to itself.")
 NOT_SUPPORTED = Code("MCD390", "not-supported", "A construct of the language that has no meaning yet.")

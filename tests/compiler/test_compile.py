@@ -178,6 +178,37 @@ def test_a_rule_that_matches_nothing_is_said(tmp_path):
     assert (warning.code.id, warning.message) == ("MCD582", "`weigh cow` matched nothing in any record")
 
 
+def test_offsets_are_promised_for_parts_that_hold_both_sides(tmp_path):
+    """Records a and d hold a cat and a dog; d has two cats, of which the context of 16 cuts one off. c has two cats, b a dog."""
+    spec = SOURCE + CATS + "concept kitty { spans = cat  anchor = learned }\n"
+    spec += 'concept hound { spans = phrases("dog")  anchor = learned }\n'
+    spec += "relate shift: kitty -> hound like hound -> kitty { layers = 1 }\n"
+    records = [*RECORDS, {"id": "d", "text": "a dog saw the cat " + "and it ran " * 4 + "the cat"}]
+    result = compiled(project(tmp_path, spec, records), tmp_path / "out")
+    assert result.manifest.rules["shift"].splits == {
+        "train": {"cut": 1, "matched": 8, "rows": 2, "unmatched": 2},
+    }
+    again = spec.replace("hound like", "kitty like").replace("kitty -> kitty", "hound -> kitty")
+    turned = compiled(project(tmp_path, again, records), tmp_path / "out")
+    assert not turned.reused and turned.manifest.rules["shift"].total("rows") == 2
+    other = compiled(project(tmp_path, again.replace("shift", "move"), records), tmp_path / "out")
+    assert other.reused
+
+
+def test_offsets_between_sets_that_never_meet_are_said(tmp_path):
+    spec = SOURCE + CATS + "concept kitty { spans = cat  anchor = learned }\n"
+    spec += 'concept flight { spans = phrases("off")  anchor = learned }\n'
+    spec += "relate shift: kitty -> flight like flight -> kitty { layers = 1 }\n"
+    (warning,) = compiled(project(tmp_path, spec, RECORDS), tmp_path / "out").warnings
+    assert (warning.code.id, warning.message) == (
+        "MCD582",
+        "`shift`: no record holds spans of both `kitty` and `flight`",
+    )
+    assert refusal(
+        project(tmp_path, spec.replace("layers = 1", "layers = 1  lost = error"), RECORDS), tmp_path / "x"
+    ) == [("MCD583", "`shift`: no record holds spans of both `kitty` and `flight`")]
+
+
 def test_edges_that_point_forward_are_counted_in_a_causal_model(tmp_path):
     """ "the cat saw a dog": the cat's only dog comes after it; in "a dog ran off" there is no cat."""
     look = "attend look: cat -> dog where query.index == key.index { layers = 2  heads = any }\n"

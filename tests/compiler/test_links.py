@@ -151,7 +151,7 @@ attend a: word -> word where linked(.align, query.index, key.index) { layers = 1
     records = [{"id": "x", "text": "a cat", "align": [[1, 0]]}, {"id": "y", "text": "a dog", "align": [[0, 5, 0.5]]}]
     with pytest.raises(Failure) as caught:
         compiled(project(tmp_path, spec, records), tmp_path / "out")
-    assert [str(found.place) for found in caught.value.diagnostics] == [str(DataPlace("s", 2))]
+    assert [found.place for found in caught.value.diagnostics] == [DataPlace("data.jsonl", 2)]
     with pytest.raises(Failure, match=r"MCD587 `a` reads `\.align`, which no record has"):
         compiled(project(tmp_path, spec, [{"id": "x", "text": "a cat"}]), tmp_path / "out")
 

@@ -6,7 +6,7 @@ import pytest
 
 from mcd.compiler.compile import prepare
 from mcd.compiler.describe import describe
-from mcd.compiler.plan import AttendPlan, Plan, ThroughPlan
+from mcd.compiler.plan import AttendPlan, Plan, SpanSetRef, ThroughPlan
 from mcd.compiler.recipe import AheadCheck, ContrastCheck, LabelCheck
 from mcd.compiler.verify import broken_invariants
 
@@ -40,6 +40,8 @@ signal early: tokens { layers = 1..2  predict = next(1)  through = mlp(hidden: 4
 signal told: cat { layers = 2  predict = .word  pool = last }
 signal wide: cat { layers = 3  toward = .v  through = linear(width: 5) }
 relate animal is_a thing { layers = 50%  margin = 0.3  weight = 0.1 }
+concept pole { anchor = learned }
+relate turn: animal -> thing like pole -> thing { layers = 3  weight = 0.5 }
 weigh answer { factor = 4 }
 weigh soft: cat { factor = .importance  only = true }
 
@@ -117,6 +119,9 @@ def changed(plan: Plan, rule_id: str, **update):
         ("look", {"pairs": ((3, 1),), "heads": "all"}, "has pairs ((3, 1),) beside layers (2,) and heads all"),
         ("look", {"pairs": ((2, 2),), "heads": "all"}, "names heads ((2, 2),) of 0..1"),
         ("axis", {"layers": (5,)}, "reads layers (5,) of 0..4"),
+        ("turn", {"anchor_to": "nobody"}, "is pulled toward an anchor `nobody` that the plan does not list"),
+        ("turn", {"to": SpanSetRef(set="gone")}, "reads a set gone that the plan does not list"),
+        ("turn", {"layers": (5,)}, "reads layers (5,) of 0..4"),
         ("axis", {"anchor": "nobody"}, "is pulled toward an anchor `nobody` that the plan does not list"),
         ("axis", {"field": "digits"}, "needs exactly one of an anchor and a field"),
         ("group", {"attribute": None}, "needs exactly one of an attribute and a field"),

@@ -14,6 +14,7 @@ from mcd.compiler.plan import (
     Contract,
     ContrastPlan,
     CrossRef,
+    LikePlan,
     Line,
     Plan,
     PredictPlan,
@@ -103,6 +104,11 @@ def make_relate(id: str = "kin", **values: Any) -> RelatePlan:
     return RelatePlan(id=id, **({"relation": "is_a", "anchor": "north", "margin": 0.3} | _hidden(**values)))
 
 
+def make_like(id: str = "shift", **values: Any) -> LikePlan:
+    given = {"to": TOKENS, "anchor": "north", "anchor_to": "east", "margin": 1.0, "pool": "mean"}
+    return LikePlan(id=id, **(_hidden(**(given | values))))
+
+
 def make_weigh(id: str = "boost", **values: Any) -> WeighPlan:
     return WeighPlan(id=id, **BASE, **({"subject": TOKENS, "factor": 4.0, "field": None, "only": False} | values))
 
@@ -135,7 +141,7 @@ def make_anchors(seed: int = 1) -> dict[str, Tensor]:
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 AttendRow = tuple[int, int, list[int]]  # record, query position, key positions
-HiddenRow = tuple[int, list[int]]  # record, token positions
+HiddenRow = tuple[int, list[int]]  # record, token positions; for like, the positions of both sides
 
 
 def make_batch(
@@ -192,11 +198,17 @@ def _attend_rows(rules: Any, rows: dict[str, list[AttendRow]], records: int) -> 
 
 def _hidden_rows(rules: Any, rows: Any, labels: dict[str, list[int]], vectors: dict[str, Tensor]) -> HiddenRows:
     found = [(i, rule, row) for i, rule in enumerate(rules) for row in rows.get(rule.id, [])]
-    tokens = [(record, at, n) for n, (_, _, (record, positions)) in enumerate(found) for at in positions]
-    token = torch.tensor(tokens, dtype=torch.int64).view(-1, 3)
+    tokens = [
+        (record, at, n, (1 if to else -1) / len(side))
+        for n, (_, _, (record, *sides)) in enumerate(found)
+        for to, side in enumerate(sides)
+        for at in side
+    ]
+    token = torch.tensor([columns[:3] for columns in tokens], dtype=torch.int64).view(-1, 3)
+    weight = torch.tensor([columns[3] for columns in tokens]) if isinstance(rules[0], LikePlan) else None
     label = [n for rule in rules for n in labels.get(rule.id, [])]
     vector = [v for rule in rules if rule.id in vectors for v in vectors[rule.id]]
-    cells = [i * 99 + (record if getattr(rule, "scope", "") == "record" else 0) for i, rule, (record, _) in found]
+    cells = [i * 99 + (record if getattr(rule, "scope", "") == "record" else 0) for i, rule, (record, *_) in found]
     alike = [
         sum(pair == other for other in zip(cells, label, strict=False)) for pair in zip(cells, label, strict=False)
     ]
@@ -215,6 +227,7 @@ def _hidden_rows(rules: Any, rows: Any, labels: dict[str, list[int]], vectors: d
         label=torch.tensor(label, dtype=torch.int64),
         vector=torch.stack(vector) if vector else None,
         members=_members(cells) if contrast else None,
+        weight=weight,
     )
 
 
@@ -234,6 +247,7 @@ def _weigh_rows(groups: Groups, weigh: dict[str, list[tuple[int, int, float]]]) 
 
 LOOKS = [(0, 5, [1, 2]), (0, 8, [0, 3, 7]), (0, 3, [3]), (1, 4, [0, 4]), (1, 2, [1])]
 SPANS = [(0, [1, 2, 3]), (0, [7]), (1, [0, 4])]
+OFFSETS = [(0, [1, 2], [5, 6, 7]), (0, [3], [8]), (1, [0], [2, 4])]
 SPREAD = [(0, [2]), (0, [8]), (1, [1]), (1, [4])]
 
 EVERYTHING = (

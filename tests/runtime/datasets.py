@@ -13,6 +13,7 @@ from mcd.compiler.plan import (
     ContrastPlan,
     CrossRef,
     EdgeSetRef,
+    LikePlan,
     Line,
     Plan,
     PredictPlan,
@@ -72,6 +73,10 @@ def relate(id, subject, **options):
     return RelatePlan(relation="is_a", anchor="axis", margin=0.1, **hidden(id, subject, **options))
 
 
+def like(id, subject, to, **options):
+    return LikePlan(to=SpanSetRef(set=to), anchor="axis", anchor_to="other", margin=1, **hidden(id, subject, **options))
+
+
 def weigh(id, subject, factor=None, field=None, only=False):
     return WeighPlan(id=id, subject=SpanSetRef(set=subject), factor=factor, field=field, only=only, **BASE)
 
@@ -97,7 +102,7 @@ def plan(rules, columns=(), prefix=0, suffix=0, causal=True, context=512, edge_s
 def _keys(rule):
     if isinstance(rule, AttendPlan):
         return [rule.edges.edges] if isinstance(rule.edges, EdgeSetRef) else [rule.edges.query.set, rule.edges.key.set]
-    return [rule.subject.set]
+    return [rule.subject.set, *([rule.to.set] if isinstance(rule, LikePlan) else [])]
 
 
 COLUMNS = (

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mcd.compiler.plan import ClassifyPlan, ContrastPlan, Plan, PredictPlan, RelatePlan, TowardPlan
+from mcd.compiler.plan import ClassifyPlan, ContrastPlan, LikePlan, Plan, PredictPlan, RelatePlan, TowardPlan
 from mcd.runtime.batch import Batch
 from mcd.runtime.groups import group_rules
 
@@ -133,6 +133,10 @@ def _hidden(
 ) -> Tensor:
     losses = []
     for layer in rule.layers:
+        tokens = (rows.row == r).nonzero().flatten().tolist()
+        if isinstance(rule, LikePlan):
+            losses.append(_like(rule, states[layer], rows, tokens, anchors))
+            continue
         if isinstance(rule, ContrastPlan):
             losses.append(_contrast(rule, layer, states, rows, r, maps))
             continue
@@ -154,6 +158,13 @@ def _hidden(
         elif isinstance(rule, TowardPlan):
             losses.append(1 - cos if rule.loss == "cosine" else ((h - v) ** 2).mean())
     return sum(losses) / len(losses)
+
+
+def _like(rule: LikePlan, states: Tensor, rows: Any, tokens: list[int], anchors: dict[str, Tensor]) -> Tensor:
+    sides = [[n for n in tokens if (rows.weight[n] > 0) == to] for to in (False, True)]
+    a, b = (torch.stack([states[rows.record[n], rows.position[n]] for n in side]).mean(0) for side in sides)
+    offset, target = b - a, (anchors[rule.anchor_to] - anchors[rule.anchor]).double()
+    return (rule.margin - (offset @ target) / (offset.norm() * target.norm())).clamp(min=0)
 
 
 def _token(logits: Tensor, batch: Batch) -> Tensor:

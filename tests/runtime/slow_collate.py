@@ -136,6 +136,23 @@ class SlowRow:
         there = place < self.length and not (place in added and place in self.repeat)
         return [self.row["input_ids"][place]] if there else []
 
+    def like(self, rule):
+        """{token: weight} of the row of a part that holds spans of both sides, None of any other."""
+        weights = {}
+        for sign, key in ((-1, rule.subject.set), (1, rule.to.set)):
+            spans = [self.pooled(rule.pool, start, end) for start, end, *_ in self.spans(key)]
+            if not spans:
+                return None
+            if rule.pool == "each":
+                spans = [sorted({t for tokens in spans for t in tokens})]
+            for tokens in spans:
+                for t in tokens:
+                    weights[t] = weights.get(t, 0) + sign / (len(spans) * len(tokens))
+        return {t: weight for t, weight in weights.items() if abs(weight) > 1e-12} or None
+
+    def pooled(self, pool, start, end):
+        return {"first": [start], "last": [end - 1]}.get(pool, self.tokens(start, end))
+
     def label(self, rule, index, kind):
         if rule.attribute is not None:
             return rule.labels.index(kind) if kind in rule.labels else None

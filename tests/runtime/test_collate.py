@@ -14,7 +14,7 @@ from mcd.compiler.rows import count_rows
 from mcd.dsl import checked as c
 from mcd.runtime.collate import Collator
 from mcd.runtime.dataset import load
-from mcd.runtime.groups import group_rules
+from mcd.runtime.groups import LikeGroup, group_rules
 
 from ..compiler.alignment import edges, spans, texts
 from .datasets import (
@@ -24,6 +24,7 @@ from .datasets import (
     attend,
     classify,
     contrast,
+    like,
     plan,
     predict,
     random_batch,
@@ -74,6 +75,19 @@ def hidden_rows(rows):
         load = None if rows.label is None else int(rows.label[r])
         load = load if rows.vector is None else tuple(rows.vector[r].tolist())
         found.append((int(rows.rule[r]), b, tuple(positions), load))
+    return found
+
+
+def like_rows(rows):
+    """(rule, record) -> token -> weight."""
+    assert (rows.row.diff() >= 0).all() and rows.share.tolist() == [1] * len(rows.rule)
+    found = {}
+    columns = (rows.record, rows.position, rows.row, rows.weight)
+    for b, t, r, w in zip(*(column.tolist() for column in columns), strict=True):
+        weights = found.setdefault((int(rows.rule[r]), b), {})
+        assert t not in weights
+        weights[t] = w
+    assert len(found) == len(rows.rule)
     return found
 
 
@@ -165,6 +179,35 @@ def test_pools(tmp_path):
     ]
 
 
+def test_an_offset_goes_from_the_mean_of_one_side_to_that_of_the_other(tmp_path):
+    """From a b and d to c, in the first record; the second has no c. Under `each` the three tokens of a b and d count alike."""
+    batch = texts(["a", " b", " c", " d"], ["a", " b"])
+    stored = {
+        "a": spans(batch, (0, 0, 3), (0, 6, 7), (1, 0, 1), kind=["x"] * 3),
+        "b": spans(batch, (0, 4, 5), kind=["x"]),
+    }
+    rules = [like(pool, "a", "b", pool=pool) for pool in ("mean", "each", "first", "last")]
+    (rows,) = collated(tmp_path, rules, batch, stored).hidden
+    found = like_rows(rows)
+    assert found == {
+        (0, 0): {0: -0.25, 1: -0.25, 3: -0.5, 2: 1},
+        (1, 0): pytest.approx({0: -1 / 3, 1: -1 / 3, 3: -1 / 3, 2: 1}),
+        (2, 0): {0: -0.5, 3: -0.5, 2: 1},
+        (3, 0): {1: -0.5, 3: -0.5, 2: 1},
+    }
+
+
+def test_what_both_sides_share_cancels_out(tmp_path):
+    """From a b to b: half of b is left. From c to c there is no offset, and no row."""
+    batch = texts(["a", " b"], ["c"])
+    stored = {
+        "a": spans(batch, (0, 0, 3), (1, 0, 1), kind=["x", "x"]),
+        "b": spans(batch, (0, 2, 3), (1, 0, 1), kind=["x", "x"]),
+    }
+    (rows,) = collated(tmp_path, [like("l", "a", "b")], batch, stored).hidden
+    assert like_rows(rows) == {(0, 0): {0: -0.5, 1: 0.5}}
+
+
 def test_labels_by_index_survive_lost_spans_and_null_ones_are_no_row(tmp_path):
     """Context 3 cuts the span of index 2 off; entry 3 of the list is null; entries 0 and 1 stay with their spans."""
     batch = texts(["a", " b", " c", " d"], fields={("n",): [[2, 1, 0, None]]})
@@ -251,6 +294,13 @@ def many_rules():
             classify(f"p{pool}", "tokens", field="s", pool=pool),
         ]
         rules += [*contrasts(pool), *predictions(pool), predict(f"q{pool}", "a", field="n", pool=pool)]
+    sides = ("ab", "ba", "ac", "cc", ("tokens", "a"), ("b", "record"))
+    rules += [
+        like(f"l{a}{b}{pool}", a, b, pool=pool, layers=layers)
+        for a, b in sides
+        for pool in ("each", "first", "last", "mean")
+        for layers in ((1,), (1, 2))
+    ]
     rules += [
         weigh("wa", "a", 3.0),
         weigh("wb", "b", field="w"),
@@ -318,6 +368,14 @@ def agree(made, batch, slow):
         assert attend_rows(rows) == expected
         assert (rows.share[~rows.valid] == 0).all()
     for group, rows in zip(groups.hidden, batch.hidden, strict=True):
+        if isinstance(group, LikeGroup):
+            assert like_rows(rows) == {
+                (r, b): pytest.approx(weights, abs=1e-6)
+                for r, rule in enumerate(group.rules)
+                for b, row in enumerate(slow)
+                if (weights := row.like(rule)) is not None
+            }
+            continue
         expected = []
         for r, rule in enumerate(group.rules):
             expected += [(r, b, tokens, load) for b, row in enumerate(slow) for tokens, load in row.hidden(rule)]

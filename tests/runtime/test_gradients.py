@@ -18,6 +18,7 @@ from .builders import (
     LINEAR,
     LOOKS,
     MLP,
+    OFFSETS,
     SPANS,
     SPREAD,
     WIDTH,
@@ -26,6 +27,7 @@ from .builders import (
     make_batch,
     make_classify,
     make_contrast,
+    make_like,
     make_model,
     make_plan,
     make_predict,
@@ -79,6 +81,8 @@ HIDDEN: dict[str, tuple[RulePlan, list[Any]]] = {
     "cosine through": (make_toward(layers=(1, 2), through=LINEAR), SPREAD),
     "mse through": (make_toward(loss="mse", anchor=None, field="target", through=MLP), SPREAD),
     "classify through": (make_classify(layers=(1, 2), pool="mean", through=MLP), SPANS),
+    "like": (make_like(layers=(0, 2, "final")), OFFSETS),
+    "like margin": (make_like(margin=0.4, layers=(1,)), OFFSETS),
 }
 
 
@@ -152,7 +156,9 @@ def test_learned_anchors_have_the_gradients_of_the_reference(kind: str) -> None:
         make_relate("d", anchor="pole", margin=0.9),
         make_relate("e", margin=0.8),
     )
-    compare(kind, make_plan(*rules, learned=("pole",)), {rule.id: SPREAD for rule in rules})
+    offsets = (make_like("f", anchor="pole"), make_like("g", anchor_to="pole"), make_like("h"))
+    rows = {rule.id: SPREAD for rule in rules} | {rule.id: OFFSETS for rule in offsets}
+    compare(kind, make_plan(*rules, *offsets, learned=("pole",)), rows)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "mistral", "qwen2", "qwen3"])

@@ -12,17 +12,28 @@ from torch import Tensor
 from mcd.runtime.attention import Observed
 from mcd.runtime.batch import AttendRows, Batch
 from mcd.runtime.capture import Captured
-from mcd.runtime.groups import AttendGroup
+from mcd.runtime.groups import AttendGroup, group_rules
 from mcd.runtime.losses import ATTENTION, RELATE, TOWARD
 from mcd.runtime.losses.classify import classify
 from mcd.runtime.losses.contrast import contrast
+from mcd.runtime.losses.like import like
 from mcd.runtime.losses.predict import predict
 from mcd.runtime.losses.rows import KeyRows
 from mcd.runtime.losses.token import token_loss
+from mcd.runtime.probes import Probes
 from mcd.runtime.supervise import supervise
-from mcd.runtime.terms import AttendTerm, by_rule
+from mcd.runtime.terms import AttendTerm, by_rule, hidden_term, pool
 
-from .builders import make_anchors, make_attend, make_batch, make_contrast, make_model, make_plan, make_toward
+from .builders import (
+    make_anchors,
+    make_attend,
+    make_batch,
+    make_contrast,
+    make_like,
+    make_model,
+    make_plan,
+    make_toward,
+)
 
 P = [0.5, 0.25, 0.125, 0.125]
 KL = ATTENTION["kl"]
@@ -189,6 +200,29 @@ def test_distinct_counts_a_negative_cosine_as_well() -> None:
     cos, margin = torch.tensor([-0.6]), torch.tensor([0.2])
     assert RELATE["distinct"](cos, margin).item() == pytest.approx(0.4)
     assert RELATE["opposes"](cos, torch.tensor([0.3])).item() == 0
+
+
+@pytest.mark.parametrize(("margin", "expected"), [(1.0, 0.4), (0.8, 0.2), (0.5, 0.0)])
+def test_like_compares_directions_of_offsets(margin: float, expected: float) -> None:
+    """Offset (3, 4) and target (2, 0): cos = 6 / (5 x 2) = 0.6. 1 - 0.6 = 0.4; 0.8 - 0.6 = 0.2; 0.5 is met."""
+    offset, target = torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0]])
+    assert like(offset, target, torch.tensor([margin])).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_like_of_states_and_anchors() -> None:
+    """From states (1, 1) and (3, 1), mean (2, 1), to (2, 5): offset (0, 4). Anchors (1, 0) and (0, 1): target (-1, 1).
+
+    cos = 4 / (4 sqrt 2) = 0.707107; the loss with margin 1 is 0.292893, and 0.592893 under the rule with margin 1.3; with the
+    anchors the other way round 1 + 0.707107.
+    """
+    rules = [make_like("a"), make_like("b", margin=1.3), make_like("c", anchor="east", anchor_to="north")]
+    plan = make_plan(*rules, hidden=2)
+    rows = make_batch(plan, [4], {rule.id: [(0, [0, 1], [3])] for rule in rules}).hidden[0]
+    vectors = {"north": torch.tensor([1.0, 0.0]), "east": torch.tensor([0.0, 1.0])}
+    term = hidden_term(0, group_rules(plan).hidden[0], vectors, Probes((), 2), None)
+    states = torch.tensor([[1.0, 1.0], [3.0, 1.0], [2.0, 5.0]] * 3)
+    losses = term.at(1, rows, pool(rows, states)).tolist()
+    assert losses == pytest.approx([0.292893, 0.592893, 1.707107], abs=1e-6)
 
 
 def test_cosine_takes_raw_vectors_and_mse_the_mean_over_dimensions() -> None:
