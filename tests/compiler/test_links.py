@@ -156,6 +156,23 @@ attend a: word -> word where linked(.align, query.index, key.index) { layers = 1
         compiled(project(tmp_path, spec, [{"id": "x", "text": "a cat"}]), tmp_path / "out")
 
 
+def test_loss_and_heads_of_links_are_the_plans_alone(tmp_path):
+    """The weights are stored whether a loss reads them or not; a file of heads is an input, and no part of the shards."""
+    spec = """source s = jsonl("data.jsonl") { id = .id  text = .text  split = "train" }
+span word = regex("[a-z]+")
+attend a: word -> word where linked(.align, query.index, key.index) { at = heads("heads.json") }
+"""
+    records = [{"id": "x", "text": "a cat", "align": [[1, 0]]}]
+    first = compiled(project(tmp_path, spec, records, heads_json="[[1, 0]]"), tmp_path / "out")
+    assert first.plan.rules[0].pairs == ((1, 0),) and "edge.weight" in first.plan.columns
+    second = compiled(project(tmp_path, spec, records, heads_json="[[2, 1], [1, 1]]"), tmp_path / "out")
+    assert second.reused and second.plan.rules[0].pairs == ((1, 1), (2, 1))
+    inputs = [{entry.path: entry.digest for entry in made.manifest.inputs}["heads.json"] for made in (first, second)]
+    assert inputs[0] != inputs[1]
+    weighed = spec.replace('heads("heads.json")', "[[2, 0]]  loss = kl")
+    assert compiled(project(tmp_path, weighed, records), tmp_path / "out").reused
+
+
 # --- against plain loops
 
 

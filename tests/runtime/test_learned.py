@@ -20,6 +20,7 @@ from .builders import (
     WIDTH,
     make_anchors,
     make_batch,
+    make_like,
     make_model,
     make_plan,
     make_ramp,
@@ -82,6 +83,15 @@ def test_anchor_that_no_rule_trains_now_has_a_gradient_of_zero() -> None:
     supervised(make_batch(supervised.plan, [9, 6], {"axis": SPREAD, "kin": SPREAD}), time=0).loss.backward()
     grad = supervised.probes.anchors["pole"].grad
     assert grad is not None and not grad.any()
+
+
+def test_offset_without_rows_is_a_zero_that_is_connected() -> None:
+    plan = make_plan(make_like(anchor="pole"), learned=("pole",))
+    supervised = supervise(make_model("gpt2"), plan, anchors=make_anchors())
+    loss = supervised(make_batch(plan, [9, 6], {}), time=0).rules["shift"]
+    loss.backward()
+    grad = supervised.probes.anchors["pole"].grad
+    assert loss.item() == 0 and grad is not None and not grad.any()
 
 
 def test_anchors_are_saved_with_the_probes(tmp_path: Path) -> None:
