@@ -18,8 +18,9 @@ from ..dsl.checked import FieldPath
 from ..dsl.codes.sources import BAD_MARKUP
 from ..dsl.diagnostics import Failure, Findings
 from .batch import Marks
-from .sources.base import Origin, Rows, written
+from .sources.base import Origin, Rows
 from .sources.records import MANY
+from .written import field_text
 
 _OPEN, _CLOSE, _BAR, _ESCAPE = b"[[", b"]]", b"|", b"\\"
 _SIGNS = ("[[", "]]", "\\|")
@@ -44,7 +45,7 @@ def unmark(path: FieldPath, rows: Rows, origin: Origin) -> tuple[pa.StringArray,
             plain[record], spans = parse(plain[record])
         except _Malformed as error:
             help = r"a backslash before `[[`, `]]` or `|` makes it a text"
-            fact = f"`{written(path)}` is marked up wrongly: {error}"
+            fact = f"`{field_text(path)}` is marked up wrongly: {error}"
             findings.add(origin.at(BAD_MARKUP, fact, int(rows.rows[record]), help))
             if len(findings.items) >= MANY:
                 break

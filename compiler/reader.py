@@ -19,9 +19,10 @@ from .batch import Ints, Marks, TextBatch
 from .inventory import origin_of
 from .markup import of_records, unmark
 from .render import Rendered, render, slots_of
-from .sources.base import Limits, Origin, Rows, Tally, Task, Want, reading, written
+from .sources.base import Limits, Origin, Rows, Tally, Task, Want, reading
 from .sources.registry import FORMATS
 from .tokenize import Encoder
+from .written import field_text
 
 LIMITS = Limits()
 
@@ -115,7 +116,7 @@ def _ids(source: checked.Source, rows: Rows, base: int, origin: Origin) -> pa.St
     if source.id is None:
         return pa.array([f"{source.name}:{row}" for row in (rows.rows + base).tolist()], pa.string())
     ids = rows.texts[source.id]
-    _check_present(ids, rows, origin, NO_ID, f"`{written(source.id)}` is null, where the id is expected")
+    _check_present(ids, rows, origin, NO_ID, f"`{field_text(source.id)}` is null, where the id is expected")
     return ids
 
 
@@ -139,7 +140,7 @@ def hashed(ids: Iterable[str], shares: Iterable[float]) -> Ints:
 
 def _read_splits(path: FieldPath, rows: Rows, origin: Origin) -> Splits:
     column = rows.texts[path]
-    name = written(path)
+    name = field_text(path)
     _check_present(column, rows, origin, BAD_SPLIT, f"`{name}` is null, where the split is expected")
     coded = column.dictionary_encode()
     names, index = coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64)

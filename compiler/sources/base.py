@@ -135,11 +135,6 @@ def shorten(error: Exception, limit: int = 160) -> str:
     return lines[0] if len(lines[0]) <= limit else lines[0][: limit - 3] + "..."
 
 
-def written(path: FieldPath) -> str:
-    """A field path as a spec writes it: `.a."odd-name"`."""
-    return "".join(f".{name}" if name.isidentifier() else f'."{name}"' for name in path)
-
-
 def grouped(sizes: Iterable[tuple[int, float]]) -> Survey:
     """Ranges of consecutive row groups or record batches, each of about TASK_BYTES; `sizes` gives rows and bytes of each."""
     ranges: list[Range] = []

@@ -12,7 +12,8 @@ from ...dsl.checked import FieldPath
 from ...dsl.codes.sources import BAD_ENCODING, NOT_A_TEXT, REPEATED_COLUMN, SOURCE_CORRUPT
 from ...dsl.diagnostics import Failure
 from ..batch import Ints
-from .base import Limits, Origin, Rows, Tally, Want, shorten, written
+from ..written import field_text
+from .base import Limits, Origin, Rows, Tally, Want, shorten
 
 
 def chosen(names: Sequence[str], origin: Origin, want: Want) -> list[str]:
@@ -136,8 +137,8 @@ def _as_text(column: pa.Array, path: FieldPath, origin: Origin, rows: Ints) -> p
         values = column.to_numpy(zero_copy_only=False)
         return pa.array([None if value != value else str(value) for value in values], pa.string())
     if pa.types.is_nested(column.type):
-        raise Failure(origin.at(NOT_A_TEXT, f"`{written(path)}` is {column.type}, where a text is expected"))
+        raise Failure(origin.at(NOT_A_TEXT, f"`{field_text(path)}` is {column.type}, where a text is expected"))
     text = column.cast(pa.string(), safe=False)
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        _check(text, written(path), origin, rows)
+        _check(text, field_text(path), origin, rows)
     return text

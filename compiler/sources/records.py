@@ -13,7 +13,8 @@ import pyarrow as pa
 from ...dsl.checked import FieldPath
 from ...dsl.codes.sources import BAD_ENCODING, BROKEN_JSON, MIXED_TYPES, NOT_A_TEXT, NOT_AN_OBJECT
 from ...dsl.diagnostics import Diagnostic, Failure, Findings
-from .base import Origin, Rows, Tally, Want, shorten, written
+from ..written import field_text
+from .base import Origin, Rows, Tally, Want, shorten
 
 _ABSENT = object()
 MANY = 8
@@ -93,10 +94,10 @@ class Records:
     def _text(self, path: FieldPath, value: Any, row: int, findings: Findings) -> str | None:
         if isinstance(value, str):
             if not value.isascii() and _surrogate(value):
-                findings.add(self.origin.at(BAD_ENCODING, f"`{written(path)}` holds half of a surrogate pair", row))
+                findings.add(self.origin.at(BAD_ENCODING, f"`{field_text(path)}` holds half of a surrogate pair", row))
             return value
         if isinstance(value, list | dict):
-            fact = f"`{written(path)}` is {_kind(value)}, where a text is expected"
+            fact = f"`{field_text(path)}` is {_kind(value)}, where a text is expected"
             findings.add(self.origin.at(NOT_A_TEXT, fact, row))
             return None
         if value is None or value != value:  # NaN stands for no value, as data frames write it
@@ -114,7 +115,7 @@ class Records:
         return column
 
     def _mismatch(self, path: FieldPath, value: Any, row: int, error: Exception) -> Diagnostic:
-        name = written(path)
+        name = field_text(path)
         if _surrogate(json.dumps(value, ensure_ascii=False)):
             return self.origin.at(BAD_ENCODING, f"`{name}` holds half of a surrogate pair", row)
         fact = f"`{name}` is {_kind(value)} that does not go with the type of the records before"
