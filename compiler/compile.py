@@ -198,12 +198,14 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def _previous(out: Path, key: Digest, recipe: Recipe) -> Manifest | None:
-    """The manifest of the dataset in `out`, where its shards are whole and are those of this recipe."""
+    """The manifest of the dataset in `out`, where its shards are those of this recipe and are whole; they are read for that."""
+    labels, pairs = {label_key(check) for check in recipe.checks}, {both(*pair) for pair in recipe.pairs}
     try:
         manifest = Manifest.model_validate_json((out / MANIFEST_FILE).read_bytes())
+        counted = labels <= manifest.labels.keys() and pairs <= manifest.sets.keys()
+        if manifest.shards_key != key or not counted:
+            return None
         whole = all(file_digest(out / shard.path) == (shard.sha256, shard.bytes) for shard in manifest.shards)
     except (OSError, ValidationError):
         return None
-    labels, pairs = {label_key(check) for check in recipe.checks}, {both(*pair) for pair in recipe.pairs}
-    counted = labels <= manifest.labels.keys() and pairs <= manifest.sets.keys()
-    return manifest if manifest.shards_key == key and counted and whole else None
+    return manifest if whole else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,7 @@ class Outcome:
     """What a task, or several merged, wrote and counted.
 
     `sets` and `labels` count by set key and by rule; `dropped` counts records by cause; `seen` holds the fields that some
-    record had, with their source; `ids` holds a hash of every record's id by split.
+    record had, with their source; `ids` holds a hash of every record's id by split, where two splits could share one.
     """
 
     shards: list[ShardEntry] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Executor:
         ]
         self._evaluator = Evaluator(definitions, encoder.token_id)
         self._schema = shard_schema(recipe)
+        self._may_share_ids = _may_share_ids(recipe.sources)
         joined = join_fields(stored.join for stored in recipe.edges)
         self._fields = sorted(field_paths(definitions) | joined | {stored.path for stored in recipe.fields})
 
@@ -119,8 +121,14 @@ class Executor:
         outcome.dropped += Counter(
             {"empty_text": int((aligned.dropped & empty).sum()), "too_long": int((aligned.dropped & ~empty).sum())}
         )
-        _note_ids(batch, splits, outcome.ids)
+        if self._may_share_ids:
+            _note_ids(batch, splits, outcome.ids)
         return shard_rows(batch, recipe, aligned, columns, self._schema), aligned
+
+
+def _may_share_ids(sources: Sequence[checked.Source]) -> bool:
+    """Whether two splits could hold one id: by a hash of the id, or in one split alone, a single source never does."""
+    return len(sources) > 1 or isinstance(sources[0].split, checked.FieldSplit)
 
 
 def _note_ids(batch: TextBatch, splits: Splits, ids: dict[str, list[IdHashes]]) -> None:

@@ -218,11 +218,10 @@ class _Hidden(TypedDict):
     pool: c.Pool
     weight: float
     per: c.Per
-    through: ThroughPlan | None
 
 
-def _signal(rule: c.Signal) -> _Hidden:
-    """What every signal has, but for its subject."""
+def _hidden(rule: c.Signal | c.Relate | c.Like) -> _Hidden:
+    """What every rule on hidden states has, but for its subject."""
     return {
         "id": rule.id,
         "line": _line(rule),
@@ -231,7 +230,6 @@ def _signal(rule: c.Signal) -> _Hidden:
         "pool": rule.pool,
         "weight": rule.weight,
         "per": rule.per,
-        "through": _through(rule.through),
     }
 
 
@@ -249,7 +247,9 @@ def _toward(rule: c.Toward, gathered: _Gathered) -> TowardPlan:
         width = gathered.hidden if rule.through is None else rule.through.width
         column = gathered.field(rule.target, "vector", rule.subject, width)
     subject = gathered.span_set(rule.subject, *(() if column is None else ("index",)))
-    return TowardPlan(**_signal(rule), subject=subject, anchor=anchor, field=column, loss=rule.loss)
+    return TowardPlan(
+        **_hidden(rule), through=_through(rule.through), subject=subject, anchor=anchor, field=column, loss=rule.loss
+    )
 
 
 def _classify(rule: c.Classify, gathered: _Gathered) -> ClassifyPlan:
@@ -257,7 +257,8 @@ def _classify(rule: c.Classify, gathered: _Gathered) -> ClassifyPlan:
     subject, column, attribute = _label(rule, "label" if named else "class", gathered)
     gathered.labels.append(LabelCheck(rule.id, subject.set, column, attribute, rule.classes))
     return ClassifyPlan(
-        **_signal(rule),
+        **_hidden(rule),
+        through=_through(rule.through),
         subject=subject,
         field=column,
         attribute=attribute,
@@ -271,7 +272,8 @@ def _contrast(rule: c.Contrast, gathered: _Gathered) -> ContrastPlan:
     each = rule.pool == "each"
     gathered.rows.append(ContrastCheck(rule.id, subject.set, column, attribute, each, rule.scope))
     return ContrastPlan(
-        **_signal(rule),
+        **_hidden(rule),
+        through=_through(rule.through),
         subject=subject,
         field=column,
         attribute=attribute,
@@ -297,20 +299,14 @@ def _predict(rule: c.Predict, gathered: _Gathered) -> PredictPlan:
         subject = gathered.span_set(rule.subject, "index")
         column = gathered.field(rule.target, "token", rule.subject)
         gathered.labels.append(LabelCheck(rule.id, subject.set, column, None, gathered.vocab))
-    return PredictPlan(**_signal(rule), subject=subject, ahead=ahead, field=column)
+    return PredictPlan(**_hidden(rule), through=_through(rule.through), subject=subject, ahead=ahead, field=column)
 
 
 def _relate(rule: c.Relate, gathered: _Gathered) -> RelatePlan:
     assert rule.subject.spans is not None, "the checker requires spans of a relation's subject"
     return RelatePlan(
-        id=rule.id,
-        line=_line(rule),
-        lost=rule.lost,
+        **_hidden(rule),
         subject=gathered.span_set(rule.subject.spans),
-        layers=rule.layers.resolved,
-        pool=rule.pool,
-        weight=rule.weight,
-        per=rule.per,
         relation=rule.relation,
         anchor=gathered.anchor(rule.object),
         margin=rule.margin,
@@ -322,15 +318,9 @@ def _like(rule: c.Like, gathered: _Gathered) -> LikePlan:
     subject, to = gathered.span_set(rule.subject.spans), gathered.span_set(rule.subject_to.spans)
     gathered.pairs.add((subject.set, to.set))
     return LikePlan(
-        id=rule.id,
-        line=_line(rule),
-        lost=rule.lost,
+        **_hidden(rule),
         subject=subject,
         to=to,
-        layers=rule.layers.resolved,
-        pool=rule.pool,
-        weight=rule.weight,
-        per=rule.per,
         anchor=gathered.anchor(rule.object),
         anchor_to=gathered.anchor(rule.object_to),
         margin=rule.margin,

@@ -231,6 +231,13 @@ def test_splits_never_share_an_id(tmp_path):
     ]
 
 
+def test_splits_of_two_sources_never_share_an_id(tmp_path):
+    spec = 'source one = [{id: "a", text: "the cat"}] { id = .id  split = "train"  text = .text }\n'
+    spec += 'source two = [{id: "a", text: "a dog"}] { id = .id  split = "valid"  text = .text }\n'
+    path = project(tmp_path, spec + CATS + "weigh cat { factor = 2 }\n")
+    assert refusal(path, tmp_path / "out") == [("MCD588", "splits `train` and `valid` share 1 ids")]
+
+
 @pytest.mark.parametrize(
     ("claim", "found"),
     [
