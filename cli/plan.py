@@ -8,7 +8,7 @@ import click
 
 from ..compiler.compile import prepare
 from ..compiler.describe import describe
-from ..compiler.output import json_text
+from ..compiler.files.output import json_text
 from ..dsl.check import check
 from .options import model_option, settings_option
 from .output import ExitCode, report

@@ -22,19 +22,19 @@ from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic, Failure, Findings, Severity
 from ..version import VERSION
 from .account import lost_findings, rule_counts
-from .anchors import anchors
+from .alignment.fields import attribute_kinds
 from .counted import as_counts
 from .execute import Executor, Outcome
-from .fields import attribute_kinds
-from .inventory import Inventory, inventory
+from .files.anchors import anchors
+from .files.output import building, finish, replace_plan
+from .files.shard_reader import SHARD_FORMAT
 from .lower import Lowered, lower
 from .manifest import MANIFEST_FILE, InputEntry, Manifest, file_digest
-from .output import building, finish, replace_plan
 from .plan import Digest, Plan, Tokenizer
 from .recipe import Check, LabelCheck, Recipe
 from .sets import COUNTED, both
-from .shard_reader import SHARD_FORMAT
-from .tokenize import Encoder
+from .sources.inventory import Inventory, inventory
+from .tokens.tokenize import Encoder
 from .verify import broken_invariants
 from .whole import check_whole, dropped_findings, unmet_expectations
 

@@ -18,19 +18,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..dsl import checked
-from .align import Aligned, align
+from .alignment.align import Aligned, align
+from .alignment.fields import count_labels, field_columns
+from .alignment.rows import count_rows
+from .alignment.together import count_together
 from .batch import TextBatch
 from .counted import Found, merge
-from .evaluate import Evaluator
-from .fields import count_labels, field_columns
+from .evaluation.evaluate import Evaluator
+from .files.shards import ShardWriter, shard_rows, shard_schema
 from .manifest import ShardEntry
-from .reader import Splits, read_batches
 from .recipe import Recipe
-from .rows import count_rows
-from .shards import ShardWriter, shard_rows, shard_schema
 from .sources.base import Tally, Task
-from .together import count_together
-from .tokenize import Encoder
+from .sources.reader import Splits, read_batches
+from .tokens.tokenize import Encoder
 from .walk import field_paths, join_fields, join_sets
 
 IdHashes = npt.NDArray[np.uint64]

@@ -16,8 +16,8 @@ from .counted import Found
 from .execute import IdHashes, Outcome
 from .manifest import Cause, Manifest
 from .recipe import AheadCheck, Recipe
-from .render import slots_of
 from .sets import RECORD, TOKENS
+from .sources.render import slots_of
 from .walk import field_paths, join_fields
 from .written import field_text
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from ..compiler.files.shard_reader import EDGE_WEIGHT, Chunk, Kind, Wanted, open_shard
 from ..compiler.manifest import (
     ANCHORS_FILE,
     MANIFEST_FILE,
@@ -44,7 +45,6 @@ from ..compiler.plan import (
     WeighPlan,
 )
 from ..compiler.sets import RECORD, TOKENS
-from ..compiler.shard_reader import EDGE_WEIGHT, Chunk, Kind, Wanted, open_shard
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Code, Failure, did_you_mean
 from ..dsl.source import DataPlace

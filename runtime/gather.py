@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..compiler.files.shard_reader import Chunk, Lists
 from ..compiler.ragged import Bools, Ints, join, offsets, owners, ranges
-from ..compiler.shard_reader import Chunk, Lists
 from .dataset import Row
 from .readers import Readers, Source
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from ...dsl import checked
 from ...dsl.diagnostics import Failure
 from ..batch import Spans
-from ..scalars import explained
-from ..spans import concatenate, distinct, empty, ranked, shares, within
+from ..evaluation.scalars import explained
+from ..evaluation.spans import concatenate, distinct, empty, ranked, shares, within
 from .base import Context
 
 

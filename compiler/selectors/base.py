@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from ...dsl import checked
 from ..batch import Ints, Spans, TextBatch
-from ..scalars import Scope
-from ..spans import Tokens, distinct, found, ranked
-from ..text import CodePoints, Trimmer
+from ..evaluation.scalars import Scope
+from ..evaluation.spans import Tokens, distinct, found, ranked
+from ..tokens.text import CodePoints, Trimmer
 
 Extents = tuple[Ints, Ints]
 """Start and end of ranges, in bytes of the batch's buffer."""

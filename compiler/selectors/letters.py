@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..batch import Bools, Ints
-from ..text import Bytes, is_ascii
+from ..tokens.text import Bytes, is_ascii
 
 CODE_POINTS = 0x110000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...dsl import checked
 from ..batch import Spans
-from ..spans import empty
+from ..evaluation.spans import empty
 from .base import Context
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from ...dsl import checked
 from ..batch import Ints, Spans
+from ..evaluation.spans import NONE, Tokens, distinct, ranked
 from ..ragged import ranges
-from ..spans import NONE, Tokens, distinct, ranked
 from .base import Context
 
 

@@ -16,10 +16,10 @@ import pyarrow.types as pt
 from ...dsl import checked
 from ...dsl.codes.sources import OFFSETS_ENTRY, OFFSETS_OUTSIDE, OFFSETS_REPEATED, OFFSETS_RESERVED, OFFSETS_SHAPE
 from ...dsl.diagnostics import Code, Failure
-from ..attributes import plain
 from ..batch import Bools, Ints, Spans
+from ..evaluation.attributes import plain
+from ..evaluation.spans import empty
 from ..ragged import owners
-from ..spans import empty
 from ..written import field_text
 from .base import Context, Extents
 

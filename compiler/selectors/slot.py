@@ -6,7 +6,7 @@ import numpy as np
 
 from ...dsl import checked
 from ..batch import Spans
-from ..spans import empty
+from ..evaluation.spans import empty
 from .base import Context
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...dsl.codes.sources import BROKEN_CONLLU, FORM_NOT_IN_TEXT
 from ...dsl.diagnostics import Failure, Findings
-from . import lines
+from ..sources import lines
 from .base import Limits, Origin, Rows, Survey, Tally, Task, Want
 from .records import MANY, Records
 

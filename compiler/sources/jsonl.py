@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import lines
+from ..sources import lines
 from .base import Limits, Origin, Rows, Survey, Tally, Task, Want
 from .records import Records
 

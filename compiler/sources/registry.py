@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import arrow, conllu, csv, inline, jsonl, parquet
+from ..sources import arrow, conllu, csv, inline, jsonl, parquet
 from .base import Limits, Origin, Rows, Survey, Tally, Task, Want
 
 

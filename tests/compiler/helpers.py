@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mcd.compiler.batch import Spans, TextBatch, TokenTable
-from mcd.compiler.evaluate import Evaluator
+from mcd.compiler.evaluation.evaluate import Evaluator
 from mcd.compiler.walk import join_sets
 from mcd.dsl import checked as c
 from mcd.dsl.source import Place, SourceText

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcd.compiler.align import align
+from mcd.compiler.alignment.align import align
 from mcd.compiler.batch import Spans
 from mcd.dsl import checked as c
 from mcd.dsl.diagnostics import Failure

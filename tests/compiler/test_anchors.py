@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mcd.compiler.anchors import anchors
+from mcd.compiler.files.anchors import anchors
 from mcd.dsl import checked as c
 from mcd.dsl.diagnostics import Failure
 from mcd.dsl.source import Place, SourceText

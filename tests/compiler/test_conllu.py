@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcd.compiler.inventory import inventory
 from mcd.compiler.sources import lines
 from mcd.compiler.sources.base import Limits, Tally
+from mcd.compiler.sources.inventory import inventory
 from mcd.dsl.diagnostics import Failure, Findings
 
 from .test_sources import broken, one, read, source_of
@@ -195,7 +195,7 @@ def test_tasks_begin_at_sentences_and_hold_each_once(tmp_path_factory, shape, si
     source = file_of(folder, content)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "TASK_BYTES", size)
-        patch.setattr("mcd.compiler.inventory._BLOCK", block)
+        patch.setattr("mcd.compiler.sources.inventory._BLOCK", block)
         found = inventory(source, folder, Findings())
         ranges = [task.range for task in found.tasks]
         rows, columns = read(source, folder, (TEXT,), (), limits)

@@ -5,9 +5,9 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from mcd.compiler import joins
-from mcd.compiler.evaluate import Evaluator
-from mcd.compiler.matching import MAX_ALTERNATIVES, cut
+from mcd.compiler.evaluation import joins
+from mcd.compiler.evaluation.evaluate import Evaluator
+from mcd.compiler.evaluation.matching import MAX_ALTERNATIVES, cut
 from mcd.compiler.walk import join_sets
 from mcd.dsl import checked as c
 from mcd.dsl.codes import sources as codes

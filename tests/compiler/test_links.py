@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcd.compiler import joins
-from mcd.compiler.evaluate import Evaluator
+from mcd.compiler.evaluation import joins
+from mcd.compiler.evaluation.evaluate import Evaluator
 from mcd.compiler.walk import join_sets
 from mcd.dsl import checked as c
 from mcd.dsl.diagnostics import Failure

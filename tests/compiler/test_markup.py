@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcd.compiler.inventory import inventory
-from mcd.compiler.markup import of_records, parse, unmark
-from mcd.compiler.reader import read_batches
 from mcd.compiler.sources.base import Limits, Origin, Rows, Tally
-from mcd.compiler.tokenize import Encoder
+from mcd.compiler.sources.inventory import inventory
+from mcd.compiler.sources.markup import of_records, parse, unmark
+from mcd.compiler.sources.reader import read_batches
+from mcd.compiler.tokens.tokenize import Encoder
 from mcd.dsl import checked as c
 from mcd.dsl.diagnostics import Failure, Findings
 

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
+from mcd.compiler.files.output import building, finish, replace_plan
 from mcd.compiler.manifest import Manifest, ShardEntry
-from mcd.compiler.output import building, finish, replace_plan
 from mcd.compiler.plan import Contract, Plan, Tokenizer
 from mcd.dsl.diagnostics import Failure
 
@@ -163,7 +163,7 @@ def test_another_plan_keeps_the_shards(tmp_path):
 
 def test_a_plan_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
     old = write(tmp_path / "out")
-    monkeypatch.setattr("mcd.compiler.output.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("mcd.compiler.files.output.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         replace_plan(tmp_path / "out", plan("b.mcd"), {}, old)
     assert json.loads((tmp_path / "out" / "program.json").read_text())["spec"] == "a.mcd"

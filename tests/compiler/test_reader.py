@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from mcd.compiler.inventory import inventory
-from mcd.compiler.reader import hashed, read_batches
 from mcd.compiler.sources.base import Limits, Tally
-from mcd.compiler.tokenize import Encoder
+from mcd.compiler.sources.inventory import inventory
+from mcd.compiler.sources.reader import hashed, read_batches
+from mcd.compiler.tokens.tokenize import Encoder
 from mcd.dsl.checked import ConstantSplit, FieldSplit, HashSplit, Source, Template
 from mcd.dsl.diagnostics import Failure, Findings
 from mcd.dsl.source import DataPlace, Place, SourceText

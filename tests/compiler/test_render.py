@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from mcd.compiler.render import render, slots_of
+from mcd.compiler.sources.render import render, slots_of
 from mcd.dsl.checked import Template
 
 A, B = ("a",), ("b", "c")

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from mcd.compiler import scalars
+from mcd.compiler.evaluation import scalars
 from mcd.dsl import checked as c
 from mcd.dsl.codes import sources as codes
 from mcd.dsl.diagnostics import Failure

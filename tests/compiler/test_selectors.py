@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mcd.compiler.evaluate import Evaluator
+from mcd.compiler.evaluation.evaluate import Evaluator
 from mcd.dsl import checked as c
 from mcd.dsl.codes import sources as codes
 from mcd.dsl.diagnostics import Failure

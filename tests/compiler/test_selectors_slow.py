@@ -7,8 +7,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcd.compiler import joins
-from mcd.compiler.evaluate import Evaluator
+from mcd.compiler.evaluation import joins
+from mcd.compiler.evaluation.evaluate import Evaluator
 from mcd.compiler.selectors import phrases
 from mcd.compiler.walk import join_sets
 from mcd.dsl import checked as c

@@ -4,15 +4,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mcd.compiler import shards
-from mcd.compiler.align import align
-from mcd.compiler.convert import Reader, convert
+from mcd.compiler.alignment.align import align
+from mcd.compiler.alignment.convert import Reader, convert
+from mcd.compiler.alignment.fields import count_labels, field_columns
 from mcd.compiler.counted import as_counts, merge
-from mcd.compiler.fields import count_labels, field_columns
+from mcd.compiler.files import shards
+from mcd.compiler.files.shard_reader import Wanted, key_number, open_shard
+from mcd.compiler.files.shards import ShardWriter, shard_rows, shard_schema
 from mcd.compiler.manifest import file_digest
 from mcd.compiler.recipe import LabelCheck
-from mcd.compiler.shard_reader import Wanted, key_number, open_shard
-from mcd.compiler.shards import ShardWriter, shard_rows, shard_schema
 from mcd.dsl.diagnostics import Failure
 
 from .alignment import edges, recipe, spans, texts

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mcd.compiler.inventory import inventory, origin_of
 from mcd.compiler.sources import base
 from mcd.compiler.sources import lines as line_formats
 from mcd.compiler.sources.base import Limits, Tally, Want
+from mcd.compiler.sources.inventory import inventory, origin_of
 from mcd.compiler.sources.registry import FORMATS
 from mcd.dsl.checked import ConstantSplit, Source, Template
 from mcd.dsl.diagnostics import Failure, Findings
@@ -329,7 +329,7 @@ def test_the_digest_is_that_of_all_bytes(tmp_path, format):
 @pytest.mark.parametrize("last", ["", "\n", "\n\n"])
 def test_jsonl_tasks_begin_at_lines_and_hold_every_line_once(tmp_path, monkeypatch, size, block, last):
     monkeypatch.setattr(line_formats, "TASK_BYTES", size)
-    monkeypatch.setattr("mcd.compiler.inventory._BLOCK", block)
+    monkeypatch.setattr("mcd.compiler.sources.inventory._BLOCK", block)
     content = "\n".join(json.dumps({"text": "x" * (i % 11), "n": i}) for i in range(20)) + last
     source = lines(tmp_path, content.encode())
     found = inventory(source, tmp_path, Findings())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcd.compiler.text import CodePoints, Trimmer, slices, spaces, string_bytes, strings
+from mcd.compiler.tokens.text import CodePoints, Trimmer, slices, spaces, string_bytes, strings
 
 WHITE_SPACE = {
     *range(0x9, 0xE),

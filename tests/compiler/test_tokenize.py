@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from mcd.compiler.text import CodePoints, string_bytes
-from mcd.compiler.tokenize import Encoder
+from mcd.compiler.tokens.text import CodePoints, string_bytes
+from mcd.compiler.tokens.tokenize import Encoder
 from mcd.dsl.diagnostics import Failure
 
 LINES = [

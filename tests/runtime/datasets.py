@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from mcd.compiler.align import align
-from mcd.compiler.fields import field_columns
+from mcd.compiler.alignment.align import align
+from mcd.compiler.alignment.fields import field_columns
+from mcd.compiler.files.output import building, finish
+from mcd.compiler.files.shards import ShardWriter, shard_rows, shard_schema
 from mcd.compiler.manifest import Manifest
-from mcd.compiler.output import building, finish
 from mcd.compiler.plan import (
     AttendPlan,
     ClassifyPlan,
@@ -25,7 +26,6 @@ from mcd.compiler.plan import (
     WeighPlan,
 )
 from mcd.compiler.recipe import LabelCheck
-from mcd.compiler.shards import ShardWriter, shard_rows, shard_schema
 from mcd.dsl import checked as c
 
 from ..compiler.alignment import edges, recipe, spans, texts

@@ -5,8 +5,8 @@ import math
 
 import pyarrow as pa
 
+from mcd.compiler.files.shard_reader import key_number
 from mcd.compiler.plan import AttendPlan, ClassifyPlan, ContrastPlan, CrossRef, PredictPlan, TowardPlan
-from mcd.compiler.shard_reader import key_number
 
 from .datasets import HIDDEN
 

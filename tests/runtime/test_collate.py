@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from mcd.compiler.align import align
-from mcd.compiler.fields import field_columns
+from mcd.compiler.alignment.align import align
+from mcd.compiler.alignment.fields import field_columns
+from mcd.compiler.alignment.rows import count_rows
 from mcd.compiler.plan import ContrastPlan
 from mcd.compiler.recipe import AheadCheck, ContrastCheck
-from mcd.compiler.rows import count_rows
 from mcd.dsl import checked as c
 from mcd.runtime.collate import Collator
 from mcd.runtime.dataset import load

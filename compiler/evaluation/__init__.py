@@ -1,0 +1,1 @@
+"""Definitions of span and edge sets, evaluated over batches of records."""

@@ -1,0 +1,1 @@
+"""What compiling writes and what reads it back: shards, vectors, the output directory."""

@@ -1,0 +1,95 @@
+"""What the sources hold: a digest per file, and the fixed list of tasks that the executor runs.
+
+Both depend on the content of the files alone, never on the number of workers or the size of a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...dsl import checked
+from ...dsl.codes.sources import SOURCE_EMPTY
+from ...dsl.diagnostics import Failure, Findings
+from ..manifest import InputEntry
+from ..plan import Digest
+from .base import Origin, Survey, Task, reading
+from .registry import FORMATS
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The files of one source, by content, and its tasks. `rows` counts lines, blank ones too, in line formats."""
+
+    source: str
+    inputs: tuple[InputEntry, ...]
+    tasks: tuple[Task, ...]
+    rows: int
+
+
+def inventory(source: checked.Source, root: Path, findings: Findings) -> Inventory:
+    """Reads every file of `source` once. What cannot be read, and a source without a record, is a finding."""
+    inputs: list[InputEntry] = []
+    tasks: list[Task] = []
+    base, known = 0, len(findings.items)
+    for index in range(max(1, len(source.files))):
+        origin = origin_of(source, root, index)
+        try:
+            survey, digest, size = _survey(origin)
+        except Failure as failure:
+            findings.items.extend(failure.diagnostics)
+            continue
+        inputs.append(InputEntry(path=origin.path, digest=digest))
+        for part in survey.ranges:
+            tasks.append(Task(source.name, len(tasks), index, part, base, size, survey.types))
+        base += survey.rows
+    if not tasks and len(findings.items) == known:
+        findings.add(SOURCE_EMPTY.at(source.place, f"source `{source.name}` holds no record"))
+    return Inventory(source.name, tuple(inputs), tuple(tasks), base)
+
+
+def origin_of(source: checked.Source, root: Path, index: int) -> Origin:
+    """The origin of file `index` of `source`, or of its inline records."""
+    if not source.files:
+        return Origin(source, Path(), f"{source.name} (inline)")
+    file = source.files[index]
+    path = file.relative_to(root) if file.is_relative_to(root) else file
+    return Origin(source, file, path.as_posix())
+
+
+def _survey(origin: Origin) -> tuple[Survey, Digest, int]:
+    """What the format finds, and the digest and the size of all bytes."""
+    content = _Content(origin)
+    with reading(origin):
+        blocks = iter(content)
+        survey = FORMATS[origin.source.format].survey(origin, blocks)
+        for _ in blocks:  # what the format did not look at
+            pass
+    return survey, content.digest.hexdigest()[:32], content.size
+
+
+class _Content:
+    """The bytes behind an origin in blocks, digested and counted as they go by."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.digest = hashlib.sha256()
+        self.size = 0
+        self._origin = origin
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._blocks():
+            self.digest.update(block)
+            self.size += len(block)
+            yield block
+
+    def _blocks(self) -> Iterator[bytes]:
+        if self._origin.source.format == "inline":
+            yield "\n".join(self._origin.source.records).encode(errors="surrogatepass")
+            return
+        with self._origin.file.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                yield block

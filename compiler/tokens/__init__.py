@@ -1,0 +1,1 @@
+"""Text to token ids, and where each token lies in its text."""

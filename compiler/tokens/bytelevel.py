@@ -1,0 +1,74 @@
+"""Places the tokens of a byte-level BPE by the number of their bytes."""
+
+from __future__ import annotations
+
+from unicodedata import is_normalized
+
+import numpy as np
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from ..batch import Bools, Ints
+from .lengths import Sums, Texts, length_table, steps
+from .text import is_ascii
+
+
+class ByteLengths:
+    """Lengths in bytes: such a tokenizer cuts the bytes of a text, and a token's name has one letter for each."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        alphabet = set(pre_tokenizers.ByteLevel.alphabet())
+        vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+        added = tokenizer.get_added_tokens_decoder()
+        self._lengths = length_table(
+            tokenizer,
+            ((id, len(token)) for token, id in vocabulary.items() if alphabet.issuperset(token)),
+            ((id, len(token.content.encode())) for id, token in added.items()),
+        )
+        self._added = np.zeros(len(self._lengths), np.bool_)
+        self._added[list(added)] = True
+        self._composes = bool(steps(tokenizer.normalizer))
+        self._adds_space = any(step.get("add_prefix_space") for step in steps(tokenizer.pre_tokenizer))
+
+    @staticmethod
+    def fits(tokenizer: Tokenizer) -> bool:
+        """Whether the tokenizer is a byte-level BPE, of texts as they are or in Unicode's form NFC."""
+        model = tokenizer.model
+        return (
+            isinstance(model, models.BPE)
+            and not model.continuing_subword_prefix
+            and not model.end_of_word_suffix
+            and any(step["type"] == "ByteLevel" for step in steps(tokenizer.pre_tokenizer))
+            and all(step["type"] == "NFC" for step in steps(tokenizer.normalizer))
+        )
+
+    def promising(self, given: Texts) -> Bools:
+        """Texts that normalisation leaves alone."""
+        count = len(given.strings)
+        if not self._composes or is_ascii(given.buffer):
+            return np.ones(count, np.bool_)
+        return np.fromiter((is_normalized("NFC", text) for text in given.strings), np.bool_, count)
+
+    def ranges(self, given: Texts, rows: Ints, ids: Ints, counts: Ints) -> tuple[Ints, Ints, Bools]:
+        """See `Lengths`."""
+        begin, stop = given.begin[rows], given.stop[rows]
+        sums = Sums(self._lengths[ids], counts)
+        spaced = self._spaced(given, rows)
+        sure: Bools = sums.total == stop - begin + spaced
+        if self._adds_space:  # an added token cuts the text, and a space is put before each piece
+            text = np.repeat(np.arange(len(rows)), counts)
+            sure &= np.bincount(text[self._added[ids]], minlength=len(rows)) == 0
+        shift = np.repeat(begin - spaced, counts)
+        start, end = sums.start + shift, sums.end + shift
+        if not sure.all() or spaced.any():
+            lowest, highest = np.repeat(begin, counts), np.repeat(stop, counts)
+            start, end = np.clip(start, lowest, highest), np.clip(end, lowest, highest)
+        return *given.trimmer.trim(start, end), sure
+
+    def _spaced(self, given: Texts, rows: Ints) -> Ints:
+        """Per text, 1 where the pre-tokeniser puts a space before it."""
+        if not self._adds_space:
+            return np.zeros_like(rows)
+        begin = given.begin[rows]
+        first = np.append(given.buffer, np.uint8(0x20))[begin]
+        spaced: Bools = (first != 0x20) & (given.stop[rows] > begin)
+        return spaced.astype(np.int64)
