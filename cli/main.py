@@ -17,9 +17,12 @@ from ..dsl.diagnostics import Failure
 from .output import ExitCode, report
 
 COMMANDS = {
+    "breaking": (".breaking", "Fail where specs break the readers of their shards."),
     "check": (".check", "Check specs and print every finding with its place."),
     "compile": (".compile", "Compile a spec and its sources to shards."),
+    "diff": (".diff", "Print what changes in meaning between two specs."),
     "fmt": (".fmt", "Format specs: one form for all."),
+    "init": (".init", "Lay out a new project."),
     "plan": (".plan", "Print the plan that a spec compiles to."),
     "train": (".train", "Train a model on compiled shards."),
 }

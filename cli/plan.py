@@ -1,14 +1,17 @@
-"""`mcd plan`: what a spec compiles to, in words or as JSON, without reading its sources."""
+"""`mcd plan`: what a spec compiles to, in words or as JSON."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from ..compiler.chart import chart
 from ..compiler.compile import prepare
 from ..compiler.describe import describe
 from ..compiler.files.output import json_text
+from ..compiler.rebuild import Rebuild, rebuild
 from ..dsl.check import check
 from .options import model_option, settings_option
 from .output import ExitCode, report
@@ -17,15 +20,30 @@ from .output import ExitCode, report
 @click.command
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also read the sources, and say what compiling into DIR would reuse.",
+)
+@click.option(
     "--format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
 )
 @model_option
 @settings_option
 @click.pass_context
-def command(context: click.Context, spec: Path, model: Path | None, settings: tuple[str, ...], format: str) -> None:
+def command(
+    context: click.Context,
+    spec: Path,
+    model: Path | None,
+    settings: tuple[str, ...],
+    output: Path | None,
+    format: str,
+) -> None:
     """Print the plan of a spec: its rules with resolved layers, heads and formulae, its sets and its schedule.
 
-    JSON is the text of program.json. Exits as `mcd check` does.
+    Sources are not read, unless -o asks what compiling into a directory would reuse. JSON is the text of program.json. Exits as
+    `mcd check` does.
     """
     program, findings = check(spec, model, settings)
     if program is None:
@@ -33,5 +51,20 @@ def command(context: click.Context, spec: Path, model: Path | None, settings: tu
     lowered, _ = prepare(program)
     if findings.items:
         report(findings.items, err=True)
-    click.echo(json_text(lowered.plan) if format == "json" else describe(program, lowered), nl=False)
+    if format == "json":
+        click.echo(json_text(lowered.plan), nl=False)
+        context.exit(ExitCode.CLEAN)
+    click.echo(describe(program, lowered), nl=False)
+    for line in chart(lowered.plan):
+        click.echo(f"  {line}")
+    if output is not None:
+        click.echo("\n".join(_rebuild(rebuild(program, lowered, output), output)))
     context.exit(ExitCode.CLEAN)
+
+
+def _rebuild(found: Rebuild, output: Path) -> Iterator[str]:
+    yield "inputs"
+    yield from (f"  {entry.digest[:8]}  {entry.path}" for entry in found.inputs)
+    yield f"compiling into {output}"
+    yield "  keeps the shards and writes the plan" if found.kept else "  writes the shards anew:"
+    yield from (f"    {reason}" for reason in found.reasons)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from ..compiler.plan import Plan, RampPlan, StagePlan
+from ..compiler.plan import Plan
+from ..compiler.ramps import factor_at, ramp, stage_at
 from ..dsl.codes.runtime import RAMP, TIME
 from ..dsl.diagnostics import Failure
 
@@ -27,23 +27,10 @@ def multipliers(plan: Plan, time: float) -> Multipliers:
         raise Failure(TIME.at(None, f"training time is a share from 0 to 1, found {time}", help="pass step / steps"))
     if not plan.stages:
         return Multipliers(1.0, {rule.id: 1.0 for rule in plan.rules})
-    stage = _stage(plan.stages, time)
-    share = min(max((time - stage.start) / (stage.end - stage.start), 0.0), 1.0)
-    return Multipliers(ramp(stage.token_loss, share), {rule.id: _factor(stage, rule.id, share) for rule in plan.rules})
-
-
-def ramp(ramp: RampPlan, share: float) -> float:
-    """The value of a ramp where `share` (0..1) of its stage is over: a line, half a cosine, or a geometric path."""
-    start, end = ramp.start, ramp.end
-    if start == end:
-        return start
-    match ramp.shape:
-        case "linear":
-            return start + (end - start) * share
-        case "cosine":
-            return start + (end - start) * (1 - math.cos(math.pi * share)) / 2
-        case "exponential":
-            return float(start * (end / start) ** share)
+    stage, share = stage_at(plan.stages, time)
+    return Multipliers(
+        ramp(stage.token_loss, share), {rule.id: factor_at(stage, rule.id, share) for rule in plan.rules}
+    )
 
 
 def check_ramps(plan: Plan) -> None:
@@ -59,13 +46,3 @@ def check_ramps(plan: Plan) -> None:
     ]
     if found:
         raise Failure(*found)
-
-
-def _stage(stages: tuple[StagePlan, ...], time: float) -> StagePlan:
-    return next((stage for stage in stages if time < stage.end), stages[-1])
-
-
-def _factor(stage: StagePlan, rule: str, share: float) -> float:
-    if rule in stage.factors:
-        return ramp(stage.factors[rule], share)
-    return 1.0 if stage.only is None or rule in stage.only else 0.0

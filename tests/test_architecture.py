@@ -18,7 +18,7 @@ LIBRARIES = {
     "dsl": {"lark", "re2", "safetensors"},
     "compiler": {"ahocorasick_rs", "numpy", "pyarrow", "pydantic", "re2", "safetensors", "tokenizers"},
     "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers"},
-    "cli": {"click"},
+    "cli": {"click", "tokenizers"},
 }
 
 HOMES = {
@@ -31,7 +31,7 @@ HOMES = {
 HOW = {f"compiler/{name}.py" for name in ("plan", "recipe", "manifest", "lower", "verify", "describe", "compile")}
 """Modules that plan and account: they touch no Arrow array."""
 
-READ_BY_RUNTIME = {("plan",), ("manifest",), ("sets",), ("files", "shard_reader"), ("ragged",)}
+READ_BY_RUNTIME = {("plan",), ("manifest",), ("ramps",), ("sets",), ("files", "shard_reader"), ("ragged",)}
 """What of the compiler the runtime sees: the plan, the manifest and the shard files."""
 
 FORBIDDEN = {
