@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import TextIO
 
 import click
 
 from ..dsl.diagnostics import Diagnostic, Severity
-from ..dsl.render import render_json, render_text
+from ..dsl.render import in_order, render_json, render_text
 
 
 class ExitCode(IntEnum):
@@ -28,6 +29,20 @@ def report(diagnostics: Sequence[Diagnostic], format: str = "text", *, err: bool
         click.echo(render_json(diagnostics), nl=False, err=err)
     else:
         # click takes the colour out again where the stream is no terminal.
-        click.echo(render_text(diagnostics, color=stream.isatty() and "NO_COLOR" not in os.environ), nl=False, err=err)
+        click.echo(render_text(diagnostics, color=in_color(stream)) + _further(diagnostics), nl=False, err=err)
     failed = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
     return ExitCode.FINDINGS if failed else ExitCode.CLEAN
+
+
+def in_color(stream: TextIO | None = None) -> bool:
+    """Whether a stream, standard output unless given, is a terminal that may show colours."""
+    return (stream or sys.stdout).isatty() and "NO_COLOR" not in os.environ
+
+
+def _further(diagnostics: Sequence[Diagnostic]) -> str:
+    """Where to read on: the code of the first error, or of the first finding where all are warnings."""
+    if not diagnostics:
+        return ""
+    ordered = in_order(diagnostics)
+    first = next((found for found in ordered if found.severity is Severity.ERROR), ordered[0])
+    return f"`mcd explain {first.code.id}` tells why, and shows an example\n"

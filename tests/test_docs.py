@@ -56,7 +56,9 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-SPECS = [block for block in BLOCKS if block.words[0] == "mcd"]
+CODE_PAGES = {*(ROOT / "docs/diagnostics").glob("*.md"), ROOT / "docs/diagnostics.md"}
+"""What is generated from the pages of the codes, whose examples tests/test_explained.py runs."""
+SPECS = [block for block in BLOCKS if block.words[0] == "mcd" and block.page not in CODE_PAGES]
 RUN = [page for page in PAGES if any(block.words == ("python", "run") for block in blocks(page))]
 
 # --- specs

@@ -55,7 +55,7 @@ def test_findings(syntax_only: None, spec: Path) -> None:
     result = run("check", str(spec))
     assert result.exit_code == 1
     assert result.stdout.startswith("error[MCD101]: expected a value after `=`, found `=`\n --> a.mcd:2:10\n")
-    assert result.stdout.endswith("\n\n1 error\n")
+    assert result.stdout.endswith("\n\n1 error\n`mcd explain MCD101` tells why, and shows an example\n")
     assert result.stderr == ""
 
 
@@ -69,7 +69,7 @@ def test_several_specs_and_a_missing_one(syntax_only: None, spec: Path) -> None:
     result = run("check", str(spec), str(spec.parent / "no.mcd"), str(spec))
     assert result.exit_code == 1
     assert "no file `no.mcd`" in result.stdout
-    assert result.stdout.endswith("\n\n2 errors\n")
+    assert result.stdout.endswith("\n\n2 errors\n`mcd explain MCD112` tells why, and shows an example\n")
 
 
 def test_warnings_alone_are_clean(monkeypatch: pytest.MonkeyPatch, spec: Path) -> None:
@@ -77,7 +77,7 @@ def test_warnings_alone_are_clean(monkeypatch: pytest.MonkeyPatch, spec: Path) -
     monkeypatch.setattr(check_command, "check", lambda path, *_: (None, Findings([found])))
     result = run("check", str(spec))
     assert result.exit_code == 0
-    assert result.stdout.endswith("1 warning\n")
+    assert result.stdout.endswith("1 warning\n`mcd explain MCD198` tells why, and shows an example\n")
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["check", "--format", "xml", "a.mcd"], ["chekc"], ["--nope"]])
@@ -111,7 +111,8 @@ def test_a_failure_prints_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     found: Diagnostic = Code("MCD199", "bad", "Bad.").at(None, "no")
     failing(monkeypatch, Failure(found))
     result = run("compile")
-    assert (result.exit_code, result.stderr) == (1, "error[MCD199]: no\n\n1 error\n")
+    assert result.exit_code == 1
+    assert result.stderr == "error[MCD199]: no\n\n1 error\n`mcd explain MCD199` tells why, and shows an example\n"
 
 
 def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
