@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cut import RULES
+
 FOLDER = Path(__file__).parent / "explained"
 GIVEN = FOLDER / "given"
 SPEC = "spec.mcd"
@@ -203,15 +205,18 @@ def complete(fragment: str) -> str:
     return "mcd 1\n" + "".join(needed)
 
 
-def _declarations(spec: str) -> list[tuple[str, str]]:
-    """What each piece that starts in column 1 declares, with its text: its name, or `model` and `source` under any name."""
+def _declarations(spec: str) -> list[tuple[str | None, str]]:
+    """What each piece that starts in column 1 declares, with its text: its name, if any, or `model` and `source` under any name."""
     pieces = [piece for piece in re.split(r"^(?=[a-z])", spec, flags=re.MULTILINE) if not piece.startswith("mcd ")]
     return [(_declared(piece), piece) for piece in pieces if piece.strip()]
 
 
-def _declared(piece: str) -> str:
-    words: list[str] = re.findall(r"\w+", piece)
-    return words[0] if words[0] in ("model", "source") or len(words) == 1 else words[1]
+def _declared(piece: str) -> str | None:
+    """A rule declares the name before its colon, if it has one."""
+    if (unique := re.match(r"model|source", piece)) is not None:
+        return unique[0]
+    named = re.match(rf"(?:{'|'.join(RULES)}) +(\w+):|(?!{'|'.join(RULES)})\w+ +(\w+)", piece)
+    return named and (named[1] or named[2])
 
 
 def _words(text: str) -> set[str]:
