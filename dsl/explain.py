@@ -206,7 +206,7 @@ def complete(fragment: str) -> str:
 
 
 def _declarations(spec: str) -> list[tuple[str | None, str]]:
-    """What each piece that starts in column 1 declares, with its text: its name, if any, or `model` and `source` under any name."""
+    """What each piece that starts in column 1 declares, with its text: its name, if any; `model` and `source` under any name."""
     pieces = [piece for piece in re.split(r"^(?=[a-z])", spec, flags=re.MULTILINE) if not piece.startswith("mcd ")]
     return [(_declared(piece), piece) for piece in pieces if piece.strip()]
 

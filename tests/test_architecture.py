@@ -16,17 +16,17 @@ ORDER = ("grammar", "dsl", "compiler", "runtime", "cli")
 LIBRARIES = {
     "grammar": set(),
     "dsl": {"lark", "re2", "safetensors"},
-    "compiler": {"ahocorasick_rs", "numpy", "pyarrow", "pydantic", "re2", "safetensors", "tokenizers"},
+    "compiler": {"ahocorasick_rs", "numpy", "pyarrow", "pydantic", "safetensors", "tokenizers"},
     "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers"},
     "cli": {"click", "tokenizers"},
 }
 
 HOMES = {
     "lark": {"dsl/parse.py"},
-    "re2": {"dsl/check/selectors.py", "compiler/selectors/regex.py"},
+    "re2": {"dsl/patterns.py"},
     "ahocorasick_rs": {"compiler/selectors/phrases.py"},
 }
-"""Libraries that stand behind one module's interface, or two."""
+"""Libraries that stand behind one module's interface."""
 
 HOW = {f"compiler/{name}.py" for name in ("plan", "recipe", "manifest", "lower", "verify", "describe", "compile")}
 """Modules that plan and account: they touch no Arrow array."""

@@ -31,7 +31,7 @@ class Evaluator:
     """Everything about a recipe's sets that does not depend on the text.
 
     `definitions`: every set that will be asked for, those of joins among them (`walk.join_sets`); `token_id`: the id of an entry
-    of the vocabulary. Raises Failure (MCD557) for a pattern that the engine rejects.
+    of the vocabulary.
     """
 
     def __init__(self, definitions: Iterable[checked.SpanSet], token_id: TokenId = lambda name: None) -> None:

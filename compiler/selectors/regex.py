@@ -7,10 +7,9 @@ text, `.` leaves out the line break; `(?m)`, `(?s)` and `(?i)` change that.
 from __future__ import annotations
 
 import numpy as np
-import re2
 
-from ...dsl import checked
-from ...dsl.codes.sources import PATTERN_BYTES, PATTERN_REJECTED
+from ...dsl import checked, patterns
+from ...dsl.codes.sources import PATTERN_BYTES
 from ...dsl.diagnostics import Failure
 from ..batch import Ints, Spans, TextBatch
 from .base import Context
@@ -22,22 +21,11 @@ def regex(node: checked.Regex, context: Context) -> Spans:
 
 
 class Pattern:
-    """A compiled pattern. Raises Failure (MCD557) where the engine rejects it."""
+    """A compiled pattern, which the checker accepted."""
 
     def __init__(self, node: checked.Regex) -> None:
-        options = re2.Options()
-        options.log_errors = False
-        options.longest_match = True
-        options.never_capture = True
-        options.case_sensitive = not node.ignore_case
         self._written = node.pattern
-        try:
-            self._compiled = re2.compile(node.pattern.encode(), options)
-        except re2.error as error:
-            said = error.args[0] if error.args else ""
-            reason = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-            message = f"the pattern `{node.pattern}` is rejected: {reason}"
-            raise Failure(PATTERN_REJECTED.at(None, message)) from None
+        self._compiled = patterns.compiled(node.pattern, node.ignore_case)
 
     def find(self, batch: TextBatch) -> tuple[Ints, Ints, Ints]:
         """Record, start and end of every match, in order. Raises Failure (MCD558) where one cuts a character."""

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import re2
-
-from .. import ast
+from .. import ast, patterns
 from .. import checked as c
 from ..codes import model as model_codes
 from ..codes import names as name_codes
@@ -57,13 +55,10 @@ def _regex(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
     pattern: ast.String = given["pattern"]
     if not pattern.value:
         raise env.fail(codes.BAD_PATTERN.at(pattern.place, "the pattern is empty"))
-    options = re2.Options()
-    options.log_errors = False
-    options.case_sensitive = not given["ignore_case"]
     try:
-        re2.compile(pattern.value, options)
-    except (re2.error, ValueError) as error:
-        reason = _reason(error)
+        patterns.compiled(pattern.value, given["ignore_case"])
+    except patterns.PatternRefused as error:
+        reason = str(error)
         help = "the engine is linear-time: it has no look-around and no back-references"
         message = f"the pattern is refused: {reason}"
         raise env.fail(
@@ -73,12 +68,6 @@ def _regex(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
 
 
 _BEYOND = re.compile(r"\(\?|escape")
-
-
-def _reason(error: Exception) -> str:
-    """What the engine says, which it says in bytes."""
-    said = error.args[0] if error.args else ""
-    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
 
 
 def _offsets(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:

@@ -29,7 +29,7 @@ OFFSETS_RESERVED = Code("MCD553", "offsets-reserved", "A key of the data has the
 OFFSETS_REPEATED = Code("MCD554", "offsets-repeated", "Two keys of the data become the attribute of one name.")
 ATTRIBUTE_CONFLICT = Code("MCD555", "attribute-conflict", "`|` joins attributes of one name and different types.")
 CONDITION_TYPES = Code("MCD556", "condition-types", "A condition puts together values of different types.")
-PATTERN_REJECTED = Code("MCD557", "pattern-rejected", "The engine for regular expressions rejects a pattern.")
+# MCD557 was a pattern that the engine rejects while compiling, before checker and compiler built patterns in one way.
 PATTERN_BYTES = Code("MCD558", "pattern-bytes", "A pattern matches a part of a character.")
 TEXTS_TOO_LONG = Code("MCD559", "texts-too-long", "The texts of a set's spans are too long together to be compared.")
 BAD_MARKUP = Code("MCD560", "bad-markup", "A field that `markup` reads has marks that do not go together.")

@@ -109,14 +109,6 @@ def test_a_pattern_reads_characters_and_leaves_out_empty_matches():
     assert words(texts, c.Regex(r"\pL+")) == ["né", "語", "x"]
 
 
-def test_a_pattern_that_the_engine_rejects():
-    with pytest.raises(Failure) as caught:
-        Evaluator([c.Regex("(a)\\1")])
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.place) == (codes.PATTERN_REJECTED, None)
-    assert "`(a)\\1`" in found.message
-
-
 def test_a_pattern_that_cuts_a_character_is_told_at_the_set():
     with pytest.raises(Failure) as caught:
         evaluate(batch("né"), named(c.Regex(r"n\C")))
