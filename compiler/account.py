@@ -33,7 +33,6 @@ WORDS: Mapping[Cause, str] = {
     "null": "without a value",
     "outside": "with a label outside the classes",
     "lonely": "without another of equal value in their record",
-    "ragged": "with an edge inside a token",
 }
 
 
@@ -102,22 +101,21 @@ def lost_findings(program: c.Program, counts: Mapping[str, Counts]) -> Iterator[
         found = counts[rule.id]
         if rule.lost == "drop":
             continue
-        code = codes.LOST_REFUSED if rule.lost == "error" else codes.LOST
+        refused = rule.lost == "error"
+        code, empty = (codes.LOST_REFUSED, codes.EMPTY_REFUSED) if refused else (codes.LOST, codes.EMPTY)
+        why = " (`lost = error`)" if refused else ""
         if found.total("matched") == 0:
-            empty = codes.EMPTY_REFUSED if rule.lost == "error" else codes.EMPTY
-            yield empty.at(rule.place, f"`{rule.id}` matched nothing in any record", related=rule.uses)
+            yield empty.at(rule.place, f"`{rule.id}` matched nothing in any record{why}", related=rule.uses)
             continue
         if isinstance(rule, c.Like) and found.total("rows") == 0:
-            empty = codes.EMPTY_REFUSED if rule.lost == "error" else codes.EMPTY
-            yield empty.at(
-                rule.place,
-                f"`{rule.id}`: no record holds spans of both `{rule.subject.name}` and `{rule.subject_to.name}`",
-            )
+            both = f"`{rule.subject.name}` and `{rule.subject_to.name}`"
+            yield empty.at(rule.place, f"`{rule.id}`: no record holds spans of both {both}{why}", related=rule.uses)
         for cause in LOSSES:
             if found.total(cause) and not (cause == "cut" and isinstance(rule, c.Weigh)):
-                yield code.at(rule.place, _said(rule, cause, found), related=rule.uses)
-        if found.total("ragged") and rule.lost != "error":
-            yield codes.RAGGED.at(rule.place, _said(rule, "ragged", found), related=rule.uses)
+                yield code.at(rule.place, _said(rule, cause, found) + why, related=rule.uses)
+        if (ragged := found.total("ragged")) and not refused:
+            edges = "1 edge of a span" if ragged == 1 else f"{ragged:,} edges of spans"
+            yield codes.RAGGED.at(rule.place, f"`{rule.id}`: {edges} inside a token", related=rule.uses)
 
 
 def _said(rule: c.Rule, cause: Cause, counts: Counts) -> str:

@@ -44,7 +44,9 @@ def dropped_findings(program: c.Program, manifest: Manifest) -> Iterator[Diagnos
             continue
         code = codes.DROPPED_REFUSED if program.model.lost == "error" else codes.DROPPED
         records = "1 record" if count == 1 else f"{count:,} records"
-        yield code.at(program.sources[0].place, f"{records} dropped: {DROP_WORDS.get(cause, cause)}")
+        refused = " (`lost = error`)" if code is codes.DROPPED_REFUSED else ""
+        message = f"{records} dropped: {DROP_WORDS.get(cause, cause)}{refused}"
+        yield code.at(program.sources[0].place, message)
 
 
 def unmet_expectations(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:
@@ -141,6 +143,7 @@ def _shared_ids(program: c.Program, ids: Mapping[str, list[IdHashes]]) -> Iterat
     for one, other in combinations(sorted(unique), 2):
         shared = len(np.intersect1d(unique[one], unique[other], assume_unique=True))
         if shared:
-            message = f"splits `{one}` and `{other}` share {shared:,} ids"
+            how_many = "1 id" if shared == 1 else f"{shared:,} ids"
+            message = f"splits `{one}` and `{other}` share {how_many}"
             help = "give copies of a record one split, or each its own id"
             yield codes.SHARED_IDS.at(program.sources[0].place, message, help=help)

@@ -120,6 +120,22 @@ def test_wrong_data_is_said_and_the_old_output_stays(tmp_path, spoil: Callable[[
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    ("rule", "marked"),
+    [
+        ("weigh mention where kind == 1 { factor = 2 }", "kind == 1"),
+        ("attend look: cat -> mention where key.kind == 1 { layers = 2  heads = any }", "key.kind == 1"),
+    ],
+)
+def test_a_condition_that_the_data_does_not_fit_is_underlined(tmp_path, rule, marked):
+    records = [{**record, "mentions": [{"start": 4, "end": 7, "kind": "noun"}]} for record in RECORDS]
+    path = project(tmp_path, SOURCE + CAT + f"span mention = offsets(.mentions)\n{rule}\n", records)
+    exit_code, output = run("compile", path, "-o", tmp_path / "out")
+    assert exit_code == 1
+    assert f"in `{marked}`, over source `s`: `==` compares a string with a number\n --> spec.mcd:9:" in output
+    assert f" {'^' * len(marked)}\n" in output
+
+
 def test_a_class_out_of_range_is_counted_and_can_be_refused(tmp_path):
     records = [*RECORDS, {"id": "9", "text": "a cat", "label": 7}]
     exit_code, output = run("compile", project(tmp_path, GOOD, records), "-o", tmp_path / "out")

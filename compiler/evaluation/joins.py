@@ -34,7 +34,7 @@ def joined(node: c.Join, query: Scope, key: Scope, links: Mapping[c.Linked, Link
     counted. Raises Failure (MCD556) where the types of a comparison do not go together.
     """
     limit = _Limit(query, node.max_edges)
-    with explained(node.condition, query.text.batch.source):
+    with explained(node, query.text.batch.source):
         ways = alternatives(node.condition, query, key, links)
         if node.pick != "all":
             best = _picked(ways, query, key, node.pick)

@@ -107,14 +107,16 @@ _COMBINE: dict[type, Callable[..., Value]] = {
 
 
 @contextmanager
-def explained(condition: c.Scalar | None, source: str) -> Iterator[None]:
-    """Says which condition, over which source, a Failure within is about."""
+def explained(node: c.Filter | c.Join, source: str) -> Iterator[None]:
+    """Says which condition, and where, over which source, a Failure within is about."""
     try:
         yield
     except Failure as failure:
-        where = "a join" if condition is None else f"`{written(condition)}`"
+        where = "a join" if node.condition is None else f"`{written(node.condition)}`"
         told = [
-            replace(found, message=f"in {where}, over source `{source}`: {found.message}")
+            replace(
+                found, message=f"in {where}, over source `{source}`: {found.message}", place=found.place or node.place
+            )
             for found in failure.diagnostics
         ]
         raise Failure(*told) from failure

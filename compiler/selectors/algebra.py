@@ -52,7 +52,7 @@ def inside(node: checked.Within, context: Context) -> Spans:
 def where(node: checked.Filter, context: Context) -> Spans:
     """Spans that meet a condition, with the index that they have in the whole set."""
     spans = context.spans(node.base)
-    with explained(node.condition, context.batch.source):
+    with explained(node, context.batch.source):
         return spans.take(context.scope(node.base).condition(node.condition))
 
 

@@ -58,7 +58,7 @@ class _Entries:
         if not present.any():
             return None
         if not (pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind)):
-            _fail(OFFSETS_SHAPE, node, context, int(np.argmax(present)), f"is of type `{kind}`", _EXPECTED)
+            _fail(OFFSETS_SHAPE, node, context, int(np.argmax(present)), f"the field is of type `{kind}`", _EXPECTED)
         counts = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         values, record = pc.list_flatten(column), owners(counts)
         if not len(values):
@@ -67,7 +67,9 @@ class _Entries:
             place = int(record[np.argmin(_valid(values))])
             _fail(OFFSETS_ENTRY, node, context, place, "an entry is null", _EXPECTED)
         if not pt.is_struct(kind.value_type):
-            _fail(OFFSETS_SHAPE, node, context, int(record[0]), f"is a list of `{kind.value_type}`", _EXPECTED)
+            _fail(
+                OFFSETS_SHAPE, node, context, int(record[0]), f"the field is a list of `{kind.value_type}`", _EXPECTED
+            )
         return cls(node, context, record, values)
 
     def inside(self, text: Extents) -> Extents:

@@ -118,8 +118,10 @@ class Records:
         name = field_text(path)
         if _surrogate(json.dumps(value, ensure_ascii=False)):
             return self.origin.at(BAD_ENCODING, f"`{name}` holds half of a surrogate pair", row)
+        if isinstance(error, OverflowError):
+            return self.origin.at(MIXED_TYPES, f"`{name}` holds a whole number beyond 64 bits", row)
         fact = f"`{name}` is {_kind(value)} that does not go with the type of the records before"
-        return self.origin.at(MIXED_TYPES, f"{fact}: {shorten(error)}", row)
+        return self.origin.at(MIXED_TYPES, fact, row)
 
 
 def _load(line: str) -> Any:

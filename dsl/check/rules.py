@@ -80,11 +80,12 @@ def _join(env: Env, item: ast.Attend, given: Given) -> c.Join:
     key = attempt(lambda: subject(env, item.key, "attend"))
     if query is None or key is None:
         raise Reported
-    where = None
+    where, place = None, None
     if item.where is not None:
+        place = item.where.place
         roles: Roles = {"query": (query, shape(env, query)), "key": (key, shape(env, key))}
         where = condition(env, item.where, roles)
-    return c.Join(query, key, where, given["pick"], given["max_edges"])
+    return c.Join(query, key, where, given["pick"], given["max_edges"], place)
 
 
 def _where(env: Env, given: Given) -> tuple[c.Layers, c.Heads, c.Pairs]:

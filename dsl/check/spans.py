@@ -54,7 +54,7 @@ def span_set(env: Env, expr: ast.Expr, entry: Entry) -> c.SpanSet:
             return _algebra(env, expr, entry)
         case ast.Where(base, filtered):
             spans = span_set(env, base, entry)
-            return c.Filter(spans, condition(env, filtered, {"self": (spans, shape(env, spans))}))
+            return c.Filter(spans, condition(env, filtered, {"self": (spans, shape(env, spans))}), filtered.place)
         case ast.Call():
             return _selected(env, expr, entry)
         case ast.Name(name):

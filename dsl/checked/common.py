@@ -13,6 +13,11 @@ def no_meaning() -> Place:
     return field(compare=False, repr=False)  # type: ignore[no-any-return]
 
 
+def where_written() -> Place | None:
+    """The same, of a node that may be built without a text."""
+    return field(default=None, compare=False, repr=False)
+
+
 FieldPath: TypeAlias = tuple[str, ...]
 """`.a.b` is `("a", "b")`."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from .common import FieldPath
+from ..source import Place
+from .common import FieldPath, where_written
 from .sets import SpanSet
 
 Role: TypeAlias = Literal["self", "query", "key"]
@@ -118,7 +119,8 @@ Pick: TypeAlias = Literal["all", "nearest", "first", "last"]
 class Join:
     """The edges of an attention rule: pairs of a query span and a key span of one record that meet `condition`.
 
-    Without a condition every pair is joined. `pick` keeps, per query span, all keys, the nearest, the first or the last.
+    Without a condition every pair is joined; `place` is the condition's. `pick` keeps, per query span, all keys, the nearest, the
+    first or the last.
     """
 
     query: SpanSet
@@ -126,3 +128,4 @@ class Join:
     condition: Scalar | None
     pick: Pick
     max_edges: int
+    place: Place | None = where_written()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..source import Place
-from .common import FieldPath, no_meaning
+from .common import FieldPath, no_meaning, where_written
 
 if TYPE_CHECKING:
     from .conditions import Scalar
@@ -106,10 +106,11 @@ class Within:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """`base where condition`, with `condition` over the attributes of `self`."""
+    """`base where condition`, with `condition` over the attributes of `self`; `place` is the condition's."""
 
     base: SpanSet
     condition: Scalar
+    place: Place | None = where_written()
 
 
 @dataclass(frozen=True, slots=True)

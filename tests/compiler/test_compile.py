@@ -206,7 +206,7 @@ def test_offsets_between_sets_that_never_meet_are_said(tmp_path):
     )
     assert refusal(
         project(tmp_path, spec.replace("layers = 1", "layers = 1  lost = error"), RECORDS), tmp_path / "x"
-    ) == [("MCD583", "`shift`: no record holds spans of both `kitty` and `flight`")]
+    ) == [("MCD583", "`shift`: no record holds spans of both `kitty` and `flight` (`lost = error`)")]
 
 
 def test_edges_that_point_forward_are_counted_in_a_causal_model(tmp_path):
@@ -227,7 +227,7 @@ def test_splits_never_share_an_id(tmp_path):
     spec = SOURCE.replace("text =", "split = .split  text =") + CATS + "weigh cat { factor = 2 }\n"
     records = [{"id": "a", "split": "train", "text": "the cat"}, {"id": "a", "split": "valid", "text": "a cat"}]
     assert refusal(project(tmp_path, spec, records), tmp_path / "out") == [
-        ("MCD588", "splits `train` and `valid` share 1 ids")
+        ("MCD588", "splits `train` and `valid` share 1 id")
     ]
 
 
@@ -235,7 +235,7 @@ def test_splits_of_two_sources_never_share_an_id(tmp_path):
     spec = 'source one = [{id: "a", text: "the cat"}] { id = .id  split = "train"  text = .text }\n'
     spec += 'source two = [{id: "a", text: "a dog"}] { id = .id  split = "valid"  text = .text }\n'
     path = project(tmp_path, spec + CATS + "weigh cat { factor = 2 }\n")
-    assert refusal(path, tmp_path / "out") == [("MCD588", "splits `train` and `valid` share 1 ids")]
+    assert refusal(path, tmp_path / "out") == [("MCD588", "splits `train` and `valid` share 1 id")]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,9 @@ def test_a_record_that_the_context_cuts_is_lost_to_rules_on_it(tmp_path):
     assert result.manifest.rules["whole"].splits == {"train": {"matched": 4, "cut": 3, "rows": 1}}
     assert [w.message for w in result.warnings] == ["`whole`: 3 of 4 spans cut off by the context"]
     path.write_text(path.read_text().replace("pool = mean", "pool = mean  lost = error"))
-    assert refusal(path, tmp_path / "strict") == [("MCD581", "`whole`: 3 of 4 spans cut off by the context")]
+    assert refusal(path, tmp_path / "strict") == [
+        ("MCD581", "`whole`: 3 of 4 spans cut off by the context (`lost = error`)")
+    ]
 
 
 def test_tokens_are_counted_without_those_that_are_repeated(tmp_path):
