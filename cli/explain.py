@@ -128,11 +128,12 @@ def printed(example: Example, color: bool = False) -> str | None:
     if not example.is_check:
         return example.printed
     with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "project")  # findings may tell the name of the root
         for file, text in example.files.items():
-            path = Path(name, file)
+            path = folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="")
-        return render_text(check(Path(name, SPEC))[1].items, color)
+        return render_text(check(folder / SPEC)[1].items, color)
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
