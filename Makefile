@@ -23,7 +23,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p mcd
-	$(BIN)/mcd fmt --check specs
+	$(BIN)/mcd fmt --check specs dsl/explained/given
 	$(BIN)/mcd check specs/*/*.mcd
 	$(BIN)/python -m specs.recall.generate --check
 	$(BIN)/python -m specs.wordnet.train_tokenizer --check
@@ -39,7 +39,7 @@ docs: $(READY)
 fix: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/mcd fmt specs
+	$(BIN)/mcd fmt specs dsl/explained/given
 
 clean:
 	rm -rf $(VENV) build out *.egg-info

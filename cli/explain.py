@@ -97,7 +97,7 @@ def _example(example: Example) -> Iterator[str]:
     for piece in example.pieces:
         if isinstance(piece, str):
             yield from _paragraphs([piece])
-        elif piece.language != "text":
+        elif not piece.is_printed:
             yield from _block(piece)
 
 

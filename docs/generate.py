@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +24,7 @@ from mcd.dsl.format import format_source
 from mcd.dsl.source import SourceText
 
 HERE = Path(__file__).parent
+PAGES = HERE / "diagnostics"
 BLOCK = re.compile(r"(?<=^```mcd)([^\n]*\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL)
 HEADER = "mcd 1\n"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -50,8 +51,9 @@ error[MCD407]: no layer 9: the model `m` has layers 0..4
 its line may be known; where nothing is, they are null.
 
 `mcd explain MCD407`, or `mcd explain no-such-layer`, tells what a code means and why, with an example that gives it and
-one that does not; the codes below lead to the same pages. Where an example is not a whole spec, it is completed by what
-stands [at the end of this page](#what-the-examples-are-given).
+one that does not; the codes below lead to the same pages. `mcd explain` lists all codes, and `--format json` prints
+`{"version": 1, "codes": [...]}`. Where an example is not a whole spec, it is completed by what stands
+[at the end of this page](#what-the-examples-are-given).
 
 Commands exit with 0 without an error (warnings are allowed), with 1 where there is one, and with 2 on wrong usage or a
 bug of ours. In Python the same diagnostics arrive as `mcd.Failure`, whose `diagnostics` is never empty.
@@ -81,20 +83,20 @@ def generated() -> Files:
     explained = {CODES[page.stem]: pages[page] for page in written if page.parent == FOLDER}
     return {
         **pages,
-        **{HERE / "diagnostics" / f"{code.id}.md": explanation(code, text) for code, text in explained.items()},
-        HERE / "diagnostics.md": diagnostics(explained),
+        **{PAGES / f"{code.id}.md": explanation(code, text) for code, text in explained.items()},
+        HERE / "diagnostics.md": diagnostics(),
         HERE / "schema" / "plan.json": schema(Plan),
         HERE / "schema" / "manifest.json": schema(Manifest),
     }
 
 
-def diagnostics(explained: Collection[Code]) -> str:
-    """The page of all codes, one table per hundred, with links to the pages of those that are explained."""
+def diagnostics() -> str:
+    """The page of all codes, one table per hundred, and what their examples share."""
     given = [GIVEN_HEADER, f"```mcd\n{(GIVEN / SPEC).read_text(encoding='utf-8')}```\n"]
     given += ["`pets.jsonl`:\n", f"```jsonl\n{(GIVEN / 'pets.jsonl').read_text(encoding='utf-8')}```\n"]
     given += ["`config.json`:\n", f"```json\n{(GIVEN / 'config.json').read_text(encoding='utf-8')}```\n"]
     given += ["`tokenizer.json` gives one token per word; nothing is added before or after a text.\n"]
-    return "\n".join([DIAGNOSTICS, *(line for module in MODULES for line in _table(module, explained)), *given])
+    return "\n".join([DIAGNOSTICS, *(line for module in MODULES for line in _table(module)), *given])
 
 
 def explanation(code: Code, text: str) -> str:
@@ -117,21 +119,21 @@ def _example(example: Example, code: Code) -> Iterator[str]:
     for piece in example.pieces:
         if isinstance(piece, str):
             yield piece
-        elif piece.language != "text":
+        elif not piece.is_printed:
             yield (f"`{piece.file}`:\n\n" if piece.file else "") + f"```{piece.language}\n{piece.text}```"
     said = printed(example)
     if said and code.id in said:
         yield f"It prints:\n\n```text\n{said}```"
 
 
-def _table(module: ModuleType, explained: Collection[Code]) -> Iterator[str]:
+def _table(module: ModuleType) -> Iterator[str]:
     codes = sorted((code for code in vars(module).values() if isinstance(code, Code)), key=lambda code: code.id)
     yield f"## {(module.__doc__ or '').rstrip('.')}\n"
     yield "| code | name | | meaning |"
     yield "| --- | --- | --- | --- |"
     for code in codes:
-        shown = f"[{code.id}](diagnostics/{code.id}.md)" if code in explained else code.id
-        yield f"| {shown} | `{code.name}` | {code.severity} | {code.summary.replace('|', chr(92) + '|')} |"
+        link, summary = f"[{code.id}](diagnostics/{code.id}.md)", code.summary.replace("|", "\\|")
+        yield f"| {link} | `{code.name}` | {code.severity} | {summary} |"
     yield ""
 
 
@@ -150,8 +152,9 @@ def schema(model: type[Frozen]) -> str:
 
 
 def stale(files: Files) -> list[Path]:
-    """The files that are missing or hold something else."""
-    return [path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    """The files that are missing or hold something else, and pages of codes that are gone."""
+    gone = [page for page in sorted(PAGES.glob("*.md")) if page.stem not in CODES]
+    return gone + [p for p, text in files.items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
 
 
 def main() -> int:
@@ -165,6 +168,9 @@ def main() -> int:
             print(f"{path.relative_to(HERE.parent)} is out of date: python -m docs.generate", file=sys.stderr)
         return int(bool(found))
     for path in found:
+        if path.parent == PAGES and path.stem not in CODES:
+            path.unlink()
+            continue
         path.parent.mkdir(exist_ok=True)
         path.write_text(files[path], encoding="utf-8", newline="\n")
     return 0

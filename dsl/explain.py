@@ -37,6 +37,16 @@ class Block:
     file: str | None
     text: str
 
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a step of the example."""
+        return self.file is None and self.language in ("sh", "python")
+
+    @property
+    def is_printed(self) -> bool:
+        """Whether it is what the last step prints."""
+        return self.file is None and self.language == "text"
+
 
 Piece = str | Block
 """A paragraph, as Markdown, or a block."""
@@ -175,9 +185,9 @@ def _example(pieces: tuple[Piece, ...], files: Mapping[str, str], steps: tuple[B
     blocks = [piece for piece in pieces if isinstance(piece, Block)]
     if not blocks:
         raise PageError("an example without a block")
-    printed = [block.text for block in blocks if block.language == "text" and block.file is None]
-    run = tuple(block for block in blocks if block.file is None and block.language in ("sh", "python"))
-    own = [_file(block) for block in blocks if block.file is not None or block.language == "mcd"]
+    printed = [block.text for block in blocks if block.is_printed]
+    run = tuple(block for block in blocks if block.is_run)
+    own = [_file(block) for block in blocks if not (block.is_run or block.is_printed)]
     if len(dict(own)) < len(own) or len(printed) > 1:
         raise PageError("an example has a file twice, or prints twice")
     return Example(pieces, {**files, **dict(own)}, run or steps or (CHECK,), printed[0] if printed else None)

@@ -139,6 +139,11 @@ def test_the_runtime_reads_plan_and_shards_alone():
     assert seen <= READ_BY_RUNTIME
 
 
+def test_checking_reads_no_page_of_a_code():
+    readers = {module.path for module in MODULES if ("dsl", "explain") in {parts[:2] for parts in module.ours()}}
+    assert readers == {"cli/explain.py"}
+
+
 def test_imports_are_read_from_the_source():
     """The reader itself: each way to write an import gives the parts that the fences look at."""
     source = "import re\nimport a.b as c\nfrom . import x\nfrom ..dsl.source import Place\nfrom mcd.cli import main\n"

@@ -30,6 +30,12 @@ def test_every_package_is_listed():
     assert set(listed) == found
 
 
+def test_the_pages_of_the_codes_are_installed():
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    installed = {path for pattern in data["mcd.dsl"] for path in (ROOT / "dsl").glob(pattern)}
+    assert {path for path in (ROOT / "dsl" / "explained").rglob("*") if path.is_file()} == installed
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, *arguments], capture_output=True, text=True, check=False

@@ -39,8 +39,14 @@ def test_several_and_none_twice() -> None:
 
 
 def test_a_name_of_two_codes_gives_both() -> None:
-    entries = json.loads(run("no-such-layer", "MCD209", "--format", "json").stdout)["codes"]
-    assert [entry["code"] for entry in entries] == ["MCD407", "MCD209"]
+    entries = json.loads(run("vector-width", "--format", "json").stdout)["codes"]
+    assert [entry["code"] for entry in entries] == ["MCD409", "MCD622"]
+
+
+def test_what_another_command_prints_is_told() -> None:
+    failing, _, fixed = run("MCD604").stdout.partition("\nThis does not\n")
+    assert "    error[MCD604]: `shards/train/00000.arrow` is not what was written" in failing
+    assert "error" not in fixed
 
 
 @pytest.mark.parametrize("width", [40, 60, 200])
