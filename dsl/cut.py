@@ -21,9 +21,10 @@ KEYWORDS = (
     *("gradient", "curriculum", "frame", "use", "expect"),
 )
 RESERVED = ("edit", "view")
+INNER = ("stage", "as", "of", "like", "trained")
 OPERATORS = ("where", "or", "and", "not", "before", "after", "in")
 
-_CONTINUE = frozenset({*OPERATORS, "as", "of", "like", "trained", "stage"})
+_CONTINUE = frozenset({*OPERATORS, *INNER})
 _SCAN = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|#[^\n]*|[()\[\]{}]|^[A-Za-z_]\w*', re.MULTILINE)
 _ASSIGNED = re.compile(r"[ \t]*=(?!=)")
 _HEAD = re.compile(rf'[ \t]+(?!(?:{"|".join(OPERATORS)})\b)[A-Za-z_"{{]')

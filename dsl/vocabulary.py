@@ -138,6 +138,8 @@ PER = Entry("per", Type.WORD, "row", words=("row", "record"))
 LAYERS = Entry("layers", Type.LAYERS, REQUIRED)
 POOL = Entry("pool", Type.WORD, words=("each", "first", "last", "mean"))
 
+HEAD_WORDS = ("any", "all", "mean")
+OVERFLOWS = ("truncate", "split", "drop", "error")
 MODEL_NUMBERS = ("layers", "heads", "hidden", "vocab", "causal")
 
 BLOCKS: Mapping[str, Table] = {

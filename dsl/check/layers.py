@@ -12,11 +12,9 @@ from .. import ast
 from .. import checked as c
 from ..codes import model as model_codes
 from ..codes import values as codes
-from ..vocabulary import Entry, Type
+from ..vocabulary import HEAD_WORDS, Entry, Type
 from .env import Env, Reported, one_line, shown
 from .values import known_word, listed_once, mismatch, reads
-
-HEAD_WORDS = ("any", "all", "mean")
 
 
 @reads(Type.LAYERS)
