@@ -15,7 +15,7 @@ ORDER = ("grammar", "dsl", "compiler", "runtime", "cli")
 
 LIBRARIES = {
     "grammar": set(),
-    "dsl": {"lark", "re2", "safetensors"},
+    "dsl": {"lark", "pygments", "re2", "safetensors"},
     "compiler": {"ahocorasick_rs", "numpy", "pyarrow", "pydantic", "safetensors", "tokenizers"},
     "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers"},
     "cli": {"click", "tokenizers"},
@@ -23,6 +23,7 @@ LIBRARIES = {
 
 HOMES = {
     "lark": {"dsl/parse.py"},
+    "pygments": {"dsl/pygments.py"},
     "re2": {"dsl/patterns.py"},
     "ahocorasick_rs": {"compiler/selectors/phrases.py"},
 }
