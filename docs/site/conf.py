@@ -7,21 +7,20 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from mcd.docs.site.nav import Navigation
+from mcd.docs.site.nav import OUTSIDE, Navigation
 
 project = "mcd"
 extensions = ["myst_parser"]
 root_doc = "README"
-include_patterns = [
-    *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
-    *("docs/**.md", "editors/README.md", "specs/*/README.md"),
-]
+include_patterns = ["README.md", "docs/**.md", *OUTSIDE]
 exclude_patterns = ["build/**", "**/node_modules/**", ".[a-z]*/**"]
 
 myst_heading_anchors = 4
 highlight_language = "none"
-# A block that is to show what does not parse; tests/dsl/test_pygments.py holds that no other has an error.
-suppress_warnings = ["misc.highlighting_failure"]
+suppress_warnings = [
+    "misc.highlighting_failure",  # blocks that are to show what does not parse; test_pygments.py holds the others
+    "toc.not_included",  # the pages of codes, to which their table leads; test_site.py holds the others
+]
 
 html_theme = "furo"
 html_title = "mcd"

@@ -12,14 +12,23 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 GROUPS = {
-    "Learn": ("tutorial", "howto", "migration"),
-    "Reference": ("language", "check", "editors", "runtime", "format", "diagnostics"),
+    "Learn": ("README", "tutorial"),
+    "How to": ("howto", "migration"),
+    "Reference": ("language", "check", "changes", "editors", "runtime", "format", "diagnostics"),
     "Project": ("decisions",),
 }
 """Caption -> pages and folders of docs/, in order. Those not named here follow at the end of the reference."""
 
 REST = "Reference"
-ROOT_PAGES = ("ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")
+TABLED = ("docs/diagnostics",)
+"""Folders of so many pages that the table on their page serves better than a list beside every page."""
+
+OUTSIDE = (
+    *("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    *("specs/*/README.md", "editors/README.md", "dsl/explained/README.md", "benchmarks/README.md"),
+)
+"""What stands outside docs/ and belongs to the project, as patterns."""
+
 INDEX = "docs/README"
 _LINK = re.compile(r"\]\(([^)#\s]+)\.md(?:#[^)]*)?\)")
 
@@ -39,16 +48,15 @@ class Navigation:
         return _toctree(children) if children else ""
 
     def _groups(self) -> Iterator[tuple[str, list[str]]]:
-        top = {name.split("/")[1] for name in self._docs - {INDEX}}
+        top = {name.split("/")[1] for name in self._docs}
         named = {name for names in GROUPS.values() for name in names}
         for caption, names in GROUPS.items():
             rest = sorted(top - named) if caption == REST else []
             pages = [page for name in (*names, *rest) if name in top for page in self._entry(name)]
-            if caption == "Learn":
-                pages = [INDEX, *pages]
             if caption == "Project":
-                pages += [*ROOT_PAGES, *self._examples()]
-            yield caption, pages
+                pages += self._outside()
+            if pages:
+                yield caption, pages
 
     def _entry(self, name: str) -> Iterable[str]:
         """The page of a name: its file, else the README of its folder, else all that the folder has."""
@@ -59,7 +67,7 @@ class Navigation:
 
     def _children(self, page: str) -> list[str]:
         folder = page.removesuffix("/README")
-        if page == INDEX or not page.startswith("docs/"):
+        if page == INDEX or folder in TABLED or not page.startswith("docs/"):
             return []
         below = {name for name in self._docs if name.startswith(f"{folder}/") and name != page}
         return self._ordered(below, page)
@@ -76,9 +84,9 @@ class Navigation:
         found = [(path.parent / target).resolve() for target in targets]
         return [name.relative_to(self._root).as_posix() for name in found if name.is_relative_to(self._root)]
 
-    def _examples(self) -> list[str]:
-        found = [*(self._root / "specs").glob("*/README.md"), self._root / "editors" / "README.md"]
-        return sorted(path.relative_to(self._root).with_suffix("").as_posix() for path in found if path.is_file())
+    def _outside(self) -> list[str]:
+        found = [path for pattern in OUTSIDE for path in sorted(self._root.glob(pattern))]
+        return [path.relative_to(self._root).with_suffix("").as_posix() for path in found]
 
 
 def _toctree(pages: Iterable[str], caption: str | None = None) -> str:
