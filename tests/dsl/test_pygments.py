@@ -136,7 +136,7 @@ CASES = {
         (r"\u{1F642}", "Literal.String.Escape"),
         ('"', "Literal.String.Double"),
     ],
-    "{ layers = 50%..75%  loss = nll  x = loss }": [
+    "{ layers = 50%..75%  loss = nll  x = other }": [
         ("layers", "Name.Attribute"),
         ("=", "Operator"),
         ("50%", "Literal.Number"),
@@ -147,7 +147,7 @@ CASES = {
         ("nll", "Name.Constant"),
         ("x", "Name.Attribute"),
         ("=", "Operator"),
-        ("loss", "Name"),
+        ("other", "Name"),
     ],
     '."odd-name" .text': [('."odd-name"', "Name.Property"), (".text", "Name.Property")],
     "hash(train: 90%) f(1)": [
