@@ -13,6 +13,7 @@ from .plan import (
     CrossRef,
     EdgeSetRef,
     HiddenRule,
+    KeepPlan,
     Layer,
     LikePlan,
     Plan,
@@ -26,6 +27,7 @@ from .plan import (
     TowardPlan,
     WeighPlan,
 )
+from .scores import score_text
 from .written import field_text
 
 ATTEND_FORMULAE = {
@@ -56,7 +58,7 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("sets", [f"{key[:8]}  {info.kind:<4}  {info.written}" for key, info in plan.sets.items()]),
         ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
         ("rules", _table(_rule(rule, plan) for rule in plan.rules)),
-        ("schedule", [_stage(stage) for stage in plan.stages]),
+        ("schedule", [*_records(plan), *(_stage(stage) for stage in plan.stages)]),
         ("expects", [f"coverage({e.written}) {e.op} {e.count:g} of {e.of}" for e in program.expects]),
     ]
     return "".join(_section(title, lines) for title, lines in sections if lines)
@@ -124,9 +126,18 @@ def _rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
             formula = f"offset like {rule.anchor} -> {rule.anchor_to}: max(0, {rule.margin:g} - cos)"
             return _hidden(rule, plan, formula)
         case WeighPlan():
-            factor = f"{rule.factor:g}" if rule.factor is not None else f".{rule.field}"
             only = ", 0 outside" if rule.only else ""
-            return (rule.id, where, _set(rule.subject, plan), "token loss", f"factor {factor}{only}")
+            return (rule.id, where, _set(rule.subject, plan), "token loss", f"factor {_factor(rule)}{only}")
+        case KeepPlan():
+            per = "record" if rule.per == "record" else "batch, so that micro-batches change it"
+            kept = f"factor 0 outside the {rule.end} {rule.share * 100:g}% by {score_text(rule.score)} of each {per}"
+            return (rule.id, where, _set(rule.subject, plan), "token loss", kept)
+
+
+def _factor(rule: WeighPlan) -> str:
+    if rule.score is not None:
+        return f"max(0, {score_text(rule.score)})"
+    return f"{rule.factor:g}" if rule.factor is not None else f".{rule.field}"
 
 
 def _hidden(rule: HiddenRule, plan: Plan, formula: str) -> tuple[str, ...]:
@@ -184,6 +195,14 @@ def _layers(layers: Sequence[Layer]) -> str:
             runs.append([layer])
     parts = [f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
     return ", ".join([*parts, *(["final"] if "final" in layers else [])])
+
+
+def _records(plan: Plan) -> Iterator[str]:
+    """Which records an epoch holds, and in which order."""
+    if plan.mix:
+        yield "tokens of an epoch: " + ", ".join(f"{source} {share * 100:g}%" for source, share in plan.mix.items())
+    if plan.order is not None:
+        yield f"order of an epoch: {score_text(plan.order)}, ascending; equal ones shuffled"
 
 
 def _stage(stage: StagePlan) -> str:

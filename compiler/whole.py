@@ -101,6 +101,10 @@ def _missing_fields(program: c.Program, outcome: Outcome) -> Iterator[Diagnostic
     for rule in program.rules:
         for path in sorted(_fields_of(rule) - seen):
             yield codes.NO_SUCH_FIELD.at(rule.place, f"`{rule.id}` reads `{field_text(path)}`, which no record has")
+    for term in program.order.terms if program.order is not None else ():
+        if isinstance(term, c.Number_) and term.path not in seen:
+            message = f"`order` reads `{field_text(term.path)}`, which no record has"
+            yield codes.NO_SUCH_FIELD.at(program.order.place if program.order is not None else None, message)
 
 
 def _missing_attributes(program: c.Program, recipe: Recipe, outcome: Outcome) -> Iterator[Diagnostic]:
@@ -135,6 +139,8 @@ def _fields_of(rule: c.Rule) -> set[c.FieldPath]:
             return field_paths(each.spans for each in (subject, to) if each.spans is not None)
         case c.Weigh(subject=subject, factor=factor):
             return field_paths([subject]) | ({factor} if isinstance(factor, tuple) else set())
+        case c.Keep(subject=subject):
+            return field_paths([subject])
 
 
 def _shared_ids(program: c.Program, ids: Mapping[str, list[IdHashes]]) -> Iterator[Diagnostic]:

@@ -27,7 +27,7 @@ from ..ragged import owners
 SHARD_FORMAT = 1
 """Raised by every change that an older reader would misread. A new column is none: readers ignore what they do not know."""
 
-Kind = Literal["index", "class", "label", "key", "token", "factor", "vector"]
+Kind = Literal["index", "class", "label", "key", "token", "factor", "number", "vector"]
 """What a field or an attribute is taken for."""
 
 TYPES: dict[Kind, pa.DataType] = {
@@ -37,9 +37,17 @@ TYPES: dict[Kind, pa.DataType] = {
     "key": pa.string(),
     "token": pa.int32(),
     "factor": pa.float32(),
+    "number": pa.float32(),
     "vector": pa.float16(),
 }
-_NULL: dict[Kind, float] = {"index": -1, "class": -1, "token": -1, "factor": np.nan, "vector": np.nan}
+_NULL: dict[Kind, float] = {
+    "index": -1,
+    "class": -1,
+    "token": -1,
+    "factor": np.nan,
+    "number": np.nan,
+    "vector": np.nan,
+}
 
 SPAN_COLUMNS = ("span.set", "span.start", "span.end")
 EDGE_COLUMNS = ("edge.set", "edge.query_start", "edge.query_end", "edge.key_start", "edge.key_end")
@@ -91,7 +99,7 @@ class Chunk:
 
     `spans` and `edges`: the columns of `SPAN_COLUMNS` and `EDGE_COLUMNS`, each group with offsets of its own; `weights`: of the
     edges, None where they are not read; `columns`: fields and attributes by their column names, but for labels and keys, which
-    methods read. Nulls are -1 (index, class, token) or NaN (factor).
+    methods read. Nulls are -1 (index, class, token) or NaN (factor, number).
     """
 
     def __init__(self, batch: pa.RecordBatch, sets: tuple[str, ...], wanted: Wanted) -> None:

@@ -39,7 +39,7 @@ Acting = dict[str, frozenset[int]]
 
 
 def _acting(rule: c.Rule, stages: tuple[c.Stage, ...]) -> frozenset[int]:
-    if not isinstance(rule, c.Weigh) and rule.weight == 0:
+    if not isinstance(rule, c.Weigh | c.Keep) and rule.weight == 0:
         return frozenset()
     if not stages:
         return frozenset([0])
