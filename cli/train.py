@@ -84,6 +84,7 @@ def command(
     if without_rules:
         dataset = dataset.with_plan(dataset.plan.model_copy(update={"rules": ()}))
     valid = dataset.split("valid") if eval_every else None
+    dataset.read_measures()
     model = new_model(config, dataset, chosen.seed, device)
     claim(output, overwrite)
     show = Progress(chosen.steps, quiet)
@@ -143,6 +144,7 @@ def receipts(supervised: Supervised) -> str:
     lines = []
     for receipt in found:
         last, mean = ("" if loss is None else f"{loss:.4f}" for loss in (receipt.last_loss, receipt.mean_loss))
-        lines.append(f"{receipt.rule:<{width}}  {receipt.rows:>10,}  {last:>9}  {mean:>9}".rstrip())
+        kept = "" if receipt.kept is None else f"kept {receipt.kept:,} of {receipt.ranked:,} ranked"
+        lines.append(f"{receipt.rule:<{width}}  {receipt.rows:>10,}  {last:>9}  {mean:>9}  {kept}".rstrip())
     head = f"{'rule':<{width}}  {'rows':>10}  {'last loss':>9}  {'mean':>9}"
     return "".join(f"{line}\n" for line in ([head, *lines] if lines else []))

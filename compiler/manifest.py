@@ -16,6 +16,8 @@ MANIFEST_FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 PLAN_FILE = "program.json"
 ANCHORS_FILE = "anchors.safetensors"
+MEASURES = "measures"
+"""The folder of what was measured on the shards."""
 
 Cause = Literal[
     "matched",  # spans, or edges, that the set holds: the one entry that is no loss

@@ -1,11 +1,11 @@
-"""Scores: checked -> plan, the words of the language for them, and the measures that they read."""
+"""Scores: checked -> plan, and the words of the language for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from ..dsl import checked as c
-from .plan import FieldTerm, KeepPlan, LengthTerm, LiveTerm, MeasureTerm, Plan, RecordScore, TokenScore, WeighPlan
+from .plan import FieldTerm, LengthTerm, LiveTerm, MeasureTerm, RecordScore, TokenScore
 
 _BINDS = {"+": 1, "-": 1, "*": 2, "/": 2}
 _ALONE = 3
@@ -83,21 +83,3 @@ def _term(term: float | LiveTerm | MeasureTerm | LengthTerm | FieldTerm) -> str:
         case FieldTerm(field=name):
             return f".{name}"
     return f"{term:g}"
-
-
-# --- what they read --------------------------------------------------------------------------------------------------
-
-
-def measures_read(plan: Plan) -> tuple[MeasureTerm, ...]:
-    """Every measure that a plan reads, each once: first those of tokens, then those of records alone."""
-    return tuple(dict.fromkeys([*token_measures(plan), *_measures(plan.order or ())]))
-
-
-def token_measures(plan: Plan) -> tuple[MeasureTerm, ...]:
-    """The measures that scores of tokens read, each once."""
-    scores = [rule.score for rule in plan.rules if isinstance(rule, WeighPlan | KeepPlan) and rule.score is not None]
-    return tuple(dict.fromkeys(term for score in scores for term in _measures(score)))
-
-
-def _measures(score: TokenScore | RecordScore) -> Iterator[MeasureTerm]:
-    yield from (term for term in score if isinstance(term, MeasureTerm))

@@ -6,6 +6,7 @@ stands at one name: its type, its default, and what its value may be.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -291,6 +292,13 @@ LIVE = ("loss",)
 MEASURES = ("loss", "entropy", "excess_loss", "grad_norm", "volatility", "conflict", "influence")
 MEASURE = _table(Entry("file", Type.STRING, REQUIRED), Entry("column", Type.WORD, REQUIRED, words=MEASURES))
 """`measure("file", column)`."""
+_NAMING = frozenset(string.ascii_letters + string.digits + "_")
+
+
+def names_measure(text: str) -> bool:
+    """Whether a measure can be called `text`, since a file will be: letters, digits, `_`, and behind the first of these `-` and `.`."""
+    return text[:1] in _NAMING and _NAMING.union("-.").issuperset(text) and text != ""
+
 
 CONDITIONS = ("length", "linked")
 

@@ -99,13 +99,16 @@ def _plain(value: Any) -> Any:
 
 
 def summary(supervised: Supervised, sums: Sums, time: float) -> dict[str, Any]:
-    """The losses of a step for a log. `weigh` rules have rows and no loss."""
+    """The losses of a step for a log. `weigh` and `keep` rules have rows and no loss, the latter also tokens ranked and kept."""
     scale = multipliers(supervised.plan, time)
     losses, rows = sums.rules.tolist(), sums.rows.tolist()
     rules = {
         rule: {"loss": losses[i] if i < len(losses) else None, "rows": rows[i], "multiplier": scale.rules[rule]}
         for i, rule in enumerate(sums.ids)
     }
+    ranked, kept = sums.ranked.tolist(), sums.kept.tolist()
+    for i, rule in enumerate(sums.ids[len(sums.ids) - len(kept) :]):
+        rules[rule] |= {"ranked": ranked[i], "kept": kept[i]}
     return {"loss": float(sums.loss), "token": float(sums.token), "rules": rules}
 
 

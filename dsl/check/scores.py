@@ -6,22 +6,19 @@ Numbers are folded while they are read, so that a score holds operators only whe
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import cast
 
 from .. import ast
 from .. import checked as c
 from ..codes import values as codes
-from ..vocabulary import LIVE, MEASURE, Entry, Type
+from ..vocabulary import LIVE, MEASURE, Entry, Type, names_measure
 from .blocks import read_call
 from .env import Env, one_line, shown
 from .values import LARGEST, OPERATORS, check_field, field_path, is_measure, known_word, mismatch, reads, within
 
 Leaf = Callable[[Env, ast.Expr, Entry], c.Term | None]
 """Reads a name, a call or a field as a term; None where it is none."""
-
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @reads(Type.SCORE)
@@ -140,7 +137,7 @@ def _measured(env: Env, call: ast.Call) -> c.Measured:
     given: Mapping[str, object] = read_call(env, call, "measure", MEASURE)
     file, column = given["file"], given["column"]
     assert isinstance(file, ast.String) and isinstance(column, str)
-    if not _FILE.fullmatch(file.value):
+    if not names_measure(file.value):
         message = f"`{file.value}` cannot name a measure: letters, digits, `_`, `-` and `.` can"
         raise env.fail(codes.OUT_OF_BOUNDS.at(file.place, message))
     return c.Measured(file.value, column)
