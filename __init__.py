@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from .runtime.order import Sampler
     from .runtime.supervise import Supervised, supervise
 
-__all__ = ["Batch", "Collator", "Dataset", "Failure", "Plan", "Sampler", "Supervised", "__version__", "load", "supervise"]
+__all__ = [
+    "Batch",
+    "Collator",
+    "Dataset",
+    "Failure",
+    "Plan",
+    "Sampler",
+    "Supervised",
+    "__version__",
+    "load",
+    "supervise",
+]
 
 _HOMES = {
     "Batch": ".runtime.batch",

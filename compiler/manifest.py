@@ -44,11 +44,12 @@ class FileEntry(Frozen):
 
 
 class ShardEntry(FileEntry):
-    """A shard: one Arrow IPC file."""
+    """A shard: one Arrow IPC file, of records of one source."""
 
     split: str
     records: int
     tokens: int
+    source: str | None = None
 
 
 class InputEntry(Frozen):

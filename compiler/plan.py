@@ -234,8 +234,8 @@ class WeighPlan(RuleBase):
 
 
 class KeepPlan(RuleBase):
-    """A factor 0 or 1 after all `weigh`: of the tokens of `subject` with a positive weight, the `share` with the highest or lowest
-    `score` is kept, per record or batch."""
+    """A factor 0 or 1 after all `weigh`: of the tokens of `subject` with a positive weight, the `share` with the highest or the
+    lowest `score` is kept, per record or batch."""
 
     kind: Literal["keep"] = "keep"
     subject: SpanSetRef

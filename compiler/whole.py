@@ -10,6 +10,7 @@ import numpy as np
 
 from ..dsl import checked as c
 from ..dsl.canonical import digest
+from ..dsl.codes import shards as shard_codes
 from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic, Failure
 from .counted import Found
@@ -60,6 +61,16 @@ def unmet_expectations(program: c.Program, manifest: Manifest) -> Iterator[Diagn
         elif not COMPARE[expect.op](found, expect.count):
             message = f"`coverage({expect.written})` is {found:,} in split `{expect.of}`, expected {expect.op} {expect.count:g}"
             yield codes.EXPECTATION.at(expect.place, message)
+
+
+def unmixable(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:
+    """A finding for every source of the mix that has no record in the split that training reads."""
+    held = {shard.source for shard in manifest.shards if shard.split == "train"}
+    places = {source.name: source.place for source in program.sources}
+    for source, share in program.mix:
+        if held and None not in held and source not in held:
+            message = f"`mix` gives `{source}` {share * 100:g}% of the tokens, and it has no record in split `train`"
+            yield shard_codes.MIX_EMPTY.at(places[source], message)
 
 
 def _coverage(expect: c.Coverage, manifest: Manifest) -> int | None:

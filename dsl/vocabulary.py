@@ -296,8 +296,8 @@ _NAMING = frozenset(string.ascii_letters + string.digits + "_")
 
 
 def names_measure(text: str) -> bool:
-    """Whether a measure can be called `text`, since a file will be: letters, digits, `_`, and behind the first of these `-` and `.`."""
-    return text[:1] in _NAMING and _NAMING.union("-.").issuperset(text) and text != ""
+    """Whether a measure can be called `text`, as a file will be: letters, digits and `_`, and behind one of these `-` and `.`."""
+    return text != "" and text[0] in _NAMING and _NAMING.union("-.").issuperset(text)
 
 
 CONDITIONS = ("length", "linked")

@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Frozen)
 
 
 def failure(code: Code, path: str, message: str, help: str | None = None) -> Failure:
+    """What to raise about a file."""
     return Failure(code.at(DataPlace(path), message, help=help))
 
 

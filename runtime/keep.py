@@ -31,7 +31,9 @@ def kept_tokens(rule: KeepPlan, score: Tensor, ranked: Tensor) -> Tensor:
     by_score = value.argsort(dim=1, descending=True, stable=True)
     there = (~ranked.gather(1, by_score)).argsort(dim=1, stable=True)
     order = by_score.gather(1, there)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
     kept = ranked & (rank < how_many(rule.share, ranked.sum(1, keepdim=True)))
     return kept.view(shape)
 

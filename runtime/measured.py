@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from ..compiler.files.shard_reader import Chunk, Lists
 from ..compiler.manifest import Manifest
 from ..compiler.plan import MeasureTerm, Plan
 from ..dsl.codes import shards as codes
-from ..dsl.diagnostics import Failure
+from ..dsl.diagnostics import Diagnostic, Failure
+from ..dsl.source import DataPlace
 from .files import Verify, check_file, failure, read_json
+from .measures import MEASURES
 from .scores import measures_read
-
-AGAIN = "take it again: `{}`"
 
 
 class Measured:
@@ -33,31 +33,46 @@ class Measured:
 
         Raises Failure with every measure that was never taken, lacks a column, or was taken on other shards.
         """
-        found = list(chunks)
-        missing = [problem for term, who in measures_read(plan).items() if (problem := self._missing(term, who))]
+        found, read = list(chunks), measures_read(plan)
+        missing = [*self._absent(read), *self._lacking(read)]
         if missing:
-            raise Failure(*(each for problem in missing for each in problem.diagnostics))
-        for term in measures_read(plan):
+            raise Failure(*missing)
+        for term in read:
             batches = self._open(term.file, term.column)
             for chunk in found:
                 chunk.measures[term.file, term.column] = self._of(chunk, term, batches)
 
-    def _missing(self, term: MeasureTerm, reader: str) -> Failure | None:
-        """What to say where the measure or its column is not there."""
-        who = "`order`" if reader == "order" else f"rule `{reader}`"
-        if not (self._directory / info_path(term.file)).is_file():
-            message = f"`{self._directory.name}` has no measure `{term.file}`, which {who} reads"
-            return failure(codes.MEASURE_MISSING, str(self._directory), message, f"take it: `{self._command(term)}`")
-        info = self._info(term.file)
-        if term.column not in info.columns:
-            has = ", ".join(f"`{name}`" for name in info.columns)
-            message = f"measure `{term.file}` has no column `{term.column}`, which {who} reads; it has {has}"
-            return failure(codes.MEASURE_COLUMN, info.file.path, message, AGAIN.format(self._command(term)))
-        return None
+    def _absent(self, read: Mapping[MeasureTerm, str]) -> Iterator[Diagnostic]:
+        """What to say of files that are not there, once for each."""
+        for file in dict.fromkeys(term.file for term in read):
+            if not self._exists(file):
+                terms = [term for term in read if term.file == file]
+                message = f"`{self._directory.name}` has no measure `{file}`, which {_who(read[terms[0]])} reads"
+                yield codes.MEASURE_MISSING.at(DataPlace(str(self._directory)), message, help=self._how(*terms))
 
-    def _command(self, term: MeasureTerm) -> str:
-        more = " --reference REFERENCE" if term.column == "excess_loss" else ""
-        return f"mcd measure {self._directory} --model MODEL{more} -o {term.file}"
+    def _lacking(self, read: Mapping[MeasureTerm, str]) -> Iterator[Diagnostic]:
+        """What to say of columns that a file lacks."""
+        for term, reader in read.items():
+            info = self._info(term.file) if self._exists(term.file) else None
+            if info is not None and term.column not in info.columns:
+                has = ", ".join(f"`{name}`" for name in info.columns)
+                message = (
+                    f"measure `{term.file}` has no column `{term.column}`, which {_who(reader)} reads; it has {has}"
+                )
+                yield codes.MEASURE_COLUMN.at(DataPlace(info.file.path), message, help=self._how(term))
+
+    def _exists(self, file: str) -> bool:
+        return (self._directory / info_path(file)).is_file()
+
+    def _how(self, *terms: MeasureTerm) -> str:
+        """How the columns come into a file."""
+        columns = [term.column for term in terms]
+        unknown = next((column for column in columns if column not in MEASURES), None)
+        if unknown is not None:
+            return f"`mcd measure` takes {', '.join(MEASURES)}; `{unknown}` comes by a `MeasureWriter`"
+        compares = any(MEASURES[column].reference for column in columns)
+        more = " --reference REFERENCE" if compares else ""
+        return f"take it: `mcd measure {self._directory} --model MODEL{more} -o {terms[0].file}`"
 
     def _info(self, name: str) -> MeasureInfo:
         return read_json(self._directory, info_path(name), MeasureInfo, MEASURE_FORMAT)
@@ -78,6 +93,12 @@ class Measured:
     def _of(self, chunk: Chunk, term: MeasureTerm, batches: dict[tuple[str, int], Lists]) -> Lists:
         lists = batches.get((chunk.shard, chunk.number))
         if lists is None or not np.array_equal(np.diff(lists.offsets), np.diff(chunk.tokens.offsets)):
-            message = f"measure `{term.file}` was taken on other shards: it has nothing for `{chunk.shard}` as it is now"
-            raise failure(codes.MEASURE_OTHER, info_path(term.file), message, AGAIN.format(self._command(term)))
+            message = (
+                f"measure `{term.file}` was taken on other shards: it has nothing for `{chunk.shard}` as it is now"
+            )
+            raise failure(codes.MEASURE_OTHER, info_path(term.file), message, self._how(term))
         return lists
+
+
+def _who(reader: str) -> str:
+    return "`order`" if reader == "order" else f"rule `{reader}`"

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from ..compiler.files.shard_reader import Chunk, Lists
 from ..compiler.plan import FieldTerm, LengthTerm, MeasureTerm, RecordScore
 from ..compiler.ragged import Ints, offsets, owners, ranges
-from ..dsl.codes import runtime as codes
+from ..dsl.codes.runtime import POSITION
+from ..dsl.codes.shards import MIX_EMPTY
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
 from .dataset import Dataset
@@ -46,7 +47,9 @@ class Sampler:
         self._mix = plan.mix
         self._tokens = sum(int(self._lengths[rows].sum()) for rows in self._sources.values())
         self._values = None if plan.order is None else values_of(dataset, plan.order)
-        order = None if plan.order is None else [t if isinstance(t, float | str) else t.model_dump() for t in plan.order]
+        order = (
+            None if plan.order is None else [t if isinstance(t, float | str) else t.model_dump() for t in plan.order]
+        )
         meaning = json.dumps([len(self._lengths), plan.mix, order], sort_keys=True)
         self._key = hashlib.sha256(meaning.encode()).hexdigest()[:32]
         self._seed = seed
@@ -99,7 +102,7 @@ class Sampler:
         """Goes on where a sampler stood. Raises Failure where that one had other rows, another mix or another order."""
         if state.get("of") != self._key:
             message = "the saved position is one of other rows, or of another `mix` or `order`"
-            raise Failure(codes.POSITION.at(None, message, help="resume with the dataset and the plan of the run"))
+            raise Failure(POSITION.at(None, message, help="resume with the dataset and the plan of the run"))
         self._seed, self._epoch, self._position = state["seed"], state["epoch"], state["position"]
 
 
@@ -113,7 +116,7 @@ def _by_source(dataset: Dataset) -> dict[str, Ints]:
     if empty:
         share = dataset.plan.mix[empty[0]]
         message = f"`mix` gives `{empty[0]}` {share * 100:g}% of the tokens, and it has no row here"
-        raise Failure(codes.MIX_EMPTY.at(DataPlace(str(dataset.path)), message))
+        raise Failure(MIX_EMPTY.at(DataPlace(str(dataset.path)), message))
     return rows
 
 

@@ -74,7 +74,13 @@ class Receipts(Mapping[str, Receipt]):
             raise Failure(*map(_unheard, silent))
 
     def add(
-        self, records: int, rows: Tensor, losses: Tensor, shares: Tensor, ranked: Tensor | None = None, kept: Tensor | None = None
+        self,
+        records: int,
+        rows: Tensor,
+        losses: Tensor,
+        shares: Tensor,
+        ranked: Tensor | None = None,
+        kept: Tensor | None = None,
     ) -> None:
         """Adds a pass over `records` records: `rows` [rules], sums of share x loss and of share [rules that have a loss], and the
         tokens that were `ranked` and `kept` [keep rules]."""

@@ -30,3 +30,4 @@ CONTEXT_TOO_SHORT = Code("MCD625", "context-too-short", "The context leaves no r
 MEASURE_MISSING = Code("MCD650", "measure-missing", "A measure that the plan reads was never taken on this dataset.")
 MEASURE_COLUMN = Code("MCD651", "measure-column", "A measure lacks the column that the plan reads.")
 MEASURE_OTHER = Code("MCD652", "measure-other", "A measure was taken on other shards than those of the dataset.")
+MIX_EMPTY = Code("MCD653", "mix-empty", "A source of `mix` has no record in the split that is trained on.")
