@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...compiler.files.measures import MeasureWriter
 from .entropy import entropy
 from .excess_loss import excess_loss
 from .loss import loss
+
+__all__ = ["MEASURES", "Measure", "MeasureWriter", "Seen", "entropy", "excess_loss", "loss"]
 
 
 @dataclass(frozen=True, eq=False)
