@@ -1,4 +1,4 @@
-"""From a spec on disk through `mcd compile`, `mcd measure` and `mcd train`: scores, `keep`, `mix` and `order` as a user has them."""
+"""From a spec on disk through `mcd compile`, `mcd measure` and `mcd train`: scores, `keep`, `mix` and `order`."""
 
 from __future__ import annotations
 
@@ -220,8 +220,8 @@ def test_mcd_plan_tells_scores_mix_and_order(tmp_path):
     assert 'rare spec.mcd:9 cat token loss factor max(0, 1 + measure("ref", entropy))' in lines
     kept = 'factor 0 outside the top 60% by live.loss - measure("ref", loss) of each record'
     assert f"hard spec.mcd:10 tokens token loss {kept}" in lines
-    few = 'factor 0 outside the bottom 5% by -(live.loss * (1 - measure("ref", loss))) of each batch, so that micro-batches change it'
-    assert f"few spec.mcd:17 cat token loss {few}" in lines
+    few = 'factor 0 outside the bottom 5% by -(live.loss * (1 - measure("ref", loss))) of each batch'
+    assert f"few spec.mcd:17 cat token loss {few}, so that micro-batches change it" in lines
     assert "tokens of an epoch: s 70%, t 30%" in lines
     assert "order of an epoch: -length, ascending; equal ones shuffled" in lines
 
