@@ -10,7 +10,7 @@ import numpy as np
 
 from ..compiler.files.measures import MEASURE_FORMAT, MeasureInfo, info_path, open_measures
 from ..compiler.files.shard_reader import Chunk, Lists
-from ..compiler.manifest import Manifest
+from ..compiler.manifest import FileEntry, Manifest
 from ..compiler.plan import MeasureTerm, Plan
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Diagnostic, Failure
@@ -27,6 +27,7 @@ class Measured:
         self._directory, self._verify = directory, verify
         self._digests = {shard.path: shard.sha256 for shard in manifest.shards}
         self._open = cache(self._opened)
+        self._file = cache(self._checked)
 
     def attach(self, plan: Plan, chunks: Iterable[Chunk]) -> None:
         """Give each of `chunks` the measures that `plan` reads.
@@ -77,15 +78,19 @@ class Measured:
     def _info(self, name: str) -> MeasureInfo:
         return read_json(self._directory, info_path(name), MeasureInfo, MEASURE_FORMAT)
 
+    def _checked(self, entry: FileEntry) -> Path:
+        return check_file(self._directory, entry, self._verify)
+
     def _opened(self, name: str, column: str) -> dict[tuple[str, int], Lists]:
         """A column of a measure by shard and record batch."""
         info = self._info(name)
-        file = check_file(self._directory, info.file, self._verify)
-        places = [(shard.path, number) for shard in info.shards for number in range(shard.batches)]
-        batches = open_measures(file, info.file.path, [column])
-        if len(places) != len(batches):
-            message = f"`{info.file.path}` has {len(batches)} record batches, and {len(places)} were measured"
+        batches = open_measures(self._file(info.file), info.file.path, [column])
+        if sum(shard.batches for shard in info.shards) != len(batches):
+            message = (
+                f"`{info.file.path}` has {len(batches)} record batches, not those of the shards that were measured"
+            )
             raise failure(codes.SHARD_STRUCTURE, info.file.path, message)
+        places = [(shard.path, number) for shard in info.shards for number in range(shard.batches)]
         sound = {shard.path for shard in info.shards if self._digests.get(shard.path) == shard.sha256}
         found = zip(places, batches, strict=True)
         return {place: batch[column] for place, batch in found if place[0] in sound}

@@ -16,6 +16,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import Field
 
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
@@ -38,7 +39,7 @@ class MeasuredShard(Frozen):
 
     path: str
     sha256: str
-    batches: int
+    batches: int = Field(ge=0)
 
 
 class MeasureInfo(Frozen):

@@ -107,7 +107,8 @@ def is_measure(env: Env, expr: ast.Expr) -> bool:
 def refuse_measures(env: Env, expr: ast.Expr) -> None:
     """Fail on what stands in `factor`, `score` and `order` alone."""
     if is_measure(env, expr):
-        message = f"`{shown(expr)}` stands where no model has run: `factor`, `score` and `order` alone read it"
+        where = "`factor`, `score` and `order`" if isinstance(expr, ast.Call) else "`factor` and `score`"
+        message = f"`{shown(expr)}` stands where no model has run: {where} alone read it"
         raise env.fail(codes.MEASURE_MISPLACED.at(expr.place, message))
 
 

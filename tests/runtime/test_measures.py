@@ -316,6 +316,8 @@ def test_other_shards_than_those_that_were_measured(copied, tmp_path):
         ("ref.json", lambda data: b"{", "MCD607"),
         ("ref.json", lambda data: data.replace(b'"format": 1', b'"format": 2'), "MCD606"),
         ("ref.json", lambda data: data.replace(b'"batches": 1', b'"batches": 2', 1), "MCD608"),
+        ("ref.json", lambda data: data.replace(b'"batches": 1', b'"batches": 999999999999', 1), "MCD608"),
+        ("ref.json", lambda data: data.replace(b'"batches": 1', b'"batches": -1', 1), "MCD607"),
         ("ref.json", lambda data: data.replace(b"measures/ref.arrow", b"../../ref.arrow"), "MCD607"),
     ],
 )
