@@ -54,7 +54,7 @@ class Fault:
 class _Generation(Extension):
     """`{% generation %}`, which marks what a model writes: a scope of its own, which no other tag gives."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
@@ -142,7 +142,7 @@ def free_names(tree: nodes.Template) -> tuple[str, ...]:
 
 
 def _walk(tree: nodes.Node) -> Iterator[nodes.Node]:
-    """Every node, in the order in which it acts: what a `set` gives comes before its name, the list of a loop before its target."""
+    """Every node, in the order in which it acts: the value of a `set` before its name, the list of a loop before its target."""
     stack: list[nodes.Node] = [tree]
     while stack:
         node = stack.pop()

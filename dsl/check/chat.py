@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from .. import ast
 from .. import checked as c
-from ..chat.read import CONFIG, DEFAULT, TEMPLATE, Config, Unusable, read_config, read_template
+from ..chat.read import CONFIG, DEFAULT, TEMPLATE, Unusable, read_config, read_template
 from ..codes import values as codes
 from ..diagnostics import Related
 from ..load import shown_path
@@ -27,20 +27,18 @@ def _chat(env: Env, expr: ast.Expr, entry: Entry) -> c.ChatTemplate:
     if not isinstance(expr, ast.String):
         raise mismatch(env, expr, entry)
     path = env.locate(expr.value, expr.place)
-    named_config = path.suffix == ".json"
-    config_path = path if named_config else _beside(env, expr, path, CONFIG)
-    config = _use(env, expr, config_path, read_config) if config_path is not None else Config(None, {})
-    if not named_config:
-        config, home = Config({DEFAULT: _use(env, expr, path, read_template)}, config.tokens), path
-    elif config.templates is not None:
-        home = path
-    else:
-        home = _beside(env, expr, path, TEMPLATE)
-        if home is None:
-            message = f"`{path.name}` has no `chat_template`, and no `{TEMPLATE}` stands beside it"
-            raise env.fail(codes.CHAT_FILE.at(expr.place, message))
-        config = Config({DEFAULT: _use(env, expr, home, read_template)}, config.tokens)
-    return _checked(env, expr, home, config, config_path is not None)
+    if path.suffix != ".json":
+        beside = _beside(env, expr, path, CONFIG)
+        tokens = None if beside is None else _use(env, expr, beside, read_config).tokens
+        return _checked(env, expr, path, {DEFAULT: _use(env, expr, path, read_template)}, tokens)
+    config = _use(env, expr, path, read_config)
+    if config.templates is not None:
+        return _checked(env, expr, path, config.templates, config.tokens)
+    home = _beside(env, expr, path, TEMPLATE)
+    if home is None:
+        message = f"`{path.name}` has no `chat_template`, and no `{TEMPLATE}` stands beside it"
+        raise env.fail(codes.CHAT_FILE.at(expr.place, message))
+    return _checked(env, expr, home, {DEFAULT: _use(env, expr, home, read_template)}, config.tokens)
 
 
 def _beside(env: Env, expr: ast.String, path: Path, name: str) -> Path | None:
@@ -59,43 +57,45 @@ def _use(env: Env, expr: ast.String, path: Path, read: Callable[[Path], T]) -> T
         raise env.fail(codes.CHAT_FILE.at(expr.place, f"`{path.name}` {unusable}")) from None
 
 
-def _checked(env: Env, expr: ast.String, home: Path, config: Config, has_config: bool) -> c.ChatTemplate:
-    """The templates, with every construct known and every special token there."""
-    shown = shown_path(home, env.state.loaded.root)
-    in_json = home.suffix == ".json"
-    named = Related(expr.place, "the template is named here")
-    wrong = False
-    variables: set[str] = set()
-    # jinja2 takes a seventh of the time that a check may take: only a spec that names a template waits for it
-    jinja = import_module("...chat.parse", __package__)
-    for name, text in (config.templates or {}).items():
-        where = f" (line {{line}} of the template{'' if name == DEFAULT else f' `{name}`'})" if in_json else ""
-
-        def place(line: int) -> DataPlace:
-            return DataPlace(shown, None if in_json else line)
-
-        try:
-            tree = jinja.parse_template(text)
-        except jinja.Broken as broken:
-            message = f"`{home.name}` is no chat template: {broken.fact}{where.format(line=broken.line)}"
-            env.report(codes.CHAT_SYNTAX.at(place(broken.line), message, related=[named]))
-            wrong = True
-            continue
-        for fault in jinja.faults(tree):
-            message = f"a chat template cannot use {fault.fact}{where.format(line=fault.line)}"
-            env.report(codes.CHAT_WORD.at(place(fault.line), message, help=fault.help, related=[named]))
-            wrong = True
-        variables.update(jinja.free_names(tree))
-    if wrong:
-        raise Reported
-    tokens = {token for token in variables if token.endswith("_token")}
-    if not has_config and tokens:
+def _checked(
+    env: Env, expr: ast.String, home: Path, templates: dict[str, str], known: dict[str, str] | None
+) -> c.ChatTemplate:
+    """The templates of the file `home`, whose variables are special tokens, `known` where there is a config, or fields."""
+    variables = {name for title, text in templates.items() for name in _variables(env, expr, home, title, text)}
+    tokens = {name for name in variables if name.endswith("_token")}
+    if known is None and tokens:
         message = f"the template reads `{min(tokens)}`, and no `{CONFIG}` beside it says what that is"
         raise env.fail(codes.CHAT_TOKENS.at(expr.place, message))
     return c.ChatTemplate(
-        templates=tuple((config.templates or {}).items()),
-        tokens=tuple(sorted((name, text) for name, text in config.tokens.items() if name in tokens)),
+        templates=tuple(templates.items()),
+        tokens=tuple(sorted((name, text) for name, text in (known or {}).items() if name in tokens)),
         fields=tuple(sorted(variables - tokens)),
-        path=shown,
+        path=shown_path(home, env.state.loaded.root),
         place=expr.place,
     )
+
+
+def _variables(env: Env, expr: ast.String, home: Path, title: str, text: str) -> tuple[str, ...]:
+    """The variables that a template reads. Fails on one that is broken, or that uses what is not rendered here."""
+    # jinja2 takes a seventh of the time that a check may take: only a spec that names a template waits for it
+    jinja = import_module("...chat.parse", __package__)
+    try:
+        tree = jinja.parse_template(text)
+    except jinja.Broken as broken:
+        found = [(codes.CHAT_SYNTAX, broken.line, f"`{home.name}` is no chat template: {broken.fact}", None)]
+    else:
+        found = [
+            (codes.CHAT_WORD, fault.line, f"a chat template cannot use {fault.fact}", fault.help)
+            for fault in jinja.faults(tree)
+        ]
+    in_json = home.suffix == ".json"
+    shown, related = shown_path(home, env.state.loaded.root), [Related(expr.place, "the template is named here")]
+    for code, line, fact, help in found:
+        which = "" if title == DEFAULT else f" `{title}`"
+        where = f" (line {line} of the template{which})" if in_json else ""
+        place = DataPlace(shown, None if in_json else line)
+        env.report(code.at(place, fact + where, help=help, related=related))
+    if found:
+        raise Reported
+    names: tuple[str, ...] = jinja.free_names(tree)
+    return names

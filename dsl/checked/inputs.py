@@ -20,9 +20,12 @@ class Overflow:
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate:
-    """How messages become a text. `templates`: Jinja by name, `default` first, `tool_use` for records with tools where there is one;
-    `tokens`: the special tokens that they read, by name (`bos_token`); `fields`: the other variables that they read, which are
-    fields of the record. `path`: the file of the templates, as a person is shown it."""
+    """How messages become a text.
+
+    `templates`: Jinja by name, `default` first, `tool_use` for records with tools where there is one; `tokens`: the special
+    tokens that they read, by name (`bos_token`); `fields`: the other variables that they read, which are fields of the record.
+    `path`: the file of the templates, as a person is shown it.
+    """
 
     templates: tuple[tuple[str, str], ...]
     tokens: tuple[tuple[str, str], ...] = ()
