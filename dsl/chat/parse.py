@@ -154,6 +154,8 @@ def _children(node: nodes.Node) -> list[nodes.Node]:
     match node:
         case nodes.Assign(target=target, node=value):
             return [value, target]
+        case nodes.AssignBlock(target=target, filter=last, body=body):
+            return [*body, *([last] if last else []), target]
         case nodes.For(target=target, iter=source, test=test, body=body, else_=other):
             return [source, target, *([test] if test else []), *body, *other]
         case nodes.With(targets=targets, values=values, body=body):

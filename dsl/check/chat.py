@@ -61,7 +61,10 @@ def _checked(
     env: Env, expr: ast.String, home: Path, templates: dict[str, str], known: dict[str, str] | None
 ) -> c.ChatTemplate:
     """The templates of the file `home`, whose variables are special tokens, `known` where there is a config, or fields."""
-    variables = {name for title, text in templates.items() for name in _variables(env, expr, home, title, text)}
+    found = [_variables(env, expr, home, title, text) for title, text in templates.items()]
+    if None in found:
+        raise Reported
+    variables = {name for names in found for name in names or ()}
     tokens = {name for name in variables if name.endswith("_token")}
     if known is None and tokens:
         message = f"the template reads `{min(tokens)}`, and no `{CONFIG}` beside it says what that is"
@@ -75,10 +78,10 @@ def _checked(
     )
 
 
-def _variables(env: Env, expr: ast.String, home: Path, title: str, text: str) -> tuple[str, ...]:
-    """The variables that a template reads. Fails on one that is broken, or that uses what is not rendered here."""
+def _variables(env: Env, expr: ast.String, home: Path, title: str, text: str) -> tuple[str, ...] | None:
+    """The variables that a template reads. None after a report: it is broken, or uses what is not rendered here."""
     # jinja2 takes a seventh of the time that a check may take: only a spec that names a template waits for it
-    jinja = import_module("...chat.parse", __package__)
+    jinja = import_module("..chat.parse", __package__)
     try:
         tree = jinja.parse_template(text)
     except jinja.Broken as broken:
@@ -96,6 +99,6 @@ def _variables(env: Env, expr: ast.String, home: Path, title: str, text: str) ->
         place = DataPlace(shown, None if in_json else line)
         env.report(code.at(place, fact + where, help=help, related=related))
     if found:
-        raise Reported
+        return None
     names: tuple[str, ...] = jinja.free_names(tree)
     return names

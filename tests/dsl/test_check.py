@@ -174,7 +174,8 @@ def test_every_code_has_a_program() -> None:
     """Codes of the check are all in the programs, but for those that other tests of the check name."""
     seen = {code for path in DATA.glob("*.txt") for code, _, _ in EXPECTED.findall(path.read_text())}
     elsewhere = "".join(
-        (Path(__file__).parent / f"{name}.py").read_text() for name in ("test_load", "test_check_parts", "test_frames")
+        (Path(__file__).parent / f"{name}.py").read_text()
+        for name in ("test_load", "test_check_parts", "test_frames", "test_chat")
     )
     declared = {code for module in (names, values, model) for code in vars(module).items() if isinstance(code[1], Code)}
     missing = [code.id for name, code in declared if code.id not in seen and f".{name}" not in elsewhere]
