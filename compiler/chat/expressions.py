@@ -242,8 +242,10 @@ def _(node: nodes.Getitem) -> Expression:
     def part(frame: Frame) -> Any:
         value = base(frame)
         where = slice(*(None if end is None else end(frame) for end in ends))
-        if where.step == 0 or not isinstance(value, str | list | tuple):
+        if isinstance(value, Undefined) or where.step == 0:
             raise Refused(f"{kind(value)} cannot be sliced so")
+        if not isinstance(value, str | list | tuple):
+            return Undefined("a part")
         frame.run.pay(len(value))
         return sliced(value, where) if isinstance(value, str) else value[where]
 

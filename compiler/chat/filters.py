@@ -12,6 +12,8 @@ from .traced import changed, cut, joined, recased, replaced, splitlines, strippe
 from .values import MAX_TEXT, Refused, Run, Undefined, elements, item, number, written
 
 Filter = Callable[..., Any]
+SORTED = 4
+"""Steps for an element that is put in order."""
 
 # --- texts
 
@@ -21,13 +23,16 @@ def _trim(run: Run, value: Any, chars: str | None = None) -> str:
 
 
 def _string(run: Run, value: Any) -> str:
-    return run.made(written(value))
+    text = written(value)
+    run.pay(len(text))
+    return text
 
 
 def _recase(change: Callable[[str], str]) -> Filter:
     def apply(run: Run, value: Any) -> str:
         text = written(value)
-        return run.made(recased(text, change(text)))
+        run.pay(len(text))
+        return recased(text, change(text))
 
     return apply
 
@@ -74,7 +79,7 @@ def _tojson(
         text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
     except (TypeError, ValueError) as error:
         raise Refused(f"`tojson`: {error}") from None
-    run.made(text)
+    run.pay(len(text))
     return changed(value, text, 1, len(text) - 1) if isinstance(value, str) else text
 
 
@@ -98,13 +103,13 @@ def _float(run: Run, value: Any, default: Any = 0.0) -> Any:
         return default
 
 
-def _round(run: Run, value: Any, precision: int = 0, method: str = "common") -> float:
+def _round(run: Run, value: Any, precision: int = 0, method: str = "common") -> Any:
     if method == "common":
-        return float(round(value, precision))
+        return round(value, precision)
     if method not in ("ceil", "floor"):
         raise Refused(f"`round` has no method `{method}`")
     scale = 10.0**precision
-    return float((math.ceil if method == "ceil" else math.floor)(value * scale) / scale)
+    return (math.ceil if method == "ceil" else math.floor)(value * scale) / scale
 
 
 def _sum(run: Run, value: Any, attribute: Any = None, start: Any = 0) -> Any:
@@ -159,7 +164,9 @@ def _dictsort(run: Run, value: Any, case_sensitive: bool = False, by: str = "key
     if by not in ("key", "value"):
         raise Refused("`dictsort` sorts by `key` or `value`")
     at = 0 if by == "key" else 1
-    return sorted(_items(run, value), key=lambda pair: _folded(pair[at], case_sensitive), reverse=reverse)
+    pairs = _items(run, value)
+    run.spend(SORTED * len(pairs))
+    return sorted(pairs, key=lambda pair: _folded(pair[at], case_sensitive), reverse=reverse)
 
 
 def _sort(
@@ -167,12 +174,14 @@ def _sort(
 ) -> list[Any]:
     names = attribute.split(",") if isinstance(attribute, str) else [attribute]
     found = elements(value, run)
+    run.spend(SORTED * len(found))
     return sorted(
         found, key=lambda each: [_folded(_reached(each, name), case_sensitive) for name in names], reverse=reverse
     )
 
 
 def _unique(run: Run, value: Any, case_sensitive: bool = False, attribute: Any = None) -> list[Any]:
+    run.spend(SORTED * _length(run, value))
     seen: set[Any] = set()
     found: list[Any] = []
     for each in elements(value, run):
@@ -186,6 +195,7 @@ def _unique(run: Run, value: Any, case_sensitive: bool = False, attribute: Any =
 def _extreme(choose: Callable[..., Any]) -> Filter:
     def apply(run: Run, value: Any, case_sensitive: bool = False, attribute: Any = None) -> Any:
         found = elements(value, run)
+        run.spend(SORTED * len(found))
         if not found:
             return Undefined("nothing")
         return choose(found, key=lambda each: _folded(_reached(each, attribute), case_sensitive))

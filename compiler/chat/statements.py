@@ -66,7 +66,9 @@ def _(node: nodes.Output) -> Statement:
         out, run = frame.out, frame.run
         for part, line in parts:
             run.line = line
-            out.append(run.made(written(part(frame))))
+            text = written(part(frame))
+            run.wrote(len(text))
+            out.append(text)
 
     return write
 
@@ -98,19 +100,20 @@ def _(node: nodes.For) -> Statement:
         run.spend(len(items))
         if test is not None:
             items = [item for item in items if test(_with(frame, target, item))]
-        if not items:
-            other(frame.inner())
-        state = Loop(items)
+        state, ended = Loop(items), False
         for index, item in enumerate(items):
             state.index0 = index
             scope = _with(frame, target, item)
             scope.values["loop"] = state
             try:
                 inside(scope)
+                ended = True
             except _Continue:
                 continue
             except _Break:
                 break
+        if not ended:  # as Jinja has it: no round came to the end of the body
+            other(frame.inner())
 
     return loop
 

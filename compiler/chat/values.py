@@ -13,7 +13,8 @@ from ...dsl.chat.words import DICT_METHODS, LIST_METHODS, LOOP_METHODS, STRING_M
 from .traced import cut
 
 MAX_STEPS = 10_000_000
-"""Parts of a template that are looked at for one record, and 64ths of a character that they make."""
+"""What one record may cost: a step for each part of the template that is looked at and each element that is gone through, and
+one for 64 characters."""
 MAX_TEXT = 1 << 24
 """Characters of any string that a template makes, the rendered text included."""
 MAX_CALLS = 40
@@ -43,23 +44,23 @@ class Dated(Stopped):
 
 @dataclass(slots=True)
 class Run:
-    """One record's way through a template: what it may still spend, how deep in macros it is, and at which line."""
+    """One record's way through a template: what it may still spend, how deep in macros it is, at which line, and how many
+    characters it has written."""
 
     steps: int = MAX_STEPS
     calls: int = 0
     line: int = 1
+    size: int = 0
 
     def spend(self, steps: int) -> None:
         self.steps -= steps
         if self.steps < 0:
             raise Exhausted(f"it takes more than {MAX_STEPS:,} steps")
 
-    def made(self, text: str) -> str:
-        """A string that was just made, paid for."""
-        size = len(text)
-        if size > 64:
-            self.pay(size)
-        return text
+    def wrote(self, size: int) -> None:
+        """Count and pay for `size` characters that are written."""
+        self.size += size
+        self.pay(self.size if self.size > MAX_TEXT else size)
 
     def pay(self, size: int) -> None:
         """Pay for `size` characters or elements, before they are made where they may be many."""
@@ -213,10 +214,10 @@ def item(value: Any, key: Any) -> Any:
 def elements(value: Any, run: Run) -> list[Any]:
     """What a loop over a value goes through, or `|list` gives."""
     if isinstance(value, str):
-        run.pay(len(value) << 6)
+        run.spend(len(value))
         return [cut(value, at, at + 1) for at in range(len(value))]
     if isinstance(value, list | tuple | dict | range):
-        run.pay(len(value))
+        run.spend(len(value))
         return list(value)
     if isinstance(value, Undefined):
         return []
