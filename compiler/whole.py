@@ -36,7 +36,7 @@ DROP_WORDS = {
     "too_long": "longer than the context",
     "empty_text": "the text is empty",
     "no_messages": "the list of messages is empty",
-    "refused": "the chat template refuses them, or fails on them",
+    "refused": "the chat template refuses or fails",
 }
 
 

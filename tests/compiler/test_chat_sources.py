@@ -280,7 +280,7 @@ def test_records_that_the_template_refuses_are_dropped_or_stop_the_build(tmp_pat
     found = compiled(path, tmp_path / "out")
     assert found.manifest.dropped == {"refused": 1}
     (warning,) = found.warnings
-    assert warning.message == "1 record dropped: the chat template refuses them, or fails on them"
+    assert warning.message == "1 record dropped: the chat template refuses or fails"
     assert warning.help == "`lost = error` in `model` names the first, and says why"
     path.write_text(path.read_text().replace('chat = "', 'lost = error  chat = "'))
     (error,) = failure(path, tmp_path / "other")
