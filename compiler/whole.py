@@ -76,9 +76,7 @@ def chat_findings(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic
                 message = f"source `{source.name}`: {count:,} of {counts['messages']:,} messages {words}{why}"
                 yield (codes.CHAT_LOST if refused else code).at(source.place, message)
         if count := counts.get("entries"):
-            message = (
-                f"source `{source.name}`: {count:,} entries of `offsets` stand in what the chat template leaves out{why}"
-            )
+            message = f"source `{source.name}`: {count:,} entries of `offsets` stand in what the chat template leaves out{why}"
             yield (codes.CHAT_LOST if refused else codes.CHAT_UNRENDERED).at(source.place, message)
 
 

@@ -34,7 +34,8 @@ from mcd.dsl.chat import words
 from mcd.dsl.chat.parse import faults, parse_template
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
-TEMPLATES = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "data/chat").glob("*.jinja"))}
+DATA = Path(__file__).parent / "data/chat"
+TEMPLATES = {path.stem: path.read_text() for path in sorted(DATA.glob("*.jinja"))}
 TOOLS = [
     {
         "type": "function",
@@ -61,6 +62,10 @@ TALK = [
     {"role": "tool", "content": '"r"', "name": "F", "tool_call_id": "c0000001"},
     {"role": "assistant", "content": "done ", "reasoning": "because"},
 ]
+
+
+def lines(name: str) -> list[str]:
+    return (DATA / name).read_text().splitlines()
 
 
 def renderer(template: str) -> Renderer:
@@ -164,51 +169,16 @@ def test_random_messages_give_the_text_of_transformers_and_pieces_of_their_conte
                 assert found.text[piece.start : piece.end] in (there, there.upper())
 
 
-EXPRESSIONS = [
-    "1 + 2 * 3 - 4 // 3 % 2", "7 / 2", "-x + +x", "'a' * 3 ~ 2 * 'b'", "[1] + [2, [3]]", "(1, 2) + (3,)", "1 < 2 <= 2 != 3",
-    "not x or y", "y and x", "'a' in 'cat' and 2 not in [1]", "'k' in {'k': 1}", "none ~ true ~ 1.5 ~ [1, 'a'] ~ {'a': none}",
-    "x if y", "x if y else 'z'", "undefined_name", "undefined_name | default('d')", "'' | default('d', true)", "none | default('d')",
-    "'abcde'[1:3] ~ 'abcde'[-2:] ~ 'abcde'[::2] ~ 'abc'[::-1] ~ 'abc'[-1] ~ 'abc'[9]", "[1, 2, 3][::-1]", "s[1:][0]", "d.a ~ d['b'] ~ d.c",
-    "d.items() | list", "d | items | list", "d.keys() | list ~ d.values() | list", "d.get('a') ~ d.get('z') ~ d.get('z', 1)", "d.copy()",
-    "'a,b,,c'.split(',')", "'a b  c '.split()", "'a b c'.split(' ', 1)", "'a-b-c'.rsplit('-', 1)", "'a\\nb\\r\\nc'.splitlines()",
-    "' x '.strip() ~ '|' ~ 'xxax'.lstrip('x') ~ 'xxax'.rstrip('xa')", "'aXa'.lower() ~ 'a'.upper() ~ 'a bC'.title() ~ 'aB'.capitalize()",
-    "'cat'.startswith('c') ~ 'cat'.endswith(('t', 'x')) ~ 'cat'.find('t') ~ 'aXa'.count('a')", "'a.b'.replace('.', '-') ~ 'aaa'.replace('a', 'b', 2)",
-    "'-'.join(['a', 'b'])", "'abc'.removeprefix('a').removesuffix('c') ~ '12'.isdigit() ~ ' '.isspace() ~ 'a'.isalpha()",
-    "[3, 1, 2] | sort ~ [3, 1] | sort(reverse=true) ~ ['b', 'A'] | sort ~ ['b', 'A'] | sort(case_sensitive=true)",
-    "rows | sort(attribute='n') | map(attribute='r') | join(',')", "rows | map(attribute='z', default='-') | list", "['a', 'B'] | map('upper') | list",
-    "['a', 'b'] | map('replace', 'a', 'c') | join", "[0, 1, none] | select | list ~ [0, 1] | reject | list ~ [1, 2] | select('odd') | list",
-    "rows | selectattr('n', 'gt', 1) | list", "rows | selectattr('r') | list", "rows | rejectattr('n', 'equalto', 1) | map(attribute='r') | first",
-    "rows | rejectattr('q', 'defined') | list | length", "[1, 1, 2] | unique | list ~ ['a', 'A'] | unique | list", "[] | first ~ [] | last ~ 'ab' | first ~ 'ab' | last",
-    "{'b': 1, 'a': 2} | dictsort ~ {'b': 1, 'a': 2} | dictsort(by='value', reverse=true)", "[1, 2] | sum ~ rows | sum(attribute='n')", "[2, 1] | min ~ ['a', 'b'] | max",
-    "'42.7' | int ~ 'x' | int ~ 'x' | int(7) ~ 'ff' | int(base=16) ~ 3.9 | int ~ none | int", "'1.5' | float ~ 'x' | float ~ 2 | float", "2.567 | round(1) ~ 2.1 | round(method='ceil') ~ 5 | round",
-    "-3 | abs", "'hello-world (now) it\\'s' | title", "'HELLO' | capitalize", "' a ' | trim ~ 'xax' | trim('x')", "3 | string ~ 'x' | safe", "'ab' | reverse ~ [1, 2] | reverse | list",
-    "'a\\nb\\n\\nc' | indent", "'a\\nb\\n\\nc' | indent(2, true)", "'a\\nb\\n\\nc' | indent(2, blank=true)", "'a\\nb' | indent('> ', first=true)", "'a\\n' | indent",
-    "d | tojson", "d | tojson(indent=2)", "'é\"<' | tojson ~ 'é' | tojson(ensure_ascii=true)", "{'b': 1, 'a': [1.5, none, true]} | tojson(separators=(',', ':'), sort_keys=true)",
-    "1 is number ~ 1 is integer ~ true is integer ~ 1.0 is float ~ true is boolean ~ none is none", "'a' is string ~ [] is sequence ~ {} is mapping ~ 'a' is iterable ~ 1 is iterable",
-    "3 is odd ~ 4 is even ~ 9 is divisibleby 3 ~ 'a' is lower ~ 'A' is upper", "1 is eq 1 ~ 1 is ne 2 ~ 1 is lt 2 ~ 2 is ge 2 ~ 'a' is in ['a'] ~ x is sameas x ~ true is true ~ false is false",
-    "x is defined ~ nope is undefined ~ x is not none ~ raise_exception is defined ~ loop is defined", "range(3) | list ~ range(1, 7, 2) | list", "dict(a=1, b=x)", "namespace(a=1).a", "nope | length ~ nope | list ~ nope | join",
-    "undefined_name == other_undefined", "1 == 1.0", "'a' ~ nope ~ none",
-]  # fmt: skip
-STATEMENTS = [
-    "{% for i in range(4) if i != 1 %}{{ loop.index ~ loop.index0 ~ loop.revindex ~ loop.first ~ loop.last ~ loop.length }}{{ loop.cycle('a', 'b') }}{% endfor %}",
-    "{% for i in [1, 2, 3] %}{{ loop.previtem }}-{{ loop.nextitem }},{% else %}none{% endfor %}{% for i in [] %}x{% else %}none{% endfor %}",
-    "{% set x = 1 %}{% for i in [1, 2] %}{{ x }}{% set x = 5 %}{{ x }}{% endfor %}{{ x }}",
-    "{% set ns = namespace(n=0) %}{% for i in [1, 2] %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}",
-    "{% if nope %}a{% elif x %}{% set z = 3 %}{{ z }}{% else %}c{% endif %}{{ z }}",
-    "{% for a, b in d.items() %}{{ a }}={{ b }};{% endfor %}{% set p, q = (1, 2) %}{{ p + q }}",
-    "{% macro m(a, b='x', c=a) %}[{{ a }}{{ b }}{{ c }}]{% endmacro %}{{ m(1) }}{{ m(1, c=2) }}{{ m() }}{{ m(b=3, a=4) | trim('[') }}",
-    "{% macro f(n) %}{{ n }}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(4) }}",
-    "{% set a = 1 %}{% macro m() %}{{ a }}{{ later }}{% endmacro %}{% set later = 2 %}{{ m() }}",
-    "{% set a %} x{{ 1 }} {% endset %}[{{ a }}]{% set b | upper | trim %} y {% endset %}[{{ b }}]",
-    "{% filter upper | replace('A', 'B') %}a{{ 'a' }}{% endfilter %}",
-    "{% with a = 1, b = 2 %}{{ a + b }}{% set c = 3 %}{% endwith %}{{ a }}{{ c }}",
-    "{% for i in range(9) %}{% if i == 2 %}{% continue %}{% endif %}{% if i == 4 %}{% break %}{% endif %}{{ i }}{% endfor %}",
-    "{% for i in [[1, 2], [3]] %}{% for j in i %}{{ loop.index }}{{ j }}{% endfor %}{{ loop.index }}{% endfor %}",
-    "a\n  {% if true %}\n  b\n  {% endif %}\nc {#- note -#}\n d {%- if x +%}\n e{% endif %}  \n{% raw %}{{ x }}{% endraw %}\n",
-    "{% generation %}{% set z = 1 %}g{{ z }}{% endgeneration %}{{ z }}",
-    "{%- for m in messages[::-1] -%} {{ messages.index(m) }}{{ messages.count(m) }} {%- endfor -%}",
-    "{% for c in 'ab' %}{{ c }}.{% endfor %}{% for k in d %}{{ k }}{% endfor %}{% for n in nope %}x{% endfor %}",
-]  # fmt: skip
+EXPRESSIONS = lines("expressions.txt")
+BLOCKS = """a
+  {% if true %}
+  b
+  {% endif %}
+c {#- note -#}
+ d {%- if x +%}
+ e{% endif %}  \n{% raw %}{{ x }}{% endraw %}
+"""
+STATEMENTS = [*lines("statements.txt"), BLOCKS]
 GIVEN = {"x": 3, "y": False, "s": "text", "d": {"a": 1, "b": "t\n"}, "rows": [{"n": 2, "r": "b"}, {"n": 1, "r": "a"}]}
 
 
@@ -219,18 +189,12 @@ def test_words_mean_what_they_mean_in_jinja(template):
     assert rendered(template, TALK[:2], **GIVEN) == want
 
 
-FAILING = [
-    "nope.a", "nope['a']", "nope + 'a'", "1 + 'a'", "'a' + 1", "'a' < 1", "1 in 2", "1 in 'a'", "none | length", "for_x.y.z",
-    "[1] | join | int + 'a'", "'a'.index('b')", "[1].index(2)", "1 % 0", "1 / 0", "d['a'].b.c", "'a'.split('')", "'a'.strip(1)", "range('a')", "raise_exception('no')",
-    "x()", "'a'.join([1])", "'a'[1:2:0]", "d | map('upper') | list + 1", "rows | sort", "'x' | abs", "nope | tojson", "'a'.startswith()", "dict(1)",
-]  # fmt: skip
+FAILING = lines("failing.txt")
 
 
 @pytest.mark.parametrize("expression", FAILING)
 def test_what_fails_in_jinja_refuses_the_record(expression):
     template = f"\n{{{{ {expression} }}}}"
-    if list(faults(parse_template(template))):
-        pytest.skip("refused by the check")
     assert theirs(template, TALK[:2], **GIVEN) is None
     with pytest.raises(Refused, match=r"\(line 2 of the template\)$"):
         rendered(template, TALK[:2], **GIVEN)
@@ -318,7 +282,7 @@ def test_a_run_ends_where_another_message_begins():
 WORD = st.text(alphabet="ab ß\nİ", max_size=6)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(WORD, min_size=1, max_size=3), st.integers(0, 9), st.integers(0, 9), WORD.filter(bool), WORD)
 def test_traced_strings_are_the_strings_that_they_are(parts, start, stop, old, new):
     text = joined([content(part, number) for number, part in enumerate(parts)])

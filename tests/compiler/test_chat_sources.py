@@ -5,23 +5,34 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from mcd.compiler.chat.locate import Contents
+from mcd.compiler.chat.messages import Chats
+from mcd.compiler.chat.render import Renderer
 from mcd.compiler.compile import Compiled, prepare
 from mcd.compiler.describe import describe
+from mcd.compiler.difference import Effect, Side, differences
 from mcd.compiler.files.output import json_text
 from mcd.compiler.manifest import Manifest
 from mcd.compiler.plan import Plan
 from mcd.compiler.sources import reader
+from mcd.compiler.sources.base import Origin, Rows, Tally
+from mcd.dsl import checked as c
 from mcd.dsl.codes import sources as codes
 from mcd.dsl.diagnostics import Failure
 
 from ..projects import checked, compiled, project, write_tokenizer
+from .helpers import PLACE
 
-CHATML = "{% for m in messages %}{{ '<|im_start|> ' + m.role + ' ' + (m.content | default('') | trim) + ' <|im_end|> ' }}{% endfor %}"
+TURN = "{{ '<|im_start|> ' + m.role + ' ' + (m.content | default('') | trim) + ' <|im_end|> ' }}"
+CHATML = f"{{% for m in messages %}}{TURN}{{% endfor %}}"
 SPEC = """source talk = jsonl("data.jsonl") { id = .id  chat = .messages }
 span reply = slot(.messages) where role == "assistant"
 weigh reply { factor = 2 }
@@ -256,7 +267,8 @@ def test_what_is_no_list_of_messages(tmp_path, messages, code, fact):
 
 def test_contents_may_be_absent_null_empty_or_parts(tmp_path):
     parts = [{"type": "text", "text": "a "}, {"type": "text", "text": "cat"}]
-    template = "{% for m in messages %}<|im_start|> {% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %} <|im_end|> {% endfor %}"
+    text = "{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %}"
+    template = f"{{% for m in messages %}}<|im_start|> {text} <|im_end|> {{% endfor %}}"
     contents = [{}, {"content": None}, {"content": ""}, {"content": " "}, {"content": parts}, {"content": "dog"}]
     messages = [{"role": "assistant", **each} for each in contents]
     found = compiled(talks(tmp_path, [{"id": "t", "messages": messages}], template=template), tmp_path / "out")
@@ -369,6 +381,45 @@ def test_the_template_is_a_part_of_the_key_of_shards_and_of_the_inputs(tmp_path)
     assert compiled(path, tmp_path / "out").manifest.shards_key == first.shards_key
 
 
+CUTS = "{% for m in messages %}{{ m.role ~ m.content.strip() ~ m.content[1:4] ~ m.content.split('b') | join('日') }}{% endfor %}"
+WORDS = st.text(alphabet="ab é😀", max_size=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(WORDS, min_size=1, max_size=3), min_size=1, max_size=3), st.data())
+def test_ranges_of_contents_are_placed_as_a_plain_search_places_them(contents, data):
+    """Every run that has the first and the last character of a range, white space off, gives one place."""
+    records = [[{"role": "user", "content": text} for text in texts] for texts in contents]
+    chat = c.Chat(("m",), c.ChatTemplate((("default", CUTS),)))
+    source = c.Source("s", "inline", (), (), None, c.ConstantSplit("train"), chat, PLACE)
+    rows = Rows(
+        np.arange(len(records)),
+        {},
+        {},
+        {path: [None] * len(records) for path in [("tools",), ("documents",)]} | {("m",): records},
+    )
+    _, texts = Chats(chat, Origin(source, Path(), "s"), True).texts(rows, Tally())
+    messages, rendered = texts.messages, [Renderer(chat.template).render(talk, {}) for talk in records]
+    flat = [
+        (place, number, text) for place, talk in enumerate(contents) for number, text in enumerate(talk) if text.strip()
+    ]
+    if not flat:
+        return
+    want, ask = [], []
+    for row in range(3):
+        place, number, text = data.draw(st.sampled_from(flat))
+        start, end = sorted(data.draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=2, unique=True)))
+        ask.append((sum(map(len, contents[:place])) + number, start, end))
+        first = start + len(text[start:end]) - len(text[start:end].lstrip())
+        last = start + len(text[start:end].rstrip()) - 1
+        for run in rendered[place].runs:
+            where = {p.offset + at: p.start + at for p in run if p.message == number for at in range(p.end - p.start)}
+            if first <= last and first in where and last in where:
+                want.append((row, where[first], where[last] + 1))
+    found = Contents(messages).place(*(np.array(column) for column in zip(*ask, strict=True)))
+    assert sorted(zip(*(column.tolist() for column in found), strict=True)) == sorted(want)
+
+
 def test_batches_are_cut_anywhere(tmp_path, monkeypatch):
     """The same bytes, with one record in a batch and with all."""
     mention = {"message": 0, "start": 1, "end": 4}
@@ -399,6 +450,19 @@ def test_the_plan_says_how_messages_become_a_text(tmp_path):
     said = describe(program, lowered)
     assert 'split all "train"; messages .messages, .topic through the chat template of t.jinja; no added tokens' in said
     assert Plan.model_validate_json(json_text(lowered.plan)) == lowered.plan
+
+
+def test_another_template_is_a_change_that_rebuilds_the_shards(tmp_path):
+    def side() -> Side:
+        program = checked(tmp_path / "spec.mcd")
+        return Side(program, prepare(program)[0])
+
+    talks(tmp_path)
+    before = side()
+    (tmp_path / "t.jinja").write_text(CHATML + "!")
+    (change,) = differences(before, side())
+    assert (change.effect, change.subject) == (Effect.SHARDS, "source talk")
+    assert change.fact.startswith("text of messages .messages through t.jinja (")
 
 
 def test_an_older_manifest_has_no_chats(tmp_path):
