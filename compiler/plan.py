@@ -212,7 +212,10 @@ class RampPlan(Frozen):
 
 
 class StagePlan(Frozen):
-    """A part `[start, end)` of training time. Rules that `factors` leaves out have 1, or 0 where `only` leaves them out."""
+    """A part `[start, end)` of training time. Rules that `factors` leaves out have 1, or 0 where `only` leaves them out.
+
+    `depth`: how many blocks run, None for all. `train`: the layers whose parameters are trained, None for all.
+    """
 
     name: str
     start: float
@@ -220,6 +223,18 @@ class StagePlan(Frozen):
     factors: dict[str, RampPlan]
     only: tuple[str, ...] | None
     token_loss: RampPlan
+    depth: int | None = None
+    train: tuple[Layer, ...] | None = None
+
+
+class GradientPlan(Frozen):
+    """What becomes of gradients. `scale`: pairs of a layer and the factor of its parameters' gradients; `final` is the final norm
+    and the head. `stop`: layers through which nothing flows down from what is computed above. `conflicts`: what happens to the
+    rules' gradient where it points against that of the token loss."""
+
+    scale: tuple[tuple[Layer, float], ...] = ()
+    stop: tuple[int, ...] = ()
+    conflicts: Literal["sum", "project"] = "sum"
 
 
 class Plan(Frozen):
@@ -241,3 +256,4 @@ class Plan(Frozen):
     learned: tuple[str, ...] = ()
     rules: tuple[RulePlan, ...]
     stages: tuple[StagePlan, ...]
+    gradient: GradientPlan | None = None

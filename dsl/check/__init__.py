@@ -11,7 +11,7 @@ Passes, in this order; each takes what those before it established, collects wha
 5. `sources`: templates and splits, since selectors name their slots.
 6. `concepts`: spans and concepts, in the order of their references.
 7. `rules`, `schedule`: rules, then the stages that name them, and claims.
-8. `contradictions`: what cannot hold together.
+8. `gradient`; `contradictions` and `reach`: what cannot hold together.
 
 A program is given where nothing was an error.
 """
@@ -35,7 +35,9 @@ from .contradictions import check_contradictions
 from .declare import declare
 from .env import Declaration, Env, Reported, State, on_trial
 from .frames import expand, merge_alike
+from .gradient import check_gradient
 from .model import check_model
+from .reach import check_reach
 from .rules import check_rules
 from .schedule import check_claims, check_stages
 from .settings import Settings, apply_settings
@@ -78,8 +80,12 @@ def _check(state: State, model: Path | None, settings: Settings) -> c.Program | 
     rules = check_rules(state)
     stages = check_stages(env)
     claims = check_claims(env)
+    gradient = check_gradient(env)
     check_contradictions(state, rules.values(), stages)
-    return _program(state, state.model, rules.values(), stages, claims, settings) if state.model else None
+    check_reach(state, rules.values(), stages, gradient)
+    if state.model is None:
+        return None
+    return replace(_program(state, state.model, rules.values(), stages, claims, settings), gradient=gradient)
 
 
 def _program(

@@ -27,7 +27,7 @@ from .conditions import (
     SpanRef,
 )
 from .inputs import ConstantSplit, FieldSplit, HashSplit, Model, Overflow, Source, Split, Template
-from .program import Coverage, Program, Ramp, Stage
+from .program import Coverage, Gradient, Program, Ramp, Stage
 from .rules import (
     Anchor,
     Attend,
@@ -98,6 +98,7 @@ __all__ = [
     "FieldPath",
     "FieldSplit",
     "Filter",
+    "Gradient",
     "HashSplit",
     "Heads",
     "Intersection",

@@ -45,8 +45,9 @@ relate turn: animal -> thing like pole -> thing { layers = 3  weight = 0.5 }
 weigh answer { factor = 4 }
 weigh soft: cat { factor = .importance  only = true }
 
+gradient { scale = {0: 0.25, 1..2: 0.5, final: 0.25}  stop = 1  conflicts = project }
 curriculum {
-  stage first 25% { only = [axis]  token_loss = 0.5 }
+  stage first 25% { only = [axis]  token_loss = 0.5  depth = 100%  train = [0, 3..4, final] }
   stage rest 75% { look.factor = ramp(1, 0.25, cosine)  axis.factor = 0 }
 }
 expect coverage(animal) >= 100
