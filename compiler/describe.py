@@ -59,7 +59,7 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
         ("rules", _table(_rule(rule, plan) for rule in plan.rules)),
         ("gradient", list(_gradient(plan.gradient))),
-        ("schedule", [_stage(stage) for stage in plan.stages]),
+        ("schedule", [_stage(stage, plan.model.layers) for stage in plan.stages]),
         ("expects", [f"coverage({e.written}) {e.op} {e.count:g} of {e.of}" for e in program.expects]),
     ]
     return "".join(_section(title, lines) for title, lines in sections if lines)
@@ -200,7 +200,7 @@ def _gradient(gradient: GradientPlan | None) -> Iterator[str]:
         yield PROJECTION
 
 
-def _stage(stage: StagePlan) -> str:
+def _stage(stage: StagePlan, layers: int) -> str:
     factors = [f"{name} {_ramp(ramp)}" for name, ramp in stage.factors.items()]
     only = [] if stage.only is None else [f"only {', '.join(stage.only)}"]
     token = (
@@ -208,7 +208,7 @@ def _stage(stage: StagePlan) -> str:
         if stage.token_loss == RampPlan(start=1, end=1, shape="linear")
         else [f"token loss {_ramp(stage.token_loss)}"]
     )
-    depth = [] if stage.depth is None else [f"runs block{'s 1..' if stage.depth > 1 else ' '}{stage.depth} alone"]
+    depth = [] if stage.depth is None else [f"runs block{'s 1..' if stage.depth > 1 else ' '}{stage.depth} of {layers}"]
     train = [] if stage.train is None else [f"trains layers {_layers(stage.train)} alone"]
     said = "; ".join([*depth, *train, *only, *factors, *token]) or "every rule at its weight"
     return f"{stage.start:>4.0%} to {stage.end:>4.0%}  {stage.name}: {said}"

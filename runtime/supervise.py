@@ -31,6 +31,7 @@ from .adapters import Adapter, check_attention, check_contract, locate
 from .anchors import Vectors
 from .batch import AttendRows, Batch, HiddenRows
 from .capture import Captured, Hooks, requests
+from .flow import Flow
 from .groups import AttendGroup, group_rules
 from .losses.token import token_loss
 from .precision import without_autocast
@@ -127,6 +128,8 @@ class Supervised(nn.Module):
         self.receipts = Receipts([*self._acting, *self._weigh], expected, records, self.device)
         layers = dict.fromkeys(layer for term in hidden for layer in term.layers)
         self._hooks: Hooks | None = Hooks(model, parts, {layer for term in attend for layer in term.layers}, layers)
+        # After the hooks that read hidden states, since it cuts what flows on from them.
+        self.flow = Flow(model, parts, plan, self.parameters)
         self._checked_ids = False
 
     @property
@@ -156,20 +159,24 @@ class Supervised(nn.Module):
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
         batch = self._joined(batch, totals.ranks)
-        with self._hooks.listen(self._requests(batch)) as seen:
+        with self.flow.passing(time), self._hooks.listen(self._requests(batch)) as seen:
             logits = self._parts[0].logits(self.model, batch)
-        self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + [True] * len(self._weigh))
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._acting)
+        awake = self._awake(factors, self.flow.depth(time))
+        every = [True] * len(self._weigh)
+        self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + every, [*awake, *every])
         with without_autocast(self.device):
-            sums = self._sums(batch, seen, factors)
+            sums = self._sums(batch, seen, factors, awake)
             values = ratio(sums, totals.rules)
             token = ratio(token_loss(logits, batch.input_ids, self._weights(batch, scale)), totals.tokens)
             acting = (values * values.new_tensor(factors)).sum() + self._idle_probes(factors)
-        counts = self._counts(batch)
+        counts, shares = self._counts(batch), self._shares(batch)
+        if not all(awake):
+            counts, shares = counts * counts.new_tensor([*awake, *every]), shares * shares.new_tensor(awake)
         if self.training:
-            self.receipts.add(len(batch.ids), counts, sums, self._shares(batch))
+            self.receipts.add(len(batch.ids), counts, sums, shares)
             self.receipts.check()
-        loss = (scale.token * token + acting) * totals.ranks
+        loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
         return Losses(loss, token, values, factors, counts, tuple(self.receipts), logits)
 
     def totals(self, batches: Iterable[Batch], time: float, reduce: Reduction | None = None) -> Totals:
@@ -180,12 +187,13 @@ class Supervised(nn.Module):
         """
         reduce = all_ranks() if reduce is None else reduce
         scale = multipliers(self.plan, time)
-        sums = torch.zeros(1 + len(self._acting), device=self.device)
+        sums, passes = torch.zeros(1 + len(self._acting), device=self.device), 0
         for batch in batches:
+            passes += 1
             moved = self._joined(batch.to(self.device), reduce.ranks)
             sums = sums + torch.cat([self._weights(moved, scale)[:, 1:].sum().view(1), self._shares(moved)])
         sums = reduce.sum(sums)
-        return Totals(sums[0], sums[1:], reduce.ranks)
+        return Totals(sums[0], sums[1:], reduce.ranks, passes)
 
     def gradient_norms(self, losses: Losses) -> dict[str, float]:
         """The norm, over all trainable parameters, of the gradient of each rule's weight x multiplier x loss, and of `token`.
@@ -219,6 +227,7 @@ class Supervised(nn.Module):
         if self._hooks is not None:
             self._hooks.close()
             self._hooks = None
+            self.flow.close()
 
     def __enter__(self) -> Self:
         return self
@@ -241,16 +250,24 @@ class Supervised(nn.Module):
     def _requests(self, batch: Batch) -> Mapping[Any, Any]:
         return requests([term.layers for term in self.terms if isinstance(term, HiddenTerm)], batch.hidden)
 
-    def _sums(self, batch: Batch, seen: Captured, factors: Sequence[float]) -> Tensor:
+    def _awake(self, factors: Sequence[float], depth: int) -> list[bool]:
+        """Whether what each acting rule reads runs at all: not where it lies above `depth` and the rule has factor 0."""
+        deepest = [max((n for n in rule.layers if n != "final"), default=0) for rule in self._acting]
+        return [bool(factor) or layer <= depth for factor, layer in zip(factors, deepest, strict=True)]
+
+    def _sums(self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]) -> Tensor:
         """Sum of share x loss of each acting rule: [rules]. A group of which every factor is 0 leaves no graph."""
         sums = [torch.zeros(0, device=self.device)]
         done = 0
         for term, rows in self._rows(batch):
-            acts = any(factors[done : done + len(term.rules)])
-            with torch.set_grad_enabled(acts and torch.is_grad_enabled()):
+            mine = slice(done, done + len(term.rules))
+            done = mine.stop
+            if not any(awake[mine]):
+                sums.append(torch.zeros(len(term.rules), device=self.device))
+                continue
+            with torch.set_grad_enabled(any(factors[mine]) and torch.is_grad_enabled()):
                 losses = term(rows, seen, batch.attention_mask)
                 sums.append(by_rule(term, rows, losses * rows.share.flatten()))
-            done += len(term.rules)
         return torch.cat(sums)
 
     def _shares(self, batch: Batch) -> Tensor:

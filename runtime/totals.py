@@ -38,13 +38,14 @@ def all_ranks() -> Reduction:
 class Totals:
     """The denominators of one optimiser step, over its micro-batches and ranks.
 
-    `tokens` []: sum of token weights; `rules` [rules]: sum of shares per rule. The loss of each micro-batch is multiplied by
+    `tokens` []: sum of token weights; `rules` [rules]: sum of shares per rule; `passes`: micro-batches on this rank. The loss of each micro-batch is multiplied by
     `ranks`, because DDP and FSDP divide the summed gradient by their number.
     """
 
     tokens: Tensor
     rules: Tensor
     ranks: int
+    passes: int = 1
 
 
 @dataclass(frozen=True, eq=False)

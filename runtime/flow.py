@@ -1,0 +1,83 @@
+"""What a plan says of the model itself, at a time: how many blocks run, which parameters are trained, where gradients flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..compiler.plan import GradientPlan, Plan, StagePlan
+from ..compiler.ramps import stage_at
+from ..dsl.checked import Layer
+from .adapters import Parts
+from .conflicts import Conflict, Conflicts
+from .depth import check_blocks, shortened
+from .freeze import Freezer
+from .gradients import Scales, Stops
+from .totals import Totals
+
+
+@dataclass(frozen=True, slots=True)
+class FlowReceipt:
+    """The model as it stood in the last pass. `stage`: its name, None without stages or before the first pass; `depth`: blocks that
+    ran; `train`: the layers trained, None for all; `frozen`: numbers that the stage froze; `conflict`: under `project`."""
+
+    stage: str | None
+    depth: int
+    train: tuple[Layer, ...] | None
+    frozen: int
+    conflict: Conflict | None
+
+
+class Flow:
+    """A plan's stages and `gradient`, applied to a model pass by pass."""
+
+    def __init__(
+        self, model: nn.Module, parts: Parts, plan: Plan, parameters: Callable[[], Iterable[nn.Parameter]]
+    ) -> None:
+        """`parameters`: all that may be trained, those of probes included. Fails with MCD740 or MCD741."""
+        gradient = plan.gradient or GradientPlan()
+        if any(stage.depth is not None and stage.depth < len(parts.blocks) for stage in plan.stages):
+            check_blocks(model, parts)
+        self._plan, self._parts = plan, (parts,)  # In a tuple, as in the supervised model.
+        self._scales = Scales(model, parts, dict(gradient.scale))
+        self._stops = Stops(parts, gradient.stop)
+        self._freezer = Freezer(model, parts)
+        self._conflicts = Conflicts(parameters) if gradient.conflicts == "project" else None
+        self._last: tuple[str | None, int, tuple[Layer, ...] | None] = (None, len(parts.blocks), None)
+
+    def depth(self, time: float) -> int:
+        """How many blocks run at `time`."""
+        stage = self._stage(time)
+        return len(self._parts[0].blocks) if stage is None or stage.depth is None else stage.depth
+
+    @contextmanager
+    def passing(self, time: float) -> Iterator[None]:
+        """Within it the model runs as at `time`. A pass with gradients freezes what its stage does not train; that lasts until a
+        pass of another stage."""
+        stage = self._stage(time)
+        depth, train = self.depth(time), None if stage is None else stage.train
+        if torch.is_grad_enabled():
+            self._freezer.train(train)
+            self._scales.attach()
+        self._last = (None if stage is None else stage.name, depth, train)
+        with self._stops.cutting(), shortened(self._parts[0], depth):
+            yield
+
+    def total(self, token: Tensor, rules: Tensor, totals: Totals) -> Tensor:
+        """The loss of a pass, from that of the tokens and the sum over rules."""
+        return token + rules if self._conflicts is None else self._conflicts.total(token, rules, totals)
+
+    def receipt(self) -> FlowReceipt:
+        """The model as it stood in the last pass. Under `project` it waits for the device."""
+        conflict = None if self._conflicts is None else self._conflicts.receipt()
+        return FlowReceipt(*self._last, self._freezer.frozen, conflict)
+
+    def close(self) -> None:
+        """Takes every hook off, and trains again what the last stage froze."""
+        self._freezer.train(None)
+        self._stops.close()
+        self._scales.close()
