@@ -145,4 +145,10 @@ def receipts(supervised: Supervised) -> str:
         last, mean = ("" if loss is None else f"{loss:.4f}" for loss in (receipt.last_loss, receipt.mean_loss))
         lines.append(f"{receipt.rule:<{width}}  {receipt.rows:>10,}  {last:>9}  {mean:>9}".rstrip())
     head = f"{'rule':<{width}}  {'rows':>10}  {'last loss':>9}  {'mean':>9}"
-    return "".join(f"{line}\n" for line in ([head, *lines] if lines else []))
+    conflict = supervised.flow.receipt().conflict
+    last = (
+        []
+        if conflict is None
+        else [f"rules pulled against the token loss in {conflict.opposed:,} of {conflict.steps:,} steps"]
+    )
+    return "".join(f"{line}\n" for line in ([head, *lines, *last] if lines else last))

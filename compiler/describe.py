@@ -195,7 +195,7 @@ def _gradient(gradient: GradientPlan | None) -> Iterator[str]:
     for factor in dict.fromkeys(factor for _, factor in gradient.scale):
         yield f"layers {_layers([layer for layer, own in gradient.scale if own == factor])} x {factor:g}"
     if gradient.stop:
-        yield f"nothing flows down through layers {_layers(gradient.stop)}, but from rules that read them"
+        yield f"no gradient flows down through layers {_layers(gradient.stop)}, but for that of rules that read them"
     if gradient.conflicts == "project":
         yield PROJECTION
 

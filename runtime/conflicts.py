@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from ..dsl.codes.runtime import UNFINISHED_STEP
 from ..dsl.diagnostics import Failure
-from .gradients import check_whole
 from .precision import widen
 from .totals import Totals
 
@@ -79,8 +78,6 @@ class Conflicts:
                 message = f"a step began while the one before it waits for the backward pass of {left} more micro-batches"
                 help = "pass all batches of a step to `totals`, and call `backward` for each"
                 raise Failure(UNFINISHED_STEP.at(None, message, help=help))
-        for parameter in trained[:1]:
-            check_whole("conflicts = project", parameter)
         _add(self._token, token, factor, trained, keep=rules.requires_grad)
         _add(self._rules, rules, factor, trained, keep=False)
         self._left -= 1

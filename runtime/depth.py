@@ -1,7 +1,7 @@
 """A model that runs its first blocks alone, then the final norm and the head.
 
-For the length of a pass the model's list of blocks is a shorter one of the same kind, so that the blocks left out cost nothing.
-It is the longer one again however the pass ends.
+For the length of a pass the model's list of blocks is one that ends early for who iterates over it, so that the blocks left out
+cost nothing. Who walks over the modules of the model, as transformers does once to record hidden states, finds them all.
 
 Progressive stacking (Gong et al. 2019, "Efficient Training of BERT by Progressively Stacking") grows a model in this way;
 progressive layer dropping (Zhang and He 2020) leaves out layers by chance.
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from itertools import islice
 from typing import Any
 
 from torch import nn
@@ -41,14 +43,43 @@ def shortened(parts: Parts, depth: int) -> Iterator[None]:
         yield
         return
     owner, name = parts.holder
-    blocks: Any = getattr(owner, name)
+    blocks: nn.Module = getattr(owner, name)
     guard = parts.blocks[depth].register_forward_pre_hook(_refuse(depth))
-    setattr(owner, name, blocks[:depth])
+    setattr(owner, name, _first(blocks, depth))
     try:
         yield
     finally:
         setattr(owner, name, blocks)
         guard.remove()
+
+
+class _First:
+    """A list of modules that ends after the first `depth` of those that it holds."""
+
+    depth: int
+    _modules: dict[str, nn.Module]
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return islice(self._modules.values(), self.depth)
+
+    def __len__(self) -> int:
+        return self.depth
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
+
+
+@cache
+def _kind(of: type) -> type:
+    return type(f"First{of.__name__}", (_First, of), {})
+
+
+def _first(blocks: nn.Module, depth: int) -> nn.Module:
+    """The list of blocks, with its modules and hooks, that ends after `depth`."""
+    kind = _kind(type(blocks))
+    short: nn.Module = kind.__new__(kind)
+    short.__dict__ = {**blocks.__dict__, "depth": depth}
+    return short
 
 
 def _refuse(depth: int) -> Any:

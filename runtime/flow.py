@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from .adapters import Parts
 from .conflicts import Conflict, Conflicts
 from .depth import check_blocks, shortened
 from .freeze import Freezer
-from .gradients import Scales, Stops
+from .gradients import Scales, Stops, check_whole
 from .totals import Totals
 
 
@@ -35,36 +35,39 @@ class FlowReceipt:
 class Flow:
     """A plan's stages and `gradient`, applied to a model pass by pass."""
 
-    def __init__(
-        self, model: nn.Module, parts: Parts, plan: Plan, parameters: Callable[[], Iterable[nn.Parameter]]
-    ) -> None:
-        """`parameters`: all that may be trained, those of probes included. Fails with MCD740 or MCD741."""
+    def __init__(self, model: nn.Module, parts: Parts, plan: Plan, supervised: nn.Module) -> None:
+        """`supervised`: the model with what is trained beside it. Fails with MCD740 or MCD741."""
         gradient = plan.gradient or GradientPlan()
         if any(stage.depth is not None and stage.depth < len(parts.blocks) for stage in plan.stages):
             check_blocks(model, parts)
-        self._plan, self._parts = plan, (parts,)  # In a tuple, as in the supervised model.
+        self._plan, self._parts, self._supervised = plan, parts, supervised
         self._scales = Scales(model, parts, dict(gradient.scale))
         self._stops = Stops(parts, gradient.stop)
         self._freezer = Freezer(model, parts)
-        self._conflicts = Conflicts(parameters) if gradient.conflicts == "project" else None
+        self._conflicts = Conflicts(supervised.parameters) if gradient.conflicts == "project" else None
+        self._unchecked = [*(["scale"] if gradient.scale else []), *(["conflicts = project"] if self._conflicts else [])]
         self._last: tuple[str | None, int, tuple[Layer, ...] | None] = (None, len(parts.blocks), None)
 
     def depth(self, time: float) -> int:
         """How many blocks run at `time`."""
         stage = self._stage(time)
-        return len(self._parts[0].blocks) if stage is None or stage.depth is None else stage.depth
+        return len(self._parts.blocks) if stage is None or stage.depth is None else stage.depth
 
     @contextmanager
     def passing(self, time: float) -> Iterator[None]:
         """Within it the model runs as at `time`. A pass with gradients freezes what its stage does not train; that lasts until a
-        pass of another stage."""
+        pass of another stage. Fails with MCD740, and with MCD742 under FSDP."""
         stage = self._stage(time)
         depth, train = self.depth(time), None if stage is None else stage.train
         if torch.is_grad_enabled():
+            # Once, and not before: a wrapper goes around a supervised model.
+            while self._unchecked:
+                check_whole(self._unchecked[-1], self._supervised)
+                self._unchecked.pop()
             self._freezer.train(train)
             self._scales.attach()
         self._last = (None if stage is None else stage.name, depth, train)
-        with self._stops.cutting(), shortened(self._parts[0], depth):
+        with self._stops.cutting(), shortened(self._parts, depth):
             yield
 
     def total(self, token: Tensor, rules: Tensor, totals: Totals) -> Tensor:
@@ -81,3 +84,6 @@ class Flow:
         self._freezer.train(None)
         self._stops.close()
         self._scales.close()
+
+    def _stage(self, time: float) -> StagePlan | None:
+        return stage_at(self._plan.stages, time)[0] if self._plan.stages else None

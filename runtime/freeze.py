@@ -13,7 +13,7 @@ class Freezer:
     """Freezes the parameters of a model outside the layers of a stage. Those that were frozen before stay so."""
 
     def __init__(self, model: nn.Module, parts: Parts) -> None:
-        self._model = (model, parts)  # A tuple, as for the parts of the model.
+        self._model, self._parts = model, parts
         self._layers: tuple[Layer, ...] | None = None
         self._frozen: list[nn.Parameter] = []
 
@@ -32,10 +32,9 @@ class Freezer:
         self._layers, self._frozen = layers, []
         if layers is None:
             return
-        model, parts = self._model
-        owned = by_layer(model, parts)
+        owned = by_layer(self._model, self._parts)
         kept = {parameter for layer in layers for parameter in owned[layer]}
-        self._frozen = [each for each in model.parameters() if each.requires_grad and each not in kept]
+        self._frozen = [each for each in self._model.parameters() if each.requires_grad and each not in kept]
         for parameter in self._frozen:
             parameter.requires_grad_(False)
             parameter.grad = None

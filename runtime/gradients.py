@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 
 from ..dsl.checked import Layer
 from ..dsl.codes.runtime import SHARDED, SHARED_PARAMETER
@@ -27,23 +27,22 @@ class Scales:
 
     def __init__(self, model: nn.Module, parts: Parts, scale: Mapping[Layer, float]) -> None:
         """Fails with MCD741 where layers that share a parameter have two factors."""
-        self._model = (model, parts)  # A tuple, as for the parts of the model.
+        self._model, self._parts = model, parts
         self._scale = scale
         self._hooks: dict[nn.Parameter, torch.utils.hooks.RemovableHandle] = {}
         self._factors()
 
     def attach(self) -> None:
-        """Puts a hook on each parameter that is trained and has none yet. Fails with MCD742 under FSDP."""
+        """Puts a hook on each parameter that is trained and has none yet."""
         if not self._scale:
             return
         for parameter, factor in self._factors().items():
             if parameter.requires_grad and parameter not in self._hooks:
-                check_whole("scale", parameter)
                 self._hooks[parameter] = parameter.register_hook(partial(torch.mul, other=factor))  # type: ignore[no-untyped-call]
 
     def _factors(self) -> dict[nn.Parameter, float]:
         found: dict[nn.Parameter, tuple[Layer, float]] = {}
-        owned = by_layer(*self._model)
+        owned = by_layer(self._model, self._parts)
         for layer, factor in self._scale.items():
             for parameter in owned[layer]:
                 other, known = found.setdefault(parameter, (layer, factor))
@@ -123,8 +122,8 @@ def _cut(states: Tensor) -> Tensor:
     return cast(Tensor, _Cut.apply(states))  # type: ignore[no-untyped-call]
 
 
-def check_whole(what: str, parameter: nn.Parameter) -> None:
-    """Fails with MCD742 where a parameter lies in parts over ranks, whose gradients no hook and no second pass sees."""
-    if isinstance(parameter, DTensor):
+def check_whole(what: str, module: nn.Module) -> None:
+    """Fails with MCD742 where parameters of `module` lie in parts over ranks, whose gradients no hook and no second pass sees."""
+    if any(isinstance(each, FSDPModule | FullyShardedDataParallel) for each in module.modules()):
         message = f"`{what}` of `gradient` is not supported for parameters that FSDP keeps in parts"
         raise Failure(SHARDED.at(None, message, help="train under DDP, or without this attribute"))

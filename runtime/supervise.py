@@ -129,7 +129,7 @@ class Supervised(nn.Module):
         layers = dict.fromkeys(layer for term in hidden for layer in term.layers)
         self._hooks: Hooks | None = Hooks(model, parts, {layer for term in attend for layer in term.layers}, layers)
         # After the hooks that read hidden states, since it cuts what flows on from them.
-        self.flow = Flow(model, parts, plan, self.parameters)
+        self.flow = Flow(model, parts, plan, self)
         self._checked_ids = False
 
     @property

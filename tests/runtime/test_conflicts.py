@@ -230,7 +230,7 @@ def _same(kind: str, conflicts: Any, which: str) -> int:
     plan = make_plan(*rules, make_classify("read", layers=(2,)), gradient=given)
     rows = {
         "early": [(0, [1]), (0, [2]), (0, [3]), (1, [0]), (3, [1])],
-        which: [(0, 3, [1]), (0, 4, [2]), (1, 2, [1])],
+        which: [(0, 4, [2])],
         "axis": [(0, [1]), (3, [1])],
         "read": [(0, [1]), (0, [2]), (1, [1])],
     }
