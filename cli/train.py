@@ -146,9 +146,7 @@ def receipts(supervised: Supervised) -> str:
         lines.append(f"{receipt.rule:<{width}}  {receipt.rows:>10,}  {last:>9}  {mean:>9}".rstrip())
     head = f"{'rule':<{width}}  {'rows':>10}  {'last loss':>9}  {'mean':>9}"
     conflict = supervised.flow.receipt().conflict
-    last = (
-        []
-        if conflict is None
-        else [f"rules pulled against the token loss in {conflict.opposed:,} of {conflict.steps:,} steps"]
-    )
-    return "".join(f"{line}\n" for line in ([head, *lines, *last] if lines else last))
+    table = [head, *lines] if lines else []
+    if conflict is not None:
+        table.append(f"rules pulled against the token loss in {conflict.opposed:,} of {conflict.steps:,} steps")
+    return "".join(f"{line}\n" for line in table)

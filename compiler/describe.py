@@ -44,7 +44,9 @@ RELATE_FORMULAE = {
 CONTRAST_FORMULA = (
     "logsumexp(cos / {temperature:g}) over others - mean(cos / {temperature:g}) over those of equal {label}"
 )
-PROJECTION = "where (rules . token) < 0: rules - (rules . token) / (token . token) token, over all parameters of the model"
+PROJECTION = (
+    "where (rules . token) < 0: rules - (rules . token) / (token . token) token, over all parameters of the model"
+)
 
 
 def describe(program: c.Program, lowered: Lowered) -> str:

@@ -67,8 +67,8 @@ ADAPTERS: dict[str, Adapter] = {
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The modules of a model that rules read. `attention` has one entry per block, or none where no adapter names it. `holder`: the
-    module that the list of blocks belongs to, and the name of the list in it."""
+    """The modules of a model that rules read. `attention` has one entry per block, or none where no adapter names it. `holder`:
+    the module that the list of blocks belongs to, and the name of the list in it."""
 
     blocks: tuple[nn.Module, ...]
     holder: tuple[nn.Module, str]

@@ -29,7 +29,7 @@ Gradients: TypeAlias = dict[nn.Parameter, Tensor]
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """What the projection has done: `steps` of the optimiser, those `opposed` in which the two gradients disagreed, and their
-    cosine in the last one (None before the first, and where one of them is 0)."""
+    cosine in the last one, probes included (None before the first, and where one of them is 0)."""
 
     steps: int
     opposed: int
@@ -75,7 +75,9 @@ class Conflicts:
             self._token, self._rules = {}, {}
             if left:
                 self._step, self._left = None, 0
-                message = f"a step began while the one before it waits for the backward pass of {left} more micro-batches"
+                message = (
+                    f"a step began while the one before it waits for the backward pass of {left} more micro-batches"
+                )
                 help = "pass all batches of a step to `totals`, and call `backward` for each"
                 raise Failure(UNFINISHED_STEP.at(None, message, help=help))
         _add(self._token, token, factor, trained, keep=rules.requires_grad)
@@ -136,7 +138,9 @@ def _over_ranks(
 ) -> tuple[Gradients, Gradients]:
     """The means over ranks, as DDP has them. A parameter that some rank reached is 0 where another did not."""
     both = (token, rules)
-    reached = torch.tensor([[p in found for p in trained] for found in both], dtype=torch.int32, device=trained[0].device)
+    reached = torch.tensor(
+        [[p in found for p in trained] for found in both], dtype=torch.int32, device=trained[0].device
+    )
     dist.all_reduce(reached)
     means: list[Gradients] = [{}, {}]
     for mean, found, flags in zip(means, both, reached.tolist(), strict=True):

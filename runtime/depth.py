@@ -70,13 +70,14 @@ class _First:
 
 
 @cache
-def _kind(of: type) -> type:
+def _kind(of: Any) -> Any:
     return type(f"First{of.__name__}", (_First, of), {})
 
 
 def _first(blocks: nn.Module, depth: int) -> nn.Module:
     """The list of blocks, with its modules and hooks, that ends after `depth`."""
-    kind = _kind(type(blocks))
+    of: Any = type(blocks)
+    kind = _kind(of)
     short: nn.Module = kind.__new__(kind)
     short.__dict__ = {**blocks.__dict__, "depth": depth}
     return short
@@ -84,7 +85,9 @@ def _first(blocks: nn.Module, depth: int) -> nn.Module:
 
 def _refuse(depth: int) -> Any:
     def refuse(module: nn.Module, args: object) -> None:
-        message = f"block {depth + 1} ran in a stage of depth {depth}: the model does not iterate over its list of blocks"
+        message = (
+            f"block {depth + 1} ran in a stage of depth {depth}: the model does not iterate over its list of blocks"
+        )
         raise Failure(BLOCKS.at(None, message, help="let the model's forward pass loop over the list itself"))
 
     return refuse

@@ -22,8 +22,8 @@ from .totals import Totals
 
 @dataclass(frozen=True, slots=True)
 class FlowReceipt:
-    """The model as it stood in the last pass. `stage`: its name, None without stages or before the first pass; `depth`: blocks that
-    ran; `train`: the layers trained, None for all; `frozen`: numbers that the stage froze; `conflict`: under `project`."""
+    """The model as it stood in the last pass. `stage`: its name, None without stages or before the first pass; `depth`: blocks
+    that ran; `train`: the layers trained, None for all; `frozen`: numbers that the stage froze; `conflict`: under `project`."""
 
     stage: str | None
     depth: int
@@ -45,7 +45,10 @@ class Flow:
         self._stops = Stops(parts, gradient.stop)
         self._freezer = Freezer(model, parts)
         self._conflicts = Conflicts(supervised.parameters) if gradient.conflicts == "project" else None
-        self._unchecked = [*(["scale"] if gradient.scale else []), *(["conflicts = project"] if self._conflicts else [])]
+        self._unchecked = [
+            *(["scale"] if gradient.scale else []),
+            *(["conflicts = project"] if self._conflicts else []),
+        ]
         self._last: tuple[str | None, int, tuple[Layer, ...] | None] = (None, len(parts.blocks), None)
 
     def depth(self, time: float) -> int:

@@ -110,7 +110,7 @@ def summary(supervised: Supervised, sums: Sums, time: float) -> dict[str, Any]:
 
 
 def standing(supervised: Supervised) -> dict[str, Any]:
-    """The model as it stood in the last pass, for a log: its stage, and what `project` found. Nothing where a plan has neither."""
+    """The model as it stood in the last pass, for a log: its stage, and what `project` found, if its plan has them."""
     found = supervised.flow.receipt()
     entry: dict[str, Any] = {}
     if found.stage is not None:

@@ -38,8 +38,8 @@ def all_ranks() -> Reduction:
 class Totals:
     """The denominators of one optimiser step, over its micro-batches and ranks.
 
-    `tokens` []: sum of token weights; `rules` [rules]: sum of shares per rule; `passes`: micro-batches on this rank. The loss of each micro-batch is multiplied by
-    `ranks`, because DDP and FSDP divide the summed gradient by their number.
+    `tokens` []: sum of token weights; `rules` [rules]: sum of shares per rule; `passes`: micro-batches on this rank. The loss of
+    each of them is multiplied by `ranks`, because DDP and FSDP divide the summed gradient by their number.
     """
 
     tokens: Tensor

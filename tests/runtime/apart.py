@@ -1,5 +1,5 @@
-"""Gradients again in float64, loss by loss: with the head untied from the embedding, `stop` is a mask, `scale` a factor, and `project`
-is written out over one long vector. Nothing of the runtime's hooks takes part."""
+"""Gradients again in float64, loss by loss: with the head untied from the embedding, `stop` is a mask, `scale` a factor, and
+`project` is written out over one long vector. Nothing of the runtime's hooks takes part."""
 
 from __future__ import annotations
 

@@ -122,7 +122,10 @@ def test_bfloat16_is_projected_in_float32(which: str) -> None:
     rules = sum(loss * factor for loss, factor in zip(out.values, out.factors, strict=True))
     both = [torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True) for loss in (out.token, rules)]
     apart = [
-        {n: torch.zeros_like(p).double() if g is None else g.double() for n, p, g in zip(names, parameters, of, strict=True)}
+        {
+            n: torch.zeros_like(p).double() if g is None else g.double()
+            for n, p, g in zip(names, parameters, of, strict=True)
+        }
         for of in both
     ]
     whole, _ = projected(*apart)
@@ -149,8 +152,10 @@ def loss(parameter: nn.Parameter, gradient: list[float]) -> Tensor:
 
 
 def test_projection_by_hand() -> None:
-    """g = (2, 0), r = (-1, 3): r.g = -2, g.g = 4, so r loses -1/2 of g: r = (-1, 3) + (1, 0) = (0, 3), and the sum is (2, 3). The probe,
-    which the token loss does not reach, keeps its (1, 1). The cosine is -2 / (2 x sqrt(1 + 9 + 2)) = -0.288675."""
+    """g = (2, 0), r = (-1, 3): r.g = -2, g.g = 4, so r loses -1/2 of g: r = (-1, 3) + (1, 0) = (0, 3), and the sum is (2, 3).
+
+    The probe, which the token loss does not reach, keeps its (1, 1). The cosine is -2 / (2 x sqrt(1 + 9 + 2)) = -0.288675.
+    """
     shared, probe, conflicts = make_two()
     conflicts.total(loss(shared, [2, 0]), loss(shared, [-1, 3]) + loss(probe, [1, 1]), totals()).backward()
     assert (shared.grad.tolist(), probe.grad.tolist()) == ([2, 3], [1, 1])
@@ -159,8 +164,8 @@ def test_projection_by_hand() -> None:
 
 
 def test_micro_batches_are_projected_as_one_step() -> None:
-    """g = (1, 0) + (1, 0), r = (-3, 1) + (1, 1) = (-2, 2): r.g = -4, g.g = 4, r + g = (0, 2), and the sum is (2, 2). One by one the
-    first alone would be projected, which gives (1, 1) + (2, 1) = (3, 2)."""
+    """g = (1, 0) + (1, 0), r = (-3, 1) + (1, 1) = (-2, 2): r.g = -4, g.g = 4, r + g = (0, 2), and the sum is (2, 2). One by one
+    the first alone would be projected, which gives (1, 1) + (2, 1) = (3, 2)."""
     shared, _, conflicts = make_two()
     step = totals(passes=2)
     conflicts.total(loss(shared, [1, 0]), loss(shared, [-3, 1]), step).backward()
@@ -195,7 +200,7 @@ def test_a_side_without_a_gradient_changes_nothing() -> None:
 def test_step_that_never_ended_is_refused_once() -> None:
     shared, _, conflicts = make_two()
     conflicts.total(loss(shared, [1, 0]), loss(shared, [-3, 1]), totals(passes=3)).backward()
-    with pytest.raises(Failure, match="MCD743 a step began .* waits for the backward pass of 2 more micro-batches"):
+    with pytest.raises(Failure, match=r"MCD743 a step began .* waits for the backward pass of 2 more micro-batches"):
         conflicts.total(loss(shared, [1, 0]), loss(shared, [1, 1]), totals()).backward()
     conflicts.total(loss(shared, [1, 0]), loss(shared, [1, 1]), totals()).backward()
     assert shared.grad.tolist() == [2, 1]

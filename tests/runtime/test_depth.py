@@ -1,4 +1,4 @@
-"""Stages that run the first blocks alone: values and gradients against all hidden states, what is skipped, and what comes back."""
+"""Stages that run the first blocks alone: values and gradients, what is skipped, and what comes back."""
 
 from __future__ import annotations
 
@@ -158,8 +158,8 @@ def test_pass_that_fails_leaves_the_model_whole() -> None:
 
 
 def test_rule_above_the_depth_sleeps_and_wakes() -> None:
-    """Silenced where its layer does not run: no loss, no row, and the records of that time promise none. 40 records promise 40 rows;
-    of the 30 that came asleep none is due, and the first 20 awake without a row would be: here each brings one."""
+    """Silenced where its layer does not run: no loss, no row, and the records of that time promise none. Of 40 rows promised in 40
+    records none is due after 20 records asleep and 10 awake, and 20 are after 10 more."""
     stages = (make_stage("a", 0.0, 0.5, depth=1, only=("low",)), DEEP)
     rules = (make_toward("low", layers=(1,)), make_toward("high", layers=(2, 3)), make_attend("look", layers=(3,)))
     plan = make_plan(*rules, stages=stages)
@@ -204,7 +204,7 @@ def test_factor_that_starts_at_zero_is_awake_as_soon_as_it_is_above() -> None:
 
 
 class Own(nn.Module):
-    """A model whose blocks stand in `holder`; `numbered`: it goes through them by number, so that a shorter list is none to it."""
+    """A model whose blocks stand in `holder`; `numbered`: it has a list of its own beside."""
 
     def __init__(self, holder: Any, numbered: bool = False) -> None:
         super().__init__()
@@ -223,7 +223,13 @@ class Own(nn.Module):
 
 def make_own() -> Adapter:
     return Adapter(
-        "blocks", "embedding", "norm", "head", heads=HEADS, causal=True, logits=lambda model, batch: model(batch.input_ids)
+        "blocks",
+        "embedding",
+        "norm",
+        "head",
+        heads=HEADS,
+        causal=True,
+        logits=lambda model, batch: model(batch.input_ids),
     )
 
 
@@ -245,4 +251,3 @@ def test_blocks_that_cannot_be_cut_short_are_refused() -> None:
         supervised(batch, time=0.2)
     whole = make_plan(stages=(make_stage("all", 0.0, 1.0, depth=3),))
     supervise(Own(nn.ModuleDict), whole, adapter=make_own())(make_batch(whole, [4]), time=0.0)
-

@@ -1,5 +1,5 @@
-"""Two ranks with a record each give what one process gives for both, stage after stage: under DDP, and where a projection adds up the
-ranks itself."""
+"""Two ranks with a record each give what one process gives for both, stage after stage: under DDP, and where a projection adds up
+the ranks itself."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_micro_batches_of_a_step_have_one_stage() -> None:
 @pytest.mark.parametrize("to_none", [True, False])
 @pytest.mark.parametrize("kind", [AdamW, SGD])
 def test_frozen_parameters_do_not_move_under_decay_and_momentum(kind: type[Optimizer], to_none: bool) -> None:
-    """Trained in the first stage, so that the optimiser has a momentum for them; frozen in the second; and going on in the third."""
+    """Trained in the first stage, so that the optimiser has a momentum for them; frozen in the second; going on in the third."""
     model, supervised, batch = make_given("llama", (1, 2), (3,), (1,))
     options: dict[str, Any] = {"momentum": 0.9} if kind is SGD else {}
     optimizer = kind(supervised.parameters(), lr=0.01, weight_decay=0.1, **options)
@@ -180,7 +180,9 @@ def test_layers_that_share_a_parameter_have_one_factor() -> None:
     """GPT-2's head is its embedding; Llama's is not."""
     plan = make_plan(gradient=GradientPlan(scale=((0, 0.5), ("final", 0.25))))
     supervise(make_model("llama"), plan)
-    with pytest.raises(Failure, match=r"MCD741 layers 0 and final share a parameter of shape \(23, 16\), and `scale` gives"):
+    with pytest.raises(
+        Failure, match=r"MCD741 layers 0 and final share a parameter of shape \(23, 16\), and `scale` gives"
+    ):
         supervise(make_model("gpt2"), plan)
     one = make_plan(gradient=GradientPlan(scale=(("final", 0.5),)))
     model = make_model("gpt2")
