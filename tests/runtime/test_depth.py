@@ -158,8 +158,8 @@ def test_pass_that_fails_leaves_the_model_whole() -> None:
 
 
 def test_rule_above_the_depth_sleeps_and_wakes() -> None:
-    """Silenced where its layer does not run: no loss, no row, and the records of that time promise none. Of 40 rows promised in 40
-    records none is due after 20 records asleep and 10 awake, and 20 are after 10 more."""
+    """Silenced where its layer does not run: no loss, no row, and the records of that time promise none. Of 40 rows promised in
+    40 records none is due after 20 records asleep and 10 awake, and 20 are after 10 more."""
     stages = (make_stage("a", 0.0, 0.5, depth=1, only=("low",)), DEEP)
     rules = (make_toward("low", layers=(1,)), make_toward("high", layers=(2, 3)), make_attend("look", layers=(3,)))
     plan = make_plan(*rules, stages=stages)
