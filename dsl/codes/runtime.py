@@ -25,6 +25,9 @@ SHARDED = Code("MCD742", "sharded", "The gradients of parameters that lie in par
 UNFINISHED_STEP = Code(
     "MCD743", "unfinished-step", "An optimiser step began before the one before it had all its gradients."
 )
+NOTHING_TRAINED = Code(
+    "MCD744", "nothing-trained", "The loss of a training pass depends on no parameter that is trained."
+)
 
 MODEL_CONFIG = Code(
     "MCD750", "model-config", "A model's config.json cannot be read, or names no causal language model."

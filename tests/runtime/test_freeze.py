@@ -227,3 +227,29 @@ def test_losses_are_what_they_were_and_passes_of_ones_own_are_not_cut() -> None:
     assert model.model.embed_tokens.weight.grad.any()
     supervised.close()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_loss_that_trains_nothing_is_refused_in_training() -> None:
+    plan = make_plan(stages=(make_stage("low", 0.0, 1.0, train=(1, 2)),), gradient=GradientPlan(stop=(2,)))
+    batch = make_batch(plan, [9, 6])
+    supervised = supervise(make_model("llama"), plan).train()
+    with pytest.raises(Failure, match="MCD744 the loss reaches no parameter that is trained in stage `low`"):
+        supervised(batch, time=0.0)
+    assert supervised.eval()(batch, time=0.0).loss > 0
+
+
+@pytest.mark.parametrize("stop", [(0,), (2, 1)])
+def test_embedding_that_nothing_trains_is_refused_where_the_head_is_not_tied(stop: tuple[int, ...]) -> None:
+    """Llama's head is not its embedding, GPT-2's is; and a rule at the stop trains the embedding, too."""
+    stages = (make_stage("words", 0.0, 1.0, train=(0, 3)),)
+    plan = make_plan(stages=stages, gradient=GradientPlan(stop=stop))
+    with pytest.raises(
+        Failure, match=f"MCD744 stage `words` trains layer 0, and no gradient passes the stop at layer {min(stop)}"
+    ):
+        supervise(make_model("llama"), plan)
+    low = plan.model_copy(update={"rules": (make_toward("axis", layers=(min(stop),)),)})
+    for kind, given in (("gpt2", plan), ("llama", low)):
+        model = make_model(kind)
+        batch = make_batch(given, [9, 6], {"axis": SPREAD})
+        supervise(model, given, anchors=make_anchors()).train()(batch, time=0.0).loss.backward()
+        assert model.get_input_embeddings().weight.grad.any()
