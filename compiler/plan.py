@@ -203,6 +203,12 @@ SignalPlan = TowardPlan | ClassifyPlan | ContrastPlan | PredictPlan
 RulePlan = Annotated[AttendPlan | SignalPlan | RelatePlan | LikePlan | WeighPlan, Field(discriminator="kind")]
 
 
+def deepest(rule: AttendPlan | HiddenRule | WeighPlan) -> int:
+    """The last block that has to run for what a rule reads at numbered layers: 0 where it reads none."""
+    layers = () if isinstance(rule, WeighPlan) else rule.layers
+    return max((layer for layer in layers if layer != "final"), default=0)
+
+
 class RampPlan(Frozen):
     """A multiplier from `start` to `end` over a stage."""
 

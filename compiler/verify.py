@@ -26,6 +26,7 @@ from .plan import (
     StagePlan,
     TowardPlan,
     WeighPlan,
+    deepest,
 )
 
 
@@ -141,7 +142,7 @@ def _stages(plan: Plan) -> Iterator[str]:
         if stage.train is not None and not all(_is_layer(layer, top) for layer in stage.train):
             yield f"stage `{stage.name}` trains layers {stage.train} of 0..{top}"
         for rule in plan.rules:
-            if stage.depth is not None and _acts(rule, stage) and _deepest(rule) > stage.depth:
+            if stage.depth is not None and _acts(rule, stage) and deepest(rule) > stage.depth:
                 yield f"stage `{stage.name}` runs {stage.depth} blocks and switches on `{rule.id}`, which reads more"
 
 
@@ -151,11 +152,6 @@ def _acts(rule: RulePlan, stage: StagePlan) -> bool:
     if rule.id in stage.factors:
         return max(stage.factors[rule.id].start, stage.factors[rule.id].end) > 0
     return stage.only is None or rule.id in stage.only
-
-
-def _deepest(rule: RulePlan) -> int:
-    layers = () if isinstance(rule, WeighPlan) else rule.layers
-    return max((layer for layer in layers if layer != "final"), default=0)
 
 
 def _gradient(plan: Plan) -> Iterator[str]:

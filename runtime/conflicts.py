@@ -71,20 +71,21 @@ class Conflicts:
         """Adds the gradients of a micro-batch. Fails with MCD743 where the step before still waits for some, and forgets it."""
         trained = [parameter for parameter in self._parameters() if parameter.requires_grad]
         if totals is not self._step:
-            left, self._step, self._left = self._left, totals, totals.passes
-            self._token, self._rules = {}, {}
-            if left:
-                self._step, self._left = None, 0
-                message = (
-                    f"a step began while the one before it waits for the backward pass of {left} more micro-batches"
-                )
-                help = "pass all batches of a step to `totals`, and call `backward` for each"
-                raise Failure(UNFINISHED_STEP.at(None, message, help=help))
+            self._begin(totals)
         _add(self._token, token, factor, trained, keep=rules.requires_grad)
         _add(self._rules, rules, factor, trained, keep=False)
         self._left -= 1
         if not self._left:
             self._settle(trained, totals.ranks)
+
+    def _begin(self, totals: Totals) -> None:
+        before, left = self._step, self._left
+        self._step, self._left, self._token, self._rules = None, 0, {}, {}
+        if before is not None:
+            message = f"a step began while the one before it lacks the backward pass of {left} of its {before.passes} micro-batches"
+            help = "pass all batches of a step to `totals`, and call `backward` for each"
+            raise Failure(UNFINISHED_STEP.at(None, message, help=help))
+        self._step, self._left = totals, totals.passes
 
     def _settle(self, trained: Sequence[nn.Parameter], ranks: int) -> None:
         """Ends the step: adds the projected rules' gradient and that of the token loss to `.grad`."""

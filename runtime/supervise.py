@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compiler.manifest import Manifest
-from ..compiler.plan import AttendPlan, HiddenRule, Plan, RulePlan, WeighPlan
+from ..compiler.plan import AttendPlan, HiddenRule, Plan, RulePlan, WeighPlan, deepest
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
@@ -252,8 +252,7 @@ class Supervised(nn.Module):
 
     def _awake(self, factors: Sequence[float], depth: int) -> list[bool]:
         """Whether what each acting rule reads runs at all: not where it lies above `depth` and the rule has factor 0."""
-        deepest = [max((n for n in rule.layers if n != "final"), default=0) for rule in self._acting]
-        return [bool(factor) or layer <= depth for factor, layer in zip(factors, deepest, strict=True)]
+        return [bool(factor) or deepest(rule) <= depth for factor, rule in zip(factors, self._acting, strict=True)]
 
     def _sums(self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]) -> Tensor:
         """Sum of share x loss of each acting rule: [rules]. A group of which every factor is 0 leaves no graph."""

@@ -200,7 +200,7 @@ def test_a_side_without_a_gradient_changes_nothing() -> None:
 def test_step_that_never_ended_is_refused_once() -> None:
     shared, _, conflicts = make_two()
     conflicts.total(loss(shared, [1, 0]), loss(shared, [-3, 1]), totals(passes=3)).backward()
-    with pytest.raises(Failure, match=r"MCD743 a step began .* waits for the backward pass of 2 more micro-batches"):
+    with pytest.raises(Failure, match=r"MCD743 a step began .* lacks the backward pass of 2 of its 3 micro-batches"):
         conflicts.total(loss(shared, [1, 0]), loss(shared, [1, 1]), totals()).backward()
     conflicts.total(loss(shared, [1, 0]), loss(shared, [1, 1]), totals()).backward()
     assert shared.grad.tolist() == [2, 1]
