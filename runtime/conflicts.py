@@ -70,7 +70,7 @@ class Conflicts:
     def _take(self, token: Tensor, rules: Tensor, factor: Tensor, totals: Totals) -> None:
         """Adds the gradients of a micro-batch. Fails with MCD743 where the step before still waits for some, and forgets it."""
         trained = [parameter for parameter in self._parameters() if parameter.requires_grad]
-        if totals is not self._step:
+        if self._step is None or totals.step is not self._step.step:
             self._begin(totals)
         _add(self._token, token, factor, trained, keep=rules.requires_grad)
         _add(self._rules, rules, factor, trained, keep=False)
@@ -82,7 +82,7 @@ class Conflicts:
         before, left = self._step, self._left
         self._step, self._left, self._token, self._rules = None, 0, {}, {}
         if before is not None:
-            message = f"a step began while the one before it lacks the backward pass of {left} of its {before.passes} micro-batches"
+            message = f"a step began while the one before lacks the backward pass of {left} of its {before.passes} micro-batches"
             help = "pass all batches of a step to `totals`, and call `backward` for each"
             raise Failure(UNFINISHED_STEP.at(None, message, help=help))
         self._step, self._left = totals, totals.passes

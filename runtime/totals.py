@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -38,14 +38,15 @@ def all_ranks() -> Reduction:
 class Totals:
     """The denominators of one optimiser step, over its micro-batches and ranks.
 
-    `tokens` []: sum of token weights; `rules` [rules]: sum of shares per rule; `passes`: micro-batches on this rank. The loss of
-    each of them is multiplied by `ranks`, because DDP and FSDP divide the summed gradient by their number.
+    `tokens` []: sum of token weights; `rules` [rules]: sum of shares per rule; `passes`: micro-batches on this rank; `step`: which
+    step it is, the same in copies that a wrapper makes. Losses are multiplied by `ranks`, because DDP and FSDP divide the summed gradient by their number.
     """
 
     tokens: Tensor
     rules: Tensor
     ranks: int
     passes: int = 1
+    step: object = field(default_factory=object, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
