@@ -38,8 +38,9 @@ def all_ranks() -> Reduction:
 class Totals:
     """The denominators of one optimiser step, over its micro-batches and ranks.
 
-    `tokens` []: sum of token weights; `rules` [rules]: sum of shares per rule; `passes`: micro-batches on this rank; `step`: which
-    step it is, the same in copies that a wrapper makes. Losses are multiplied by `ranks`, because DDP and FSDP divide the summed gradient by their number.
+    `tokens` []: sum of token weights; `rules` [rules]: sum of shares per rule; `passes`: micro-batches on this rank; `step`:
+    which step it is, kept by copies that a wrapper makes. Losses are multiplied by `ranks`, because DDP and FSDP divide the
+    summed gradient by their number.
     """
 
     tokens: Tensor
