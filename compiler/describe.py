@@ -14,6 +14,7 @@ from .plan import (
     EdgeSetRef,
     GradientPlan,
     HiddenRule,
+    KeepPlan,
     Layer,
     LikePlan,
     Plan,
@@ -27,6 +28,7 @@ from .plan import (
     TowardPlan,
     WeighPlan,
 )
+from .scores import score_text
 from .written import field_text
 
 ATTEND_FORMULAE = {
@@ -61,7 +63,7 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
         ("rules", _table(_rule(rule, plan) for rule in plan.rules)),
         ("gradient", list(_gradient(plan.gradient))),
-        ("schedule", [_stage(stage, plan.model.layers) for stage in plan.stages]),
+        ("schedule", [*_records(plan), *(_stage(stage, plan.model.layers) for stage in plan.stages)]),
         ("expects", [f"coverage({e.written}) {e.op} {e.count:g} of {e.of}" for e in program.expects]),
     ]
     return "".join(_section(title, lines) for title, lines in sections if lines)
@@ -129,9 +131,18 @@ def _rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
             formula = f"offset like {rule.anchor} -> {rule.anchor_to}: max(0, {rule.margin:g} - cos)"
             return _hidden(rule, plan, formula)
         case WeighPlan():
-            factor = f"{rule.factor:g}" if rule.factor is not None else f".{rule.field}"
             only = ", 0 outside" if rule.only else ""
-            return (rule.id, where, _set(rule.subject, plan), "token loss", f"factor {factor}{only}")
+            return (rule.id, where, _set(rule.subject, plan), "token loss", f"factor {_factor(rule)}{only}")
+        case KeepPlan():
+            per = "record" if rule.per == "record" else "batch, so that micro-batches change it"
+            kept = f"factor 0 outside the {rule.end} {rule.share * 100:g}% by {score_text(rule.score)} of each {per}"
+            return (rule.id, where, _set(rule.subject, plan), "token loss", kept)
+
+
+def _factor(rule: WeighPlan) -> str:
+    if rule.score is not None:
+        return f"max(0, {score_text(rule.score)})"
+    return f"{rule.factor:g}" if rule.factor is not None else f".{rule.field}"
 
 
 def _hidden(rule: HiddenRule, plan: Plan, formula: str) -> tuple[str, ...]:
@@ -200,6 +211,14 @@ def _gradient(gradient: GradientPlan | None) -> Iterator[str]:
         yield f"no gradient flows down through layers {_layers(gradient.stop)}, but for that of rules that read them"
     if gradient.conflicts == "project":
         yield PROJECTION
+
+
+def _records(plan: Plan) -> Iterator[str]:
+    """Which records an epoch holds, and in which order."""
+    if plan.mix:
+        yield "tokens of an epoch: " + ", ".join(f"{source} {share * 100:g}%" for source, share in plan.mix.items())
+    if plan.order is not None:
+        yield f"order of an epoch: {score_text(plan.order)}, ascending; equal ones shuffled"
 
 
 def _stage(stage: StagePlan, layers: int) -> str:

@@ -7,7 +7,7 @@ somebody else wrote the file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from .plan import (
@@ -16,7 +16,9 @@ from .plan import (
     ContrastPlan,
     CrossRef,
     EdgeSetRef,
+    FieldTerm,
     HiddenRule,
+    KeepPlan,
     Layer,
     LikePlan,
     Plan,
@@ -32,7 +34,7 @@ from .plan import (
 
 def broken_invariants(plan: Plan) -> list[str]:
     """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
-    return [*_anchors(plan), *_rules(plan), *_stages(plan), *_gradient(plan)]
+    return [*_anchors(plan), *_rules(plan), *_stages(plan), *_gradient(plan), *_order(plan)]
 
 
 def _anchors(plan: Plan) -> Iterator[str]:
@@ -68,8 +70,13 @@ def _references(rule: RulePlan, plan: Plan) -> Iterator[str]:
         yield "needs exactly one of an attribute and a field"
     if isinstance(rule, PredictPlan) and (rule.ahead is None) == (rule.field is None):
         yield "needs exactly one of a distance and a field"
-    if isinstance(rule, WeighPlan) and (rule.factor is None) == (rule.field is None):
-        yield "needs exactly one of a factor and a field"
+    if isinstance(rule, WeighPlan) and [rule.factor, rule.field, rule.score].count(None) != 2:
+        yield "needs exactly one of a factor, a field and a score"
+    if isinstance(rule, KeepPlan) and not 0 < rule.share <= 1:
+        yield f"keeps a share of {rule.share:g}"
+    score = rule.score if isinstance(rule, WeighPlan | KeepPlan) else None
+    if score is not None and not is_postfix(score):
+        yield "has a score that is no postfix expression"
 
 
 def _set_keys(rule: RulePlan) -> Iterator[tuple[str, str]]:
@@ -81,7 +88,7 @@ def _set_keys(rule: RulePlan) -> Iterator[tuple[str, str]]:
             spans = [query, key_set]
         case LikePlan(subject=subject, to=to):
             spans = [subject, to]
-        case HiddenRule(subject=subject) | WeighPlan(subject=subject):
+        case HiddenRule(subject=subject) | WeighPlan(subject=subject) | KeepPlan(subject=subject):
             spans = [subject]
     for span in spans:
         if span.set not in ("tokens", "record"):
@@ -147,7 +154,7 @@ def _stages(plan: Plan) -> Iterator[str]:
 
 
 def _acts(rule: RulePlan, stage: StagePlan) -> bool:
-    if isinstance(rule, WeighPlan) or rule.weight == 0:
+    if isinstance(rule, WeighPlan | KeepPlan) or rule.weight == 0:
         return False
     if rule.id in stage.factors:
         return max(stage.factors[rule.id].start, stage.factors[rule.id].end) > 0
@@ -168,3 +175,23 @@ def _gradient(plan: Plan) -> Iterator[str]:
 
 def _is_layer(layer: Layer, top: int) -> bool:
     return layer == "final" or 0 <= layer <= top
+
+
+def _order(plan: Plan) -> Iterator[str]:
+    if plan.mix and abs(sum(plan.mix.values()) - 1) > 1e-9:
+        yield f"mixes sources by shares that add up to {sum(plan.mix.values()):g}"
+    if plan.order is not None and not is_postfix(plan.order):
+        yield "orders records by what is no postfix expression"
+    for term in plan.order or ():
+        if isinstance(term, FieldTerm) and f"field.{term.field}" not in plan.columns:
+            yield f"orders records by a column `field.{term.field}` that the plan does not require"
+
+
+def is_postfix(terms: Sequence[object]) -> bool:
+    """Whether operators find two operands each, and one value is left."""
+    held = 0
+    for term in terms:
+        held += -1 if isinstance(term, str) else 1
+        if held < 1:
+            return False
+    return held == 1

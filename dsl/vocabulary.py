@@ -6,6 +6,7 @@ stands at one name: its type, its default, and what its value may be.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -38,7 +39,10 @@ class Type(Enum):
     TARGET = ("an anchor or a field", "anchors and fields")
     LABEL = ("a field or an attribute", "fields and attributes")
     CLASSES = ("a number of classes or a list of labels", "numbers of classes and lists of labels")
-    FACTOR = ("a number or a field", "numbers and fields")
+    FACTOR = ("a number, a field or a score", "numbers, fields and scores")
+    SCORE = ("a score", "scores of tokens")
+    ORDER = ("a score", "scores of records")
+    MIX = ("shares of sources", "maps of sources to shares")
     TOKEN = ("`next(n)` or a field", "`next(n)` and fields")
     MAP = ("a map", "maps")
     RAMP = ("a number or a ramp", "numbers and ramps")
@@ -199,13 +203,20 @@ BLOCKS: Mapping[str, Table] = {
     ),
     "relate": _table(LAYERS, Entry("margin", Type.NUMBER, REQUIRED, bounds=UNIT), POOL, WEIGHT, PER, LOST),
     "weigh": _table(Entry("factor", Type.FACTOR, bounds=NOT_NEGATIVE), Entry("only", Type.BOOL, False), LOST),
+    "keep": _table(
+        Entry("score", Type.SCORE, REQUIRED),
+        Entry("top", Type.SHARE),
+        Entry("bottom", Type.SHARE),
+        Entry("per", Type.WORD, "record", words=("record", "batch")),
+        LOST,
+    ),
     "stage": _table(
         Entry("only", Type.RULES),
         Entry("token_loss", Type.RAMP, bounds=NOT_NEGATIVE),
         Entry("depth", Type.DEPTH),
         Entry("train", Type.LAYERS),
     ),
-    "curriculum": _table(later="mix order"),
+    "curriculum": _table(Entry("mix", Type.MIX, ()), Entry("order", Type.ORDER)),
     "gradient": _table(
         Entry("scale", Type.SCALES, (), bounds=NOT_NEGATIVE),
         Entry("stop", Type.LAYERS),
@@ -220,7 +231,7 @@ RELATIONS = ("is_a", "opposes", "distinct")
 LIKE = _with(BLOCKS["relate"], "margin", default=1.0)
 """The block of `relate a -> b like c -> d`."""
 
-LATER_ITEMS = ("teacher", "keep")
+LATER_ITEMS = ("teacher",)
 
 # --- functions -------------------------------------------------------------------------------------------------------
 
@@ -285,7 +296,20 @@ RAMP = _table(
 )
 COVERAGE = _table(_SPANS, Entry("of", Type.WORD, "train", keyword=True))
 LATER_CLAIMS = ("mass", "gain", "probe", "accuracy")
-LATER_VALUES = ("measure", "live")
+
+LIVE = ("loss",)
+"""`live.NAME`: what the model that trains knows of a token."""
+MEASURES = ("loss", "entropy", "excess_loss", "grad_norm", "volatility", "conflict", "influence")
+MEASURE = _table(Entry("file", Type.STRING, REQUIRED), Entry("column", Type.WORD, REQUIRED, words=MEASURES))
+"""`measure("file", column)`."""
+_NAMING = frozenset(string.ascii_letters + string.digits + "_")
+
+
+def names_measure(text: str) -> bool:
+    """Whether a measure can be called `text`, as a file will be: letters, digits and `_`, and behind one of these `-` and `.`."""
+    return text != "" and text[0] in _NAMING and _NAMING.union("-.").issuperset(text)
+
+
 CONDITIONS = ("length", "linked")
 
 LET_TYPES: Mapping[str, Type] = {

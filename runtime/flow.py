@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..compiler.plan import GradientPlan, Plan, StagePlan, WeighPlan
+from ..compiler.plan import GradientPlan, KeepPlan, Plan, StagePlan, WeighPlan
 from ..compiler.ramps import stage_at
 from ..dsl.checked import Layer
 from ..dsl.codes.runtime import NOTHING_TRAINED
@@ -114,9 +114,8 @@ def _check_embedding(model: nn.Module, parts: Parts, plan: Plan) -> None:
     stage = next((stage for stage in plan.stages if stage.train is not None and 0 in stage.train), None)
     if stage is None or not stops:
         return
-    read = {
-        layer for rule in plan.rules if not isinstance(rule, WeighPlan) for layer in rule.layers if layer != "final"
-    }
+    reading = [rule for rule in plan.rules if not isinstance(rule, WeighPlan | KeepPlan)]
+    read = {layer for rule in reading for layer in rule.layers if layer != "final"}
     owned = by_layer(model, parts)
     if all(layer > min(stops) for layer in read) and not set(owned[0]) & set(owned["final"]):
         message = (

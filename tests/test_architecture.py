@@ -32,8 +32,16 @@ HOMES = {
 HOW = {f"compiler/{name}.py" for name in ("plan", "recipe", "manifest", "lower", "verify", "describe", "compile")}
 """Modules that plan and account: they touch no Arrow array."""
 
-READ_BY_RUNTIME = {("plan",), ("manifest",), ("ramps",), ("sets",), ("files", "shard_reader"), ("ragged",)}
-"""What of the compiler the runtime sees: the plan, the manifest and the shard files."""
+READ_BY_RUNTIME = {
+    ("plan",),
+    ("manifest",),
+    ("ramps",),
+    ("sets",),
+    ("files", "shard_reader"),
+    ("files", "measures"),
+    ("ragged",),
+}
+"""What of the compiler the runtime sees: the plan, the manifest, the shard files and what is measured on them."""
 
 FORBIDDEN = {
     "pickle",

@@ -39,7 +39,7 @@ Acting = dict[str, frozenset[int]]
 
 
 def _acting(rule: c.Rule, stages: tuple[c.Stage, ...]) -> frozenset[int]:
-    if not isinstance(rule, c.Weigh) and rule.weight == 0:
+    if not isinstance(rule, c.Weigh | c.Keep) and rule.weight == 0:
         return frozenset()
     if not stages:
         return frozenset([0])
@@ -48,7 +48,7 @@ def _acting(rule: c.Rule, stages: tuple[c.Stage, ...]) -> frozenset[int]:
 
 def acts(rule: c.Rule, stage: c.Stage) -> bool:
     """Whether a stage lets a rule act."""
-    if not isinstance(rule, c.Weigh) and rule.weight == 0:
+    if not isinstance(rule, c.Weigh | c.Keep) and rule.weight == 0:
         return False
     ramp = dict(stage.factors).get(rule.id)
     if ramp is not None:

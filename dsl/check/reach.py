@@ -23,7 +23,7 @@ def check_reach(
     contract = state.contract
     if contract is None:
         return
-    found = [rule for rule in rules if not isinstance(rule, c.Weigh)]
+    found = [rule for rule in rules if not isinstance(rule, c.Weigh | c.Keep)]
     stops = () if gradient is None else gradient.stop
     for stage in stages:
         acting = [rule for rule in found if acts(rule, stage)]

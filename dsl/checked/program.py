@@ -10,6 +10,7 @@ from ..source import Place
 from .common import Layer, no_meaning
 from .inputs import Model, Source
 from .rules import Concept, Rule
+from .scores import Score
 from .sets import Named, SpanSet
 
 
@@ -65,7 +66,11 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A whole spec that checked clean. `settings`: names and values of the constants that the command line set, as typed."""
+    """A whole spec that checked clean. `settings`: names and values of the constants that the command line set, as typed.
+
+    `mix`: shares of the tokens by source, those left out with none; empty where nothing is mixed. `order`: what records come
+    in the order of, in every epoch.
+    """
 
     edition: int
     path: str
@@ -80,3 +85,5 @@ class Program:
     expects: tuple[Coverage, ...]
     settings: tuple[tuple[str, str], ...] = ()
     gradient: Gradient | None = None
+    mix: tuple[tuple[str, float], ...] = ()
+    order: Score | None = None

@@ -36,3 +36,7 @@ CONTEXT_OF_MODEL = Code("MCD751", "context-of-model", "The shards hold texts lon
 DIVERGED = Code("MCD752", "diverged", "The loss is no number any more.")
 RUN_EXISTS = Code("MCD753", "run-exists", "The directory for a training run holds something already.")
 NO_ROWS = Code("MCD754", "no-rows", "A split has no record to train on.")
+
+POSITION = Code("MCD730", "position", "A saved position is not one of this order of rows.")
+MEASURE_EXISTS = Code("MCD731", "measure-exists", "A measure of that name was taken already.")
+SAVED_MODEL = Code("MCD732", "saved-model", "A saved model cannot be read, or is not one for this dataset.")

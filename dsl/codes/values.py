@@ -30,4 +30,11 @@ OUTSIDE_DEPTH = Code(
     "A stage names layers, or switches on a rule that reads layers, which its depth leaves out.",
 )
 NOT_REACHED = Code("MCD371", "not-reached", "A stage trains layers that the gradient of no loss reaches in it.")
+
+MEASURE_MISPLACED = Code(
+    "MCD360", "measure-misplaced", "`measure` or `live` stands where no number per token or record is taken."
+)
+LIVE_ORDER = Code("MCD361", "live-order", "`order` reads what only a pass of the training model knows.")
+CONSTANT_SCORE = Code("MCD362", "constant-score", "A score is the same for every token or record.")
+
 NOT_SUPPORTED = Code("MCD390", "not-supported", "A construct of the language that has no meaning yet.")

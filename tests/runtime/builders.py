@@ -15,8 +15,10 @@ from mcd.compiler.plan import (
     ContrastPlan,
     CrossRef,
     GradientPlan,
+    KeepPlan,
     LikePlan,
     Line,
+    LiveTerm,
     Plan,
     PredictPlan,
     RampPlan,
@@ -29,7 +31,7 @@ from mcd.compiler.plan import (
     TowardPlan,
     WeighPlan,
 )
-from mcd.runtime.batch import AttendRows, Batch, HiddenRows, WeighRows
+from mcd.runtime.batch import AttendRows, Batch, HiddenRows, KeepRows, WeighRows
 from mcd.runtime.groups import Groups, group_rules, weighted
 
 torch.set_num_threads(1)  # The models are tiny: more threads only wait for each other.
@@ -114,6 +116,14 @@ def make_weigh(id: str = "boost", **values: Any) -> WeighPlan:
     return WeighPlan(id=id, **BASE, **({"subject": TOKENS, "factor": 4.0, "field": None, "only": False} | values))
 
 
+LIVE = LiveTerm(live="loss")
+
+
+def make_keep(id: str = "hard", **values: Any) -> KeepPlan:
+    given = {"subject": TOKENS, "score": (LIVE,), "end": "top", "share": 0.5, "per": "record"}
+    return KeepPlan(id=id, **BASE, **(given | values))
+
+
 def make_ramp(start: float, end: float | None = None, shape: str = "linear") -> RampPlan:
     return RampPlan(start=start, end=start if end is None else end, shape=shape)
 
@@ -157,6 +167,8 @@ def make_batch(
     labels: dict[str, list[int]] | None = None,
     vectors: dict[str, Tensor] | None = None,
     weigh: dict[str, list[tuple[int, int, float]]] | None = None,
+    keep: dict[str, list[tuple[int, int]]] | None = None,
+    measures: Tensor | None = None,
     seed: int = 3,
     length: int | None = None,
 ) -> Batch:
@@ -174,9 +186,11 @@ def make_batch(
         attention_mask=mask,
         scored=scored,
         weigh=_weigh_rows(groups, weigh or {}),
+        keep=_keep_rows(groups, keep or {}),
         attend=tuple(_attend_rows(group.rules, found, len(lengths)) for group in groups.attend),
         hidden=tuple(_hidden_rows(group.rules, found, labels or {}, vectors or {}) for group in groups.hidden),
         ids=tuple(f"r{i}" for i in range(len(lengths))),
+        measures=measures,
     )
 
 
@@ -246,6 +260,11 @@ def _weigh_rows(groups: Groups, weigh: dict[str, list[tuple[int, int, float]]]) 
     found = [(*row, i) for i, rule in enumerate(groups.weigh) for row in weigh.get(rule.id, [])]
     columns = [torch.tensor([row[i] for row in found]) for i in range(4)]
     return WeighRows(columns[0].long(), columns[1].long(), columns[3].long(), columns[2].float())
+
+
+def _keep_rows(groups: Groups, keep: dict[str, list[tuple[int, int]]]) -> KeepRows:
+    found = [(*row, i) for i, rule in enumerate(groups.keep) for row in keep.get(rule.id, [])]
+    return KeepRows(*(torch.tensor([row[i] for row in found], dtype=torch.int64) for i in range(3)))
 
 
 # --- one of everything -----------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def make_two() -> tuple[nn.Parameter, nn.Parameter, Conflicts]:
 
 
 def totals(passes: int = 1) -> Totals:
-    return Totals(torch.ones(()), torch.ones(0), 1, passes)
+    return Totals(torch.ones(()), torch.ones(0), 1, passes=passes)
 
 
 def loss(parameter: nn.Parameter, gradient: list[float]) -> Tensor:
