@@ -141,4 +141,8 @@ def receipts(supervised: Supervised) -> str:
         kept = "" if receipt.kept is None else f"kept {receipt.kept:,} of {receipt.ranked:,} ranked"
         lines.append(f"{receipt.rule:<{width}}  {receipt.rows:>10,}  {last:>9}  {mean:>9}  {kept}".rstrip())
     head = f"{'rule':<{width}}  {'rows':>10}  {'last loss':>9}  {'mean':>9}"
-    return "".join(f"{line}\n" for line in ([head, *lines] if lines else []))
+    conflict = supervised.flow.receipt().conflict
+    table = [head, *lines] if lines else []
+    if conflict is not None:
+        table.append(f"rules pulled against the token loss in {conflict.opposed:,} of {conflict.steps:,} steps")
+    return "".join(f"{line}\n" for line in table)

@@ -12,6 +12,7 @@ from .plan import (
     ContrastPlan,
     CrossRef,
     EdgeSetRef,
+    GradientPlan,
     HiddenRule,
     KeepPlan,
     Layer,
@@ -45,6 +46,9 @@ RELATE_FORMULAE = {
 CONTRAST_FORMULA = (
     "logsumexp(cos / {temperature:g}) over others - mean(cos / {temperature:g}) over those of equal {label}"
 )
+PROJECTION = (
+    "where (rules . token) < 0: rules - (rules . token) / (token . token) token, over all parameters of the model"
+)
 
 
 def describe(program: c.Program, lowered: Lowered) -> str:
@@ -58,7 +62,8 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("sets", [f"{key[:8]}  {info.kind:<4}  {info.written}" for key, info in plan.sets.items()]),
         ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
         ("rules", _table(_rule(rule, plan) for rule in plan.rules)),
-        ("schedule", [*_records(plan), *(_stage(stage) for stage in plan.stages)]),
+        ("gradient", list(_gradient(plan.gradient))),
+        ("schedule", [*_records(plan), *(_stage(stage, plan.model.layers) for stage in plan.stages)]),
         ("expects", [f"coverage({e.written}) {e.op} {e.count:g} of {e.of}" for e in program.expects]),
     ]
     return "".join(_section(title, lines) for title, lines in sections if lines)
@@ -204,6 +209,17 @@ def _layers(layers: Sequence[Layer]) -> str:
     return ", ".join([*parts, *(["final"] if "final" in layers else [])])
 
 
+def _gradient(gradient: GradientPlan | None) -> Iterator[str]:
+    if gradient is None:
+        return
+    for factor in dict.fromkeys(factor for _, factor in gradient.scale):
+        yield f"layers {_layers([layer for layer, own in gradient.scale if own == factor])} x {factor:g}"
+    if gradient.stop:
+        yield f"no gradient flows down through layers {_layers(gradient.stop)}, but for that of rules that read them"
+    if gradient.conflicts == "project":
+        yield PROJECTION
+
+
 def _records(plan: Plan) -> Iterator[str]:
     """Which records an epoch holds, and in which order."""
     if plan.mix:
@@ -212,7 +228,7 @@ def _records(plan: Plan) -> Iterator[str]:
         yield f"order of an epoch: {score_text(plan.order)}, ascending; equal ones shuffled"
 
 
-def _stage(stage: StagePlan) -> str:
+def _stage(stage: StagePlan, layers: int) -> str:
     factors = [f"{name} {_ramp(ramp)}" for name, ramp in stage.factors.items()]
     only = [] if stage.only is None else [f"only {', '.join(stage.only)}"]
     token = (
@@ -220,7 +236,9 @@ def _stage(stage: StagePlan) -> str:
         if stage.token_loss == RampPlan(start=1, end=1, shape="linear")
         else [f"token loss {_ramp(stage.token_loss)}"]
     )
-    said = "; ".join([*only, *factors, *token]) or "every rule at its weight"
+    depth = [] if stage.depth is None else [f"runs block{'s 1..' if stage.depth > 1 else ' '}{stage.depth} of {layers}"]
+    train = [] if stage.train is None else [f"trains layers {_layers(stage.train)} alone"]
+    said = "; ".join([*depth, *train, *only, *factors, *token]) or "every rule at its weight"
     return f"{stage.start:>4.0%} to {stage.end:>4.0%}  {stage.name}: {said}"
 
 

@@ -21,6 +21,7 @@ from .plan import (
     CrossRef,
     Digest,
     EdgeSetRef,
+    GradientPlan,
     KeepPlan,
     LikePlan,
     Line,
@@ -97,6 +98,7 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
         ),
         rules=rules,
         stages=tuple(_stage(stage) for stage in program.stages),
+        gradient=_gradient(program.gradient),
         mix=dict(program.mix),
         order=order,
     )
@@ -378,7 +380,15 @@ def _stage(stage: c.Stage) -> StagePlan:
         factors={name: _ramp(ramp) for name, ramp in stage.factors},
         only=stage.only,
         token_loss=_ramp(stage.token_loss),
+        depth=stage.depth,
+        train=stage.train,
     )
+
+
+def _gradient(gradient: c.Gradient | None) -> GradientPlan | None:
+    if gradient is None:
+        return None
+    return GradientPlan(scale=gradient.scale, stop=gradient.stop, conflicts=gradient.conflicts)
 
 
 def _ramp(ramp: c.Ramp) -> RampPlan:

@@ -253,6 +253,12 @@ RulePlan = Annotated[
 ]
 
 
+def deepest(rule: RuleBase) -> int:
+    """The last block that has to run for what a rule reads at numbered layers: 0 where it reads none."""
+    layers = rule.layers if isinstance(rule, AttendPlan | HiddenRule) else ()
+    return max((layer for layer in layers if layer != "final"), default=0)
+
+
 class RampPlan(Frozen):
     """A multiplier from `start` to `end` over a stage."""
 
@@ -262,7 +268,10 @@ class RampPlan(Frozen):
 
 
 class StagePlan(Frozen):
-    """A part `[start, end)` of training time. Rules that `factors` leaves out have 1, or 0 where `only` leaves them out."""
+    """A part `[start, end)` of training time. Rules that `factors` leaves out have 1, or 0 where `only` leaves them out.
+
+    `depth`: how many blocks run, None for all. `train`: the layers whose parameters are trained, None for all.
+    """
 
     name: str
     start: float
@@ -270,6 +279,18 @@ class StagePlan(Frozen):
     factors: dict[str, RampPlan]
     only: tuple[str, ...] | None
     token_loss: RampPlan
+    depth: int | None = None
+    train: tuple[Layer, ...] | None = None
+
+
+class GradientPlan(Frozen):
+    """What becomes of gradients. `scale`: pairs of a layer and the factor of its parameters' gradients; `final` is the final norm
+    and the head. `stop`: layers through which nothing flows down from what is computed above. `conflicts`: what happens to the
+    rules' gradient where it points against that of the token loss."""
+
+    scale: tuple[tuple[Layer, float], ...] = ()
+    stop: tuple[int, ...] = ()
+    conflicts: Literal["sum", "project"] = "sum"
 
 
 class Plan(Frozen):
@@ -292,5 +313,6 @@ class Plan(Frozen):
     learned: tuple[str, ...] = ()
     rules: tuple[RulePlan, ...]
     stages: tuple[StagePlan, ...]
+    gradient: GradientPlan | None = None
     mix: dict[str, float] = {}
     order: RecordScore | None = None

@@ -19,19 +19,22 @@ from .plan import (
     FieldTerm,
     HiddenRule,
     KeepPlan,
+    Layer,
     LikePlan,
     Plan,
     PredictPlan,
     RulePlan,
     SpanSetRef,
+    StagePlan,
     TowardPlan,
     WeighPlan,
+    deepest,
 )
 
 
 def broken_invariants(plan: Plan) -> list[str]:
     """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
-    return [*_anchors(plan), *_rules(plan), *_stages(plan), *_order(plan)]
+    return [*_anchors(plan), *_rules(plan), *_stages(plan), *_gradient(plan), *_order(plan)]
 
 
 def _anchors(plan: Plan) -> Iterator[str]:
@@ -140,6 +143,38 @@ def _stages(plan: Plan) -> Iterator[str]:
     for stage in plan.stages:
         for name in {*stage.factors, *(stage.only or ())} - known:
             yield f"stage `{stage.name}` names a rule `{name}` that the plan does not have"
+        top = plan.model.layers
+        if stage.depth is not None and not 1 <= stage.depth <= top:
+            yield f"stage `{stage.name}` runs {stage.depth} blocks of {top}"
+        if stage.train is not None and not all(_is_layer(layer, top) for layer in stage.train):
+            yield f"stage `{stage.name}` trains layers {stage.train} of 0..{top}"
+        for rule in plan.rules:
+            if stage.depth is not None and _acts(rule, stage) and deepest(rule) > stage.depth:
+                yield f"stage `{stage.name}` runs {stage.depth} blocks and switches on `{rule.id}`, which reads more"
+
+
+def _acts(rule: RulePlan, stage: StagePlan) -> bool:
+    if isinstance(rule, WeighPlan | KeepPlan) or rule.weight == 0:
+        return False
+    if rule.id in stage.factors:
+        return max(stage.factors[rule.id].start, stage.factors[rule.id].end) > 0
+    return stage.only is None or rule.id in stage.only
+
+
+def _gradient(plan: Plan) -> Iterator[str]:
+    if plan.gradient is None:
+        return
+    top, scaled = plan.model.layers, [layer for layer, _ in plan.gradient.scale]
+    if len(set(scaled)) < len(scaled) or not all(_is_layer(layer, top) for layer in scaled):
+        yield f"scales the gradients of layers {tuple(scaled)} of 0..{top}"
+    if not all(factor >= 0 for _, factor in plan.gradient.scale):
+        yield "scales a gradient by less than 0"
+    if not all(0 <= layer <= top for layer in plan.gradient.stop):
+        yield f"stops gradients at layers {plan.gradient.stop} of 0..{top}"
+
+
+def _is_layer(layer: Layer, top: int) -> bool:
+    return layer == "final" or 0 <= layer <= top
 
 
 def _order(plan: Plan) -> Iterator[str]:

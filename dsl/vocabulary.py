@@ -26,6 +26,8 @@ class Type(Enum):
     WEIGHTS = ("a file or a folder of weights", "files and folders of weights")
     FIELD = ("a field", "fields")
     LAYERS = ("layer numbers", "layer numbers")
+    DEPTH = ("a number of blocks or a percentage", "numbers of blocks and percentages")
+    SCALES = ("a map from layers to numbers", "maps from layers to numbers")
     HEADS = ("heads", "heads")
     PAIRS = ("a list of layers and heads", "lists of layers and heads")
     SPAN = ("a span set", "span sets")
@@ -211,9 +213,17 @@ BLOCKS: Mapping[str, Table] = {
         LOST,
     ),
     "stage": _table(
-        Entry("only", Type.RULES), Entry("token_loss", Type.RAMP, bounds=NOT_NEGATIVE), later="depth train"
+        Entry("only", Type.RULES),
+        Entry("token_loss", Type.RAMP, bounds=NOT_NEGATIVE),
+        Entry("depth", Type.DEPTH),
+        Entry("train", Type.LAYERS),
     ),
     "curriculum": _table(Entry("mix", Type.MIX, ()), Entry("order", Type.ORDER)),
+    "gradient": _table(
+        Entry("scale", Type.SCALES, (), bounds=NOT_NEGATIVE),
+        Entry("stop", Type.LAYERS),
+        Entry("conflicts", Type.WORD, "sum", words=("sum", "project")),
+    ),
 }
 
 STAGE_FACTOR = Entry("factor", Type.RAMP, bounds=NOT_NEGATIVE)
@@ -223,7 +233,7 @@ RELATIONS = ("is_a", "opposes", "distinct")
 LIKE = _with(BLOCKS["relate"], "margin", default=1.0)
 """The block of `relate a -> b like c -> d`."""
 
-LATER_ITEMS = ("teacher", "gradient")
+LATER_ITEMS = ("teacher",)
 
 # --- functions -------------------------------------------------------------------------------------------------------
 

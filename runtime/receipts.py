@@ -53,6 +53,8 @@ class Receipts(Mapping[str, Receipt]):
         self._rules = list(rules)
         self._index = {rule.id: i for i, rule in enumerate(self._rules)}
         self._fired = [False] * len(self._rules)
+        self._awake = [True] * len(self._rules)
+        self._asleep: dict[str, int] = {}  # records that passed while a rule's layers did not run
         self._norms: dict[str, float] = {}
         promised = {rule: rows for rule, rows in (expected or {}).items() if rule in self._index and rows >= PROMISE}
         self._pending = promised if records > 0 else {}
@@ -66,12 +68,18 @@ class Receipts(Mapping[str, Receipt]):
         self._keeps = [rule.id for rule in self._rules if isinstance(rule, KeepPlan)]
         self._kept = torch.zeros(2, len(self._keeps), dtype=torch.int64, device=device)  # ranked; kept
 
-    def hear(self, fired: Sequence[bool]) -> None:
-        """Notes whose hooks ran in this pass. Fails with MCD706 where one did not."""
+    def hear(self, fired: Sequence[bool], awake: Sequence[bool] | None = None) -> None:
+        """Notes whose hooks ran in this pass. Fails with MCD706 where one did not, but for rules that are not `awake`: what they
+        read does not run in this stage, and the records of the pass promise no row of them."""
         self._fired = list(fired)
-        silent = [rule for rule, heard in zip(self._rules, fired, strict=True) if not heard]
+        self._awake = [True] * len(self._rules) if awake is None else list(awake)
+        silent = self._silent()
         if silent:
-            raise Failure(*map(_unheard, silent))
+            raise Failure(*silent)
+
+    def _silent(self) -> list[Diagnostic]:
+        found = zip(self._rules, self._fired, self._awake, strict=True)
+        return [_unheard(rule) for rule, fired, awake in found if awake and not fired]
 
     def add(
         self,
@@ -86,6 +94,9 @@ class Receipts(Mapping[str, Receipt]):
         tokens that were `ranked` and `kept` [keep rules]."""
         self._steps += 1
         self._seen += records
+        for rule, awake in zip(self._rules, self._awake, strict=True):
+            if not awake:
+                self._asleep[rule.id] = self._asleep.get(rule.id, 0) + records
         self._sums, self._rows = self._sums.to(losses.device), self._rows.to(losses.device)  # The model may have moved.
         self._last = torch.zeros_like(self._sums)
         self._last[:, : len(losses)] = torch.stack([losses.detach(), shares.to(losses.dtype)])
@@ -104,7 +115,7 @@ class Receipts(Mapping[str, Receipt]):
         A rule is dead if a hook of it did not run in the last pass, or if no row of it has come although the records seen so far
         were promised at least `PROMISE` (as many of the split's rows as their share of its records). Cheap enough for every step.
         """
-        dead = [] if self._steps == 0 else [_unheard(r) for r, f in zip(self._rules, self._fired, strict=True) if not f]
+        dead = [] if self._steps == 0 else self._silent()
         due = [rule for rule in self._pending if self._promised(rule) >= PROMISE]
         if due:
             rows = self._rows.tolist()
@@ -116,7 +127,8 @@ class Receipts(Mapping[str, Receipt]):
             raise Failure(*dead)
 
     def _promised(self, rule: str) -> float:
-        return self._pending[rule] * min(self._seen / self._records, 1.0)
+        seen = self._seen - self._asleep.get(rule, 0)
+        return self._pending[rule] * min(seen / self._records, 1.0)
 
     def _missing(self, rule: str) -> Diagnostic:
         return _dead(

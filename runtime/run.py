@@ -102,7 +102,7 @@ class Log:
         if step % self._every and step != self._settings.steps:
             return
         time = (step - 1) / self._settings.steps
-        entry = {"step": step, "time": time, **summary(supervised, sums, time), "lr": rate}
+        entry = {"step": step, "time": time, **summary(supervised, sums, time), **standing(supervised), "lr": rate}
         self.write(entry)
         if not math.isfinite(entry["loss"]):
             message = f"the loss of step {step} is {entry['loss']}"
@@ -125,7 +125,7 @@ def _plain(value: Any) -> Any:
     match value:
         case dict():
             return {key: _plain(item) for key, item in value.items()}
-        case list():
+        case list() | tuple():
             return [_plain(item) for item in value]
         case float():
             return value if math.isfinite(value) else None
@@ -145,6 +145,17 @@ def summary(supervised: Supervised, sums: Sums, time: float) -> dict[str, Any]:
     for i, rule in enumerate(sums.ids[len(sums.ids) - len(kept) :]):
         rules[rule] |= {"ranked": ranked[i], "kept": kept[i]}
     return {"loss": float(sums.loss), "token": float(sums.token), "rules": rules}
+
+
+def standing(supervised: Supervised) -> dict[str, Any]:
+    """The model as it stood in the last pass, for a log: its stage, and what `project` found, if its plan has them."""
+    found = supervised.flow.receipt()
+    entry: dict[str, Any] = {}
+    if found.stage is not None:
+        entry["stage"] = {"name": found.stage, "depth": found.depth, "train": found.train, "frozen": found.frozen}
+    if found.conflict is not None:
+        entry["conflict"] = asdict(found.conflict)
+    return entry
 
 
 def save(directory: Path, model: PreTrainedModel, supervised: Supervised) -> None:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compiler.manifest import Manifest
-from ..compiler.plan import AttendPlan, HiddenRule, KeepPlan, Plan, RulePlan, WeighPlan
+from ..compiler.plan import AttendPlan, HiddenRule, KeepPlan, Plan, RulePlan, WeighPlan, deepest
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
@@ -32,6 +32,7 @@ from .adapters import Adapter, check_attention, check_contract, locate
 from .anchors import Vectors
 from .batch import AttendRows, Batch, HiddenRows
 from .capture import Captured, Hooks, requests
+from .flow import Flow
 from .groups import AttendGroup, group_rules
 from .losses.token import token_losses
 from .precision import without_autocast
@@ -130,6 +131,8 @@ class Supervised(nn.Module):
         self.receipts = Receipts([*self._acting, *self._weighing], expected, records, self.device)
         layers = dict.fromkeys(layer for term in hidden for layer in term.layers)
         self._hooks: Hooks | None = Hooks(model, parts, {layer for term in attend for layer in term.layers}, layers)
+        # After the hooks that read hidden states, since it cuts what flows on from them.
+        self.flow = Flow(model, parts, plan, self)
         self._checked_ids = False
 
     @property
@@ -159,22 +162,26 @@ class Supervised(nn.Module):
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
         batch = self._joined(batch, totals.ranks)
-        with self._hooks.listen(self._requests(batch)) as seen:
+        with self.flow.passing(time), self._hooks.listen(self._requests(batch)) as seen:
             logits = self._parts[0].logits(self.model, batch)
-        self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + [True] * len(self._weighing))
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._acting)
+        awake = self._awake(factors, self.flow.depth(time))
+        every = [True] * len(self._weighing)
+        self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + every, [*awake, *every])
         with without_autocast(self.device):
-            sums = self._sums(batch, seen, factors)
+            sums = self._sums(batch, seen, factors, awake)
             values = ratio(sums, totals.rules)
             losses = token_losses(logits, batch.input_ids)
             weighed = self._weights(batch, scale, losses.detach())
             token = ratio((losses * weighed.weights).sum(), totals.token_weight(weighed.weights))
             acting = (values * values.new_tensor(factors)).sum() + self._idle_probes(factors)
-        counts = self._counts(batch)
+        counts, shares = self._counts(batch), self._shares(batch)
+        if not all(awake):
+            counts, shares = counts * counts.new_tensor([*awake, *every]), shares * shares.new_tensor(awake)
         if self.training:
-            self.receipts.add(len(batch.ids), counts, sums, self._shares(batch), weighed.ranked, weighed.kept)
+            self.receipts.add(len(batch.ids), counts, sums, shares, weighed.ranked, weighed.kept)
             self.receipts.check()
-        loss = (scale.token * token + acting) * totals.ranks
+        loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
         kept = (weighed.ranked, weighed.kept)
         return Losses(loss, token, values, factors, counts, *kept, tuple(self.receipts), logits)
 
@@ -198,14 +205,15 @@ class Supervised(nn.Module):
                 moved = self._joined(batch.to(self.device), reduce.ranks)
                 rules = rules + self._shares(moved)
                 if known:
-                    losses = None if foreseen else self._losses_of(moved)
+                    losses = None if foreseen else self._losses_of(moved, time)
                     tokens = tokens + self._weights(moved, scale, losses).weights.sum()
         sums = reduce.sum(torch.cat([tokens.view(1), rules]))
-        return Totals(sums[0] if known else None, sums[1:], reduce.ranks, reduce)
+        return Totals(sums[0] if known else None, sums[1:], reduce.ranks, reduce, len(found))
 
-    def _losses_of(self, batch: Batch) -> Tensor:
+    def _losses_of(self, batch: Batch, time: float) -> Tensor:
         """The loss of every token by a pass of its own: [B, T]."""
-        logits = self._parts[0].logits(self.model, batch)
+        with self.flow.passing(time):
+            logits = self._parts[0].logits(self.model, batch)
         with without_autocast(self.device):
             return token_losses(logits, batch.input_ids)
 
@@ -245,6 +253,7 @@ class Supervised(nn.Module):
         if self._hooks is not None:
             self._hooks.close()
             self._hooks = None
+            self.flow.close()
 
     def __enter__(self) -> Self:
         return self
@@ -267,16 +276,23 @@ class Supervised(nn.Module):
     def _requests(self, batch: Batch) -> Mapping[Any, Any]:
         return requests([term.layers for term in self.terms if isinstance(term, HiddenTerm)], batch.hidden)
 
-    def _sums(self, batch: Batch, seen: Captured, factors: Sequence[float]) -> Tensor:
+    def _awake(self, factors: Sequence[float], depth: int) -> list[bool]:
+        """Whether what each acting rule reads runs at all: not where it lies above `depth` and the rule has factor 0."""
+        return [bool(factor) or deepest(rule) <= depth for factor, rule in zip(factors, self._acting, strict=True)]
+
+    def _sums(self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]) -> Tensor:
         """Sum of share x loss of each acting rule: [rules]. A group of which every factor is 0 leaves no graph."""
         sums = [torch.zeros(0, device=self.device)]
         done = 0
         for term, rows in self._rows(batch):
-            acts = any(factors[done : done + len(term.rules)])
-            with torch.set_grad_enabled(acts and torch.is_grad_enabled()):
+            mine = slice(done, done + len(term.rules))
+            done = mine.stop
+            if not any(awake[mine]):
+                sums.append(torch.zeros(len(term.rules), device=self.device))
+                continue
+            with torch.set_grad_enabled(any(factors[mine]) and torch.is_grad_enabled()):
                 losses = term(rows, seen, batch.attention_mask)
                 sums.append(by_rule(term, rows, losses * rows.share.flatten()))
-            done += len(term.rules)
         return torch.cat(sums)
 
     def _shares(self, batch: Batch) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -40,13 +40,16 @@ class Totals:
 
     `tokens` []: sum of token weights, None where it is known only after the forward pass of the one micro-batch of the step;
     `rules` [rules]: sum of shares per rule. The loss of each micro-batch is multiplied by `ranks`, because DDP and FSDP divide
-    the summed gradient by their number. `reduce`: what adds up over ranks what the pass itself finds.
+    the summed gradient by their number. `reduce`: what adds up over ranks what the pass itself finds. `passes`: micro-batches
+    on this rank; `step`: which step it is, kept by copies that a wrapper makes.
     """
 
     tokens: Tensor | None
     rules: Tensor
     ranks: int
     reduce: Reduction = ALONE
+    passes: int = 1
+    step: object = field(default_factory=object, compare=False, repr=False)
 
     def token_weight(self, weights: Tensor) -> Tensor:
         """The sum of token weights of the step, of which this pass found `weights`."""

@@ -11,7 +11,7 @@ Passes, in this order; each takes what those before it established, collects wha
 5. `sources`: templates and splits, since selectors name their slots.
 6. `concepts`: spans and concepts, in the order of their references.
 7. `rules`, `schedule`, `mix`: rules, then the stages that name them, the order of the records, and claims.
-8. `contradictions`: what cannot hold together.
+8. `gradient`; `contradictions` and `reach`: what cannot hold together.
 
 A program is given where nothing was an error.
 """
@@ -35,8 +35,10 @@ from .contradictions import check_contradictions
 from .declare import declare
 from .env import Declaration, Env, Reported, State, on_trial
 from .frames import expand, merge_alike
+from .gradient import check_gradient
 from .mix import check_mix
 from .model import check_model
+from .reach import check_reach
 from .rules import check_rules
 from .schedule import check_claims, check_stages
 from .settings import Settings, apply_settings
@@ -79,10 +81,13 @@ def _check(state: State, model: Path | None, settings: Settings) -> c.Program | 
     stages = check_stages(env)
     mix, order = check_mix(env)
     claims = check_claims(env)
+    gradient = check_gradient(env)
     check_contradictions(state, rules.values(), stages)
+    check_reach(state, rules.values(), stages, gradient)
     if state.model is None:
         return None
-    return replace(_program(state, state.model, rules.values(), stages, claims, settings), mix=mix, order=order)
+    program = _program(state, state.model, rules.values(), stages, claims, settings)
+    return replace(program, gradient=gradient, mix=mix, order=order)
 
 
 def _program(

@@ -18,8 +18,8 @@ from ..vocabulary import LATER_ITEMS
 from .env import Declaration, Env, State, one_line
 
 RULES = (ast.Relate, ast.Attend, ast.Signal, ast.Weigh, ast.Keep)
-ROOT_ONLY = (ast.Model, ast.Source, ast.Curriculum, ast.Expect)
-ONCE = (ast.Model, ast.Curriculum)
+ROOT_ONLY = (ast.Model, ast.Source, ast.Gradient, ast.Curriculum, ast.Expect)
+ONCE = (ast.Model, ast.Gradient, ast.Curriculum)
 
 _COMMENT = re.compile(r'r?"(?:[^"\\\n]|\\.)*"|#[^\n]*')
 

@@ -77,6 +77,17 @@ def layer_number(env: Env, expr: ast.Expr, entry: Entry) -> int:
     return layer
 
 
+@reads(Type.DEPTH)
+def _depth(env: Env, expr: ast.Expr, entry: Entry) -> int:
+    """`6`, `-1` or `50%` as a number of blocks from 1."""
+    if not isinstance(expr, ast.Number | ast.Unary | ast.Percent):
+        raise mismatch(env, expr, entry, help="write `depth = 6` or `depth = 50%`")
+    depth = layer_number(env, expr, entry)
+    if env.state.contract and depth < 1:
+        raise env.fail(codes.OUT_OF_BOUNDS.at(expr.place, f"`{entry.name}` must be at least 1, found `{shown(expr)}`"))
+    return depth
+
+
 def _no_such_layer(env: Env, expr: ast.Expr, has: str) -> Reported:
     assert env.state.model_name is not None
     message = f"no layer {shown(expr)}: the model `{env.state.model_name}` has {has}"

@@ -81,7 +81,20 @@ def _stage(env: Env, stage: ast.Stage, start: float, end: float) -> c.Stage:
             message = f"`{rule}` is scheduled in a stage whose `only` leaves it out"
             env.report(codes.ATTRIBUTES_CLASH.at(attribute.name_place, message))
     ramps = tuple(sorted(factors.ramps.items()))
-    return c.Stage(stage.name.name, start, end, ramps, only, given["token_loss"] or ALWAYS, stage.name.place)
+    train: c.Layers | None = given["train"]
+    return c.Stage(
+        name=stage.name.name,
+        start=start,
+        end=end,
+        factors=ramps,
+        only=only,
+        token_loss=given["token_loss"] or ALWAYS,
+        place=stage.name.place,
+        depth=given["depth"],
+        train=None if train is None else train.resolved,
+        depth_place=given.place("depth") if "depth" in given else None,
+        train_place=given.place("train") if "train" in given else None,
+    )
 
 
 def _factor(env: Env, attribute: ast.Attribute, found: _Factors) -> None:

@@ -38,7 +38,7 @@ from .inputs import (
     Split,
     Template,
 )
-from .program import Coverage, Program, Ramp, Stage
+from .program import Coverage, Gradient, Program, Ramp, Stage
 from .rules import (
     Anchor,
     Attend,
@@ -113,6 +113,7 @@ __all__ = [
     "FieldPath",
     "FieldSplit",
     "Filter",
+    "Gradient",
     "HashSplit",
     "Heads",
     "Intersection",

@@ -17,6 +17,18 @@ RAMP = Code("MCD708", "ramp", "An exponential ramp needs two positive ends.")
 PROBES = Code("MCD709", "probes", "The file does not hold the probes of this plan.")
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
 
+BLOCKS = Code("MCD740", "blocks", "The model cannot be run with its first blocks alone.")
+SHARED_PARAMETER = Code(
+    "MCD741", "shared-parameter", "Two layers that share a parameter scale its gradient differently."
+)
+SHARDED = Code("MCD742", "sharded", "The gradients of parameters that lie in parts over ranks cannot be taken apart.")
+UNFINISHED_STEP = Code(
+    "MCD743", "unfinished-step", "An optimiser step began before the one before it had all its gradients."
+)
+NOTHING_TRAINED = Code(
+    "MCD744", "nothing-trained", "The loss of a training pass depends on no parameter that is trained."
+)
+
 MODEL_CONFIG = Code(
     "MCD750", "model-config", "A model's config.json cannot be read, or names no causal language model."
 )

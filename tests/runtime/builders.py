@@ -14,6 +14,7 @@ from mcd.compiler.plan import (
     Contract,
     ContrastPlan,
     CrossRef,
+    GradientPlan,
     KeepPlan,
     LikePlan,
     Line,
@@ -133,13 +134,17 @@ def make_stage(name: str, start: float, end: float, **values: Any) -> StagePlan:
 
 
 def make_plan(
-    *rules: RulePlan, stages: tuple[StagePlan, ...] = (), learned: tuple[str, ...] = (), **contract: Any
+    *rules: RulePlan,
+    stages: tuple[StagePlan, ...] = (),
+    learned: tuple[str, ...] = (),
+    gradient: GradientPlan | None = None,
+    **contract: Any,
 ) -> Plan:
     numbers: dict[str, Any] = {"layers": LAYERS, "heads": HEADS, "hidden": WIDTH, "vocab": VOCAB, "context": CONTEXT}
     model = Contract(architecture=None, causal=True, **(numbers | contract))
     return Plan(
         version="0", edition=1, spec="a.mcd", model=model, tokenizer=Tokenizer(digest="0"), columns=(), sets={},
-        anchors={}, learned=learned, rules=rules, stages=stages,
+        anchors={}, learned=learned, rules=rules, stages=stages, gradient=gradient,
     )  # fmt: skip
 
 

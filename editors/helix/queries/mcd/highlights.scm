@@ -117,4 +117,4 @@
   (#match? @variable.builtin "^(tokens|record|final|live|query|key)$"))
 ((attribute
   value: (identifier) @constant.builtin)
-  (#match? @constant.builtin "^(all|any|batch|conflict|cosine|drop|each|entropy|error|excess_loss|exponential|first|grad_norm|hinge|influence|kl|last|learned|linear|loss|mean|mse|nearest|nll|orthonormal|row|split|truncate|volatility|warn)$"))
+  (#match? @constant.builtin "^(all|any|batch|conflict|cosine|drop|each|entropy|error|excess_loss|exponential|first|grad_norm|hinge|influence|kl|last|learned|linear|loss|mean|mse|nearest|nll|orthonormal|project|row|split|sum|truncate|volatility|warn)$"))
