@@ -289,36 +289,29 @@ class Attend:
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class _OnSubject:
+    """What rules of one subject have."""
+
+    label: Ident | None
+    subject: Expr
+    block: Block
+    doc: str | None
+    place: Place = _place()
+
+
+@dataclass(frozen=True, slots=True)
+class Signal(_OnSubject):
     """`signal label: subject { ... }`."""
 
-    label: Ident | None
-    subject: Expr
-    block: Block
-    doc: str | None
-    place: Place = _place()
-
 
 @dataclass(frozen=True, slots=True)
-class Weigh:
+class Weigh(_OnSubject):
     """`weigh label: subject { ... }`."""
 
-    label: Ident | None
-    subject: Expr
-    block: Block
-    doc: str | None
-    place: Place = _place()
-
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(_OnSubject):
     """`keep label: subject { ... }`."""
-
-    label: Ident | None
-    subject: Expr
-    block: Block
-    doc: str | None
-    place: Place = _place()
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,7 +353,7 @@ def deepest(node: Any) -> Place | None:
 
 
 def _children(node: Any) -> Iterable[Any]:
-    for name in node.__slots__:
+    for name in node.__dataclass_fields__:
         values = [getattr(node, name)]
         while values:
             value = values.pop()

@@ -240,8 +240,9 @@ def test_the_generator_knows_every_construct() -> None:
             elif hasattr(node, "place"):
                 seen.add(type(node).__name__)
                 operators |= {node.op} if isinstance(node, ast.Binary) else set()
-                todo.extend(getattr(node, name) for name in node.__slots__)
-    classes = {name for name, kind in vars(ast).items() if isinstance(kind, type) and hasattr(kind, "place")}
+                todo.extend(getattr(node, name) for name in node.__dataclass_fields__)
+    public = {name: kind for name, kind in vars(ast).items() if not name.startswith("_")}
+    classes = {name for name, kind in public.items() if isinstance(kind, type) and hasattr(kind, "place")}
     assert classes - seen == set()
     assert operators == {op for ops in (*CHAINS.values(), *PAIRS.values()) for op in ops}
 
