@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..dsl import checked as c
+from ..dsl.codes import model as model_codes
 from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic
+from ..dsl.windows import described
 from .manifest import Cause, Counts
 from .plan import (
     AttendPlan,
@@ -23,13 +25,14 @@ from .plan import (
 )
 from .sets import both
 
-LOSSES: tuple[Cause, ...] = ("cut", "between", "forward", "surplus", "null", "outside", "lonely")
+LOSSES: tuple[Cause, ...] = ("cut", "between", "forward", "window", "surplus", "null", "outside", "lonely")
 """The causes by which a span, an edge or a label is lost to its rule. A ragged span still acts."""
 
 WORDS: Mapping[Cause, str] = {
     "cut": "cut off by the context",
     "between": "between tokens",
     "forward": "that only point forward in time",
+    "window": "outside the window of every layer of the rule",
     "surplus": "beyond `max_edges`",
     "null": "without a value",
     "outside": "with a label outside the classes",
@@ -37,13 +40,21 @@ WORDS: Mapping[Cause, str] = {
 }
 
 
-def rule_counts(plan: Plan, sets: Mapping[str, Counts], labels: Mapping[str, Counts]) -> dict[str, Counts]:
+def rule_counts(
+    plan: Plan, sets: Mapping[str, Counts], labels: Mapping[str, Counts], windowed: Mapping[str, Counts]
+) -> dict[str, Counts]:
     """Counts of every rule by split and cause. `rows` is how many rows of its loss the runtime will meet in one epoch.
 
-    `labels`: of each rule that reads one, by its id. A rule over two whole sets has no `rows`: its edges are never formed while
-    compiling.
+    `labels`: of each rule that reads one, by its id; `windowed`: of each rule at layers with windows. A rule over two whole sets
+    has no `rows`: its edges are never formed while compiling.
     """
-    return {rule.id: _counts(rule, plan.model.causal, sets, labels.get(rule.id)) for rule in plan.rules}
+    found = {rule.id: _counts(rule, plan.model.causal, sets, labels.get(rule.id)) for rule in plan.rules}
+    return found | {rule: _within(found[rule], counts) for rule, counts in windowed.items()}
+
+
+def _within(counts: Counts, windowed: Counts) -> Counts:
+    """Counts with what the windows of a rule's layers leave: fewer rows, and the edges that are lost to all or to some layers."""
+    return Counts(splits={split: causes | windowed.splits.get(split, {}) for split, causes in counts.splits.items()})
 
 
 def _counts(rule: RulePlan, causal: bool, sets: Mapping[str, Counts], labels: Counts | None) -> Counts:
@@ -114,9 +125,19 @@ def lost_findings(program: c.Program, counts: Mapping[str, Counts]) -> Iterator[
         for cause in LOSSES:
             if found.total(cause) and not (cause == "cut" and isinstance(rule, c.Weigh | c.Keep)):
                 yield code.at(rule.place, _said(rule, cause, found) + why, related=rule.uses)
+        if isinstance(rule, c.Attend) and (narrow := found.total("narrow")):
+            yield model_codes.NARROW_WINDOWS.at(rule.place, _narrow(program, rule, narrow, found), related=rule.uses)
         if (ragged := found.total("ragged")) and not refused:
             edges = "1 edge of a span" if ragged == 1 else f"{ragged:,} edges of spans"
             yield codes.RAGGED.at(rule.place, f"`{rule.id}`: {edges} inside a token", related=rule.uses)
+
+
+def _narrow(program: c.Program, rule: c.Attend, narrow: int, counts: Counts) -> str:
+    windows = program.model.windows
+    layers = {layer for layer in rule.layers.resolved if layer != "final" and windows[layer - 1] is not None}
+    mine = tuple(window if layer in layers else None for layer, window in enumerate(windows, 1))
+    edges = f"{narrow:,} of {counts.total('matched'):,} edges"
+    return f"`{rule.id}`: {edges} reach beyond the window of some layers and act in the others ({described(mine)})"
 
 
 def _said(rule: c.Rule, cause: Cause, counts: Counts) -> str:

@@ -37,6 +37,7 @@ from .sources.inventory import Inventory, inventory
 from .tokens.tokenize import Encoder
 from .verify import broken_invariants
 from .whole import chat_findings, check_whole, dropped_findings, unmet_expectations, unmixable
+from .windowed import windowed_counts
 
 Report = Callable[[int, int], None]
 """Called after every task with the number of tasks done and in all."""
@@ -79,14 +80,13 @@ def compile_program(program: c.Program, out: Path, report: Report = lambda done,
     old = _previous(out, key, lowered.recipe)
     if old is not None:
         kept = old.model_copy(update={"version": VERSION, "inputs": _inputs(program, stock)})
-        manifest, warnings = _account(program, lowered, kept)
+        manifest, warnings = _account(program, lowered, kept, out)
         return Compiled(replace_plan(out, lowered.plan, vectors, manifest), lowered.plan, True, warnings)
     with building(out) as work:
         outcome = _run(Executor(lowered.recipe, program.root, encoder), stock, work, report)
         check_whole(program, lowered.recipe, outcome)
-        manifest, warnings = _account(
-            program, lowered, _manifest(lowered.recipe, key, _inputs(program, stock), outcome)
-        )
+        made = _manifest(lowered.recipe, key, _inputs(program, stock), outcome)
+        manifest, warnings = _account(program, lowered, made, work)
         whole = finish(work, lowered.plan, vectors, manifest)
     return Compiled(whole, lowered.plan, False, warnings)
 
@@ -173,14 +173,16 @@ def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outco
     )
 
 
-def _account(program: c.Program, lowered: Lowered, manifest: Manifest) -> tuple[Manifest, tuple[Diagnostic, ...]]:
-    """The manifest with the counts of the plan's rules, and what is to be said about them.
+def _account(
+    program: c.Program, lowered: Lowered, manifest: Manifest, directory: Path
+) -> tuple[Manifest, tuple[Diagnostic, ...]]:
+    """The manifest with the counts of the plan's rules, and what is to be said about them. `directory` holds the shards.
 
     Raises Failure where a rule asks for it or an expectation is not met.
     """
     plan, recipe = lowered.plan, lowered.recipe
     labels = {check.rule: manifest.labels[label_key(check)] for check in recipe.checks}
-    rules = rule_counts(plan, manifest.sets, labels)
+    rules = rule_counts(plan, manifest.sets, labels, windowed_counts(plan, directory, manifest.shards))
     findings = [
         *lost_findings(program, rules),
         *unmet_expectations(program, manifest),

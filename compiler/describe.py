@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..dsl import checked as c
+from ..dsl.windows import described, runs
 from .lower import Lowered
 from .plan import (
     AttendPlan,
@@ -90,6 +91,8 @@ def _model(model: c.Model, plan: Plan) -> Iterator[str]:
     overflow = model.overflow
     how = f"split with stride {overflow.stride}" if overflow.how == "split" else overflow.how
     yield f"context {model.context}, on overflow {how}; tokenizer {plan.tokenizer.digest[:8]}"
+    if model.windows:
+        yield f"sliding windows: {described(model.windows)}"
 
 
 def _source(source: c.Source) -> str:
@@ -198,15 +201,8 @@ def _set(ref: SpanSetRef, plan: Plan) -> str:
 
 def _layers(layers: Sequence[Layer]) -> str:
     """`1, 3..5, final`."""
-    numbers = [layer for layer in layers if layer != "final"]
-    runs: list[list[int]] = []
-    for layer in numbers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    parts = [f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
-    return ", ".join([*parts, *(["final"] if "final" in layers else [])])
+    numbers = runs([layer for layer in layers if layer != "final"])
+    return ", ".join([*([numbers] if numbers else []), *(["final"] if "final" in layers else [])])
 
 
 def _gradient(gradient: GradientPlan | None) -> Iterator[str]:

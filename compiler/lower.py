@@ -86,6 +86,7 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
             vocab=model.vocab,
             causal=model.causal,
             context=model.context,
+            windows=model.windows,
         ),
         tokenizer=tokenizer,
         columns=_columns(recipe),

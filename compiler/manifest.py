@@ -29,6 +29,8 @@ Cause = Literal[
     "ragged",  # span edges that fall inside a token (the span acts on the whole token)
     "between",  # spans without a token of their own
     "forward",  # edges whose keys all lie after the query: impossible in a causal model
+    "window",  # edges outside the window of every layer of their rule: impossible like those into the future
+    "narrow",  # edges outside the window of some of the layers, which act in the others
     "surplus",  # edges beyond max_edges
     "null",  # spans without the attribute or field value that the rule reads
     "outside",  # labels outside the classes, and targets that are no token

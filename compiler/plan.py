@@ -7,6 +7,7 @@ frozen and refuses unknown fields; a file from a newer version is refused by `fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +28,10 @@ class Frozen(BaseModel):
 
 
 class Contract(Frozen):
-    """The model that layers and heads were resolved against."""
+    """The model that layers and heads were resolved against.
+
+    `windows`: of each layer the width of its sliding window, None where that is no shorter than the context; empty without any.
+    """
 
     architecture: str | None
     layers: int
@@ -36,6 +40,12 @@ class Contract(Frozen):
     vocab: int
     causal: bool
     context: int
+    windows: tuple[int | None, ...] = ()
+
+    def windows_of(self, layers: Sequence[int]) -> tuple[int | None, ...]:
+        """The windows of some layers, each once, the narrowest first; None, for a layer that sees everything, comes last."""
+        found = {self.windows[layer - 1] if self.windows else None for layer in layers}
+        return (*sorted(window for window in found if window is not None), *([None] if None in found else []))
 
 
 class Tokenizer(Frozen):

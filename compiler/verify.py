@@ -34,7 +34,15 @@ from .plan import (
 
 def broken_invariants(plan: Plan) -> list[str]:
     """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
-    return [*_anchors(plan), *_rules(plan), *_stages(plan), *_gradient(plan), *_order(plan)]
+    return [*_windows(plan), *_anchors(plan), *_rules(plan), *_stages(plan), *_gradient(plan), *_order(plan)]
+
+
+def _windows(plan: Plan) -> Iterator[str]:
+    model = plan.model
+    if len(model.windows) not in (0, model.layers):
+        yield f"has windows of {len(model.windows)} layers of {model.layers}"
+    if any(window is not None and not 1 <= window < model.context for window in model.windows):
+        yield f"has windows {model.windows} in a context of {model.context}"
 
 
 def _anchors(plan: Plan) -> Iterator[str]:

@@ -213,7 +213,6 @@ def _inner(node: object) -> str:
     return f"({text})" if isinstance(node, _COMPOUND) else text
 
 
-
 def written_anchor(anchor: c.Anchor | None) -> str:
     """An anchor's definition in words; a file by its name alone, since paths carry no meaning."""
     match anchor:

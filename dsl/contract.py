@@ -14,6 +14,7 @@ from typing import Any
 from .codes import model as codes
 from .diagnostics import Diagnostic, Failure
 from .source import DataPlace, Place
+from .windows import Windows, read_windows
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
@@ -46,8 +47,7 @@ DECODERS = frozenset(
 class Contract:
     """What layers, heads and widths are checked against.
 
-    `positions`: the longest context, None where the model has no such limit. `window`: the width of a sliding attention
-    window, None without one.
+    `positions`: the longest context, None where the model has no such limit. `windows`: of the layers, see `windows`.
     """
 
     architecture: str | None
@@ -57,7 +57,7 @@ class Contract:
     vocab: int
     causal: bool
     positions: int | None = None
-    window: int | None = None
+    windows: Windows = ()
 
 
 def read_contract(path: Path, place: Place | DataPlace, shown: str) -> Contract:
@@ -78,15 +78,16 @@ def read_contract(path: Path, place: Place | DataPlace, shown: str) -> Contract:
         wrong.append(codes.CONFIG_LACKS.at(place, said))
         return 1
 
+    layers = number(LAYERS, "number of layers")
     contract = Contract(
         architecture=_kind(config),
-        layers=number(LAYERS, "number of layers"),
+        layers=layers,
         heads=number(HEADS, "number of heads"),
         hidden=number(HIDDEN, "hidden size"),
         vocab=number(VOCAB, "vocabulary size"),
         causal=_causal(config, place, shown, wrong),
         positions=_positive(_first(config, POSITIONS)),
-        window=_window(config),
+        windows=_windows(config, layers, place, shown, wrong),
     )
     if wrong:
         raise Failure(*wrong)
@@ -133,8 +134,9 @@ def _number(config: dict[str, Any], keys: tuple[str, ...]) -> int | str | None:
 def _causal(config: dict[str, Any], place: Place | DataPlace, shown: str, wrong: list[Diagnostic]) -> bool:
     kind = _kind(config)
     if config.get("is_encoder_decoder") is True:
-        message = f"`{shown}` is an encoder-decoder model (`{kind}`), which is not supported yet"
-        wrong.append(codes.NOT_A_DECODER.at(place, message))
+        message = f"`{shown}` is an encoder-decoder model (`{kind}`); a spec supervises a model of one stack of blocks"
+        help = "give the config of a decoder or of an encoder"
+        wrong.append(codes.NOT_A_DECODER.at(place, message, help=help))
         return True
     if kind in ENCODERS:
         return config.get("is_decoder") is True
@@ -149,8 +151,13 @@ def _causal(config: dict[str, Any], place: Place | DataPlace, shown: str, wrong:
     return True
 
 
-def _window(config: dict[str, Any]) -> int | None:
-    kinds = config.get("layer_types")
-    if config.get("use_sliding_window") is False or (isinstance(kinds, list) and "sliding_attention" not in kinds):
-        return None
-    return _positive(config.get("sliding_window"))
+def _windows(
+    config: dict[str, Any], layers: int, place: Place | DataPlace, shown: str, wrong: list[Diagnostic]
+) -> Windows:
+    if wrong:
+        return ()
+    try:
+        return read_windows(config, layers)
+    except ValueError as error:
+        wrong.append(codes.CONFIG_LACKS.at(place, f"`{shown}`: {error}"))
+        return ()

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from ..compiler.plan import Contract
 from ..dsl.codes.runtime import CONTRACT, UNSUPPORTED_ATTENTION, UNSUPPORTED_MODEL
 from ..dsl.diagnostics import Failure
+from ..dsl.windows import described, felt, read_windows
 from .batch import Batch
 
+COMPILE_FOR = "compile the spec for this model: `mcd compile --model CONFIG`"
 WRAPPERS = "a wrapper (DDP, FSDP, compile) goes around the supervised model"
 
 
@@ -139,21 +142,22 @@ def check_contract(model: nn.Module, parts: Parts, plan: Contract) -> None:
             CONTRACT.at(
                 None,
                 f"the plan was made for a model with {said}, `{type(model).__name__}` has {has}",
-                help="compile the spec for this model: `mcd compile --model CONFIG`",
+                help=COMPILE_FOR,
             )
         )
 
 
-def check_attention(model: nn.Module, context: int) -> None:
-    """Fails with MCD703 where attention rows of texts of `context` tokens cannot be had from a Hugging Face model."""
+def check_attention(model: nn.Module, plan: Contract) -> None:
+    """Of a Hugging Face model: fails with MCD703 where attention rows cannot be had from it, and with MCD701 where its layers
+    attend within other windows than those of the plan."""
     config: Any = getattr(model, "config", None)
     name = type(model).__name__
     if getattr(config, "_attn_implementation", None) == "flex_attention":
         message = f"attention rules cannot read `{name}` with `flex_attention`, whose masks are programs"
         raise Failure(UNSUPPORTED_ATTENTION.at(None, message, help='load it with `attn_implementation="sdpa"`'))
-    window = getattr(config, "sliding_window", None)
-    if window is not None and window < context:
-        message = f"`{name}` attends within a window of {window} tokens, less than the context of {context}"
-        raise Failure(
-            UNSUPPORTED_ATTENTION.at(None, message, help=f"attention rules need `context` of at most {window}")
-        )
+    if not isinstance(config, PreTrainedConfig):
+        return
+    found = felt(read_windows(config.get_text_config().to_dict(), plan.layers), plan.context)
+    if found != plan.windows:
+        message = f"the plan was made for a model with sliding windows {described(plan.windows)}, `{name}` has {described(found)}"
+        raise Failure(CONTRACT.at(None, message, help=COMPILE_FOR))

@@ -59,16 +59,17 @@ class AttendCollator:
         return tuple(found)
 
     def _stored(self, layout: Layout, edges: FlatEdges) -> tuple[Ints, Weights | None]:
-        """Codes of (slot, record, query, key) of the stored edges, and their weights where any rule reads them. Keys that a
-        causal model cannot see are left out."""
+        """Codes of (slot, record, query, key) of the stored edges, and their weights where any rule reads them. Keys that no
+        layer of a rule can see are left out."""
         entry, slot = self._readers.by_edges.expand(edges.key)
         record = edges.record[entry]
         place, query = layout.tokens(record, edges.query_start[entry], edges.query_end[entry])
         entry, slot, record = entry[place], slot[place], record[place]
         start, end = edges.key_start[entry], edges.key_end[entry]
         alone = end - start == 1
-        if layout.causal:
-            end = np.minimum(end, query + 1)
+        reach = self._readers.reach[slot]
+        start = np.maximum(start, query - reach + 1)
+        end = np.minimum(end, query + (1 if layout.causal else reach))
         length = np.maximum(end - start, 0)
         code = np.repeat(layout.code(slot, record, query), length)
         key = ranges(start, length)
@@ -82,7 +83,16 @@ class AttendCollator:
         query, key = self._tokens(layout, read.by_query), self._tokens(layout, read.by_key)
         query_again, key_again = self._tokens(layout, read.by_query_again), self._tokens(layout, read.by_key_again)
         every_key = distinct(join([key, key_again])) if len(key_again) else key
-        return [_pairs(layout, query, every_key), _pairs(layout, query_again, key)]
+        return [self._pairs(layout, query, every_key), self._pairs(layout, query_again, key)]
+
+    def _pairs(self, layout: Layout, query: Ints, key: Ints) -> Ints:
+        """Every query token with every key token of its slot and record that some layer of the rule lets it see."""
+        begin = query - query % layout.width
+        reach = self._readers.reach[query // (layout.records * layout.width)]
+        start = np.searchsorted(key, np.maximum(begin, query - reach + 1))
+        behind = query + (1 if layout.causal else reach)
+        length = np.searchsorted(key, np.minimum(begin + layout.width, behind)) - start
+        return np.repeat(query, length) * layout.width + key[ranges(start, length)] % layout.width
 
     def _tokens(self, layout: Layout, table: Table) -> Ints:
         """Codes of (slot, record, position) of the tokens of the spans that a table's slots read."""
@@ -99,15 +109,6 @@ def _heaviest(code: Ints, weight: Weights) -> tuple[Ints, Weights]:
     if not len(first):
         return code, weight
     return code[order[first]], np.maximum.reduceat(weight[order], first)
-
-
-def _pairs(layout: Layout, query: Ints, key: Ints) -> Ints:
-    """Every query token with every key token of its slot and record that the model lets it see."""
-    begin = query - query % layout.width
-    start = np.searchsorted(key, begin)
-    end = np.searchsorted(key, query + 1 if layout.causal else begin + layout.width)
-    length = end - start
-    return np.repeat(query, length) * layout.width + key[ranges(start, length)] % layout.width
 
 
 def _laid(

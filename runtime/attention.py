@@ -37,7 +37,8 @@ class Observed:
     """What one attention layer computed with. References, not copies.
 
     `query` [B, H, T, d]; `key` [B, H / g, T, d], shared by g query heads each; `mask`: None, or [B or 1, 1 or H, T, T], bool or
-    additive; `causal` matters without a mask. Scores are softcap * tanh(scale q.k / softcap); `sinks` [H] are scores of no key.
+    additive; `causal` and `window` matter without a mask. Scores are softcap * tanh(scale q.k / softcap); `sinks` [H] are scores
+    of no key.
     """
 
     query: Tensor
@@ -47,6 +48,7 @@ class Observed:
     causal: bool
     softcap: float | None = None
     sinks: Tensor | None = None
+    window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,12 @@ def observe(
     causal: bool = True,
     softcap: float | None = None,
     sinks: Tensor | None = None,
+    window: int | None = None,
 ) -> None:
     """Called by an attention module with what it is about to compute with; see `Observed`.
 
     Hugging Face models do it through the registered function. A module of one's own calls this itself: it does nothing unless
-    a plan reads this layer. `scaling` is d ** -0.5 where it is None.
+    a plan reads this layer. `scaling` is d ** -0.5 where it is None. Under a `window` of w, position i sees j with i - j < w.
     """
     sink = _sink.get()
     if sink is None or module not in sink.layers:
@@ -83,7 +86,9 @@ def observe(
     if sink.learning and not torch.is_grad_enabled():
         raise _unsupported(module, "it runs without gradients, as under reentrant checkpointing", help=REENTRANT)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    sink.observed[sink.layers[module]] = Observed(query, key, scale, _full(module, mask), causal, softcap, sinks)
+    sink.observed[sink.layers[module]] = Observed(
+        query, key, scale, _full(module, mask), causal, softcap, sinks, window
+    )
 
 
 def _full(module: nn.Module, mask: Any) -> Tensor | None:
@@ -164,6 +169,7 @@ def _observed_attention(
         causal=getattr(module, "is_causal", True) if causal is None else causal,
         softcap=kwargs.get("softcap"),
         sinks=kwargs.get("s_aux"),
+        window=kwargs.get("sliding_window"),
     )
     if kernel != "eager":
         function = ALL_ATTENTION_FUNCTIONS[kernel]
@@ -234,8 +240,11 @@ def _allowed(seen: Observed, position: Tensor, padding: Tensor) -> tuple[Tensor,
     batch, length = padding.shape
     if seen.mask is None:
         allowed = padding.bool()[:, None, None, :].expand(-1, 1, position.shape[1], -1)
+        behind = position[:, None, :, None] - torch.arange(length, device=position.device)
         if seen.causal:
-            allowed = allowed & (torch.arange(length, device=position.device) <= position[:, None, :, None])
+            allowed = allowed & (behind >= 0)
+        if seen.window is not None:
+            allowed = allowed & (behind.abs() < seen.window)
         return allowed, None
     mask = seen.mask.expand(batch, -1, length, length)
     rows = mask.gather(2, position[:, None, :, None].expand(-1, mask.shape[1], -1, length))

@@ -30,6 +30,8 @@ from .groups import Groups, LikeGroup, group_rules
 from .scores import token_measures
 
 POOLS = ("each", "first", "last", "mean")
+FAR = 1 << 40
+"""A window that every key is in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,7 @@ class Readers:
     """The lookup tables of a plan. `numbers`: the number of every key that anything reads; `bare`: the sources whose texts
     have no added tokens where others have some.
 
+    `reach`: of each attention slot, the widest window of its layers, within which every key lies that any of them can see.
     `by_like` gives sides of slots: twice the slot for its `subject`, and 1 more for its `to`.
     """
 
@@ -118,8 +121,10 @@ class Readers:
         key: list[tuple[int, int]] = []
         query_again: list[tuple[int, int]] = []
         key_again: list[tuple[int, int]] = []
+        reach: list[int] = []
         for slot, rule in enumerate(self.attend.rules):
             assert isinstance(rule, AttendPlan)
+            reach.append(plan.model.windows_of(rule.layers)[-1] or FAR)
             if isinstance(rule.edges, CrossRef):
                 query.append((keys(rule.edges.query.set), slot))
                 key.append((keys(rule.edges.key.set), slot))
@@ -135,6 +140,7 @@ class Readers:
             for to, side in enumerate((rule.subject.set, rule.to.set))
         ]
         weighed, kept = _visible(keys, self.weigh), _visible(keys, self.keep)
+        self.reach: Ints = np.array(reach, dtype=np.int64)
         self.numbers = keys.numbers
         count = len(self.numbers)
         self.by_hidden = _table(subjects, count)

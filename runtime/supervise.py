@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compiler.manifest import Manifest
-from ..compiler.plan import AttendPlan, HiddenRule, KeepPlan, Plan, RulePlan, WeighPlan, deepest
+from ..compiler.plan import AttendPlan, Contract, HiddenRule, KeepPlan, Plan, RulePlan, WeighPlan, deepest
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
@@ -114,7 +114,7 @@ class Supervised(nn.Module):
         check_contract(model, parts, plan.model)
         check_ramps(plan)
         if groups.attend:
-            _check_attention(model, bool(parts.attention), groups.attend[0], plan.model.context)
+            _check_attention(model, bool(parts.attention), groups.attend[0], plan.model)
         self.plan = plan
         self.model = model
         hidden_rules = [rule for rule in plan.rules if isinstance(rule, HiddenRule)]
@@ -332,8 +332,8 @@ class Supervised(nn.Module):
             self._checked_ids = True
 
 
-def _check_attention(model: nn.Module, found: bool, group: AttendGroup, context: int) -> None:
-    """Fails with MCD703 where attention rows cannot be had from the model."""
+def _check_attention(model: nn.Module, found: bool, group: AttendGroup, contract: Contract) -> None:
+    """Fails with MCD701 or MCD703 where attention rows cannot be had from the model as the plan takes it."""
     if not found:
         rule = group.rules[0]
         message = (
@@ -341,4 +341,4 @@ def _check_attention(model: nn.Module, found: bool, group: AttendGroup, context:
         )
         help = "give the adapter `attention=`, a path below a block, and call `attention.observe` in it"
         raise Failure(UNSUPPORTED_ATTENTION.at(DataPlace(rule.line.file, rule.line.line), message, help=help))
-    check_attention(model, context)
+    check_attention(model, contract)

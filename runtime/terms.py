@@ -36,7 +36,7 @@ from .losses.contrast import contrast
 from .losses.cosine import cosine_similarity
 from .losses.like import like
 from .losses.predict import predict
-from .losses.rows import KeyRows, log_mass
+from .losses.rows import NEVER, KeyRows, log_mass
 from .probes import Probes
 from .ranks import joined, states_of_all
 
@@ -87,7 +87,7 @@ class AttendTerm(Term):
         losses = torch.cat([self.loss(layer) for layer in found], 1)
         if self.heads == "any":
             return losses.gather(1, _best(found)).flatten()
-        return losses.mean(1).flatten()
+        return _mean_over(found, losses).flatten()
 
     def heard(self, seen: Captured) -> bool:
         return all(layer in seen.attention for layer in self.layers)
@@ -102,18 +102,32 @@ def _chosen(rule: AttendPlan, layer: int) -> tuple[int, ...] | None:
 
 @torch.no_grad()
 def _best(found: list[KeyRows]) -> Tensor:
-    """Per row, which of all layers and heads places the most on the keys, the lowest on a tie: [B, 1, Q]."""
-    return torch.cat([log_mass(layer.log_p, layer.keys) for layer in found], 1).argmax(1, keepdim=True)
+    """Per row, which of all layers and heads places the most on the keys, the lowest on a tie: [B, 1, Q]. A layer that sees none
+    of them is no choice."""
+    mass = torch.cat([log_mass(layer.log_p, layer.keys) for layer in found], 1)
+    return mass.masked_fill(~_sees(found), -math.inf).argmax(1, keepdim=True)
+
+
+def _sees(found: list[KeyRows]) -> Tensor:
+    """Whether each layer and head sees any of a row's keys: [B, layers x H, Q]. Windows differ by layer."""
+    return torch.cat([layer.keys.any(-1).expand(-1, layer.log_p.shape[1], -1) for layer in found], 1)
+
+
+def _mean_over(found: list[KeyRows], values: Tensor) -> Tensor:
+    """The mean of values [B, layers x H, Q] over the layers and heads that see any of a row's keys: [B, Q]."""
+    sees = _sees(found)
+    return (values * sees).sum(1) / sees.sum(1).clamp(min=1)
 
 
 def _averaged(found: list[KeyRows]) -> KeyRows:
-    """Rows of the probability averaged over layers and heads, by logsumexp."""
-    log_p = torch.cat([layer.log_p for layer in found], 1)
+    """Rows of the probability averaged, by logsumexp, over the layers and heads that see any of a row's keys."""
+    sees = _sees(found)
+    log_p = torch.cat([layer.log_p for layer in found], 1).masked_fill(~sees[..., None], NEVER)
     keys = torch.cat([layer.keys for layer in found], 1).any(1, keepdim=True)
     rest = torch.cat([layer.rest for layer in found], 1).any(1, keepdim=True)
-    return KeyRows(
-        log_p.logsumexp(1, keepdim=True) - math.log(log_p.shape[1]), keys, rest, found[0].mass, found[0].weight
-    )
+    number = sees.sum(1, keepdim=True).clamp(min=1)
+    mean = log_p.logsumexp(1, keepdim=True) - number.log()[..., None]
+    return KeyRows(mean, keys, rest, found[0].mass, found[0].weight)
 
 
 class HiddenTerm(Term):

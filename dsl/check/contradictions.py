@@ -13,7 +13,6 @@ from itertools import pairwise
 
 from .. import checked as c
 from ..canonical import Memo, digest
-from ..codes import model as model_codes
 from ..codes import values as codes
 from ..diagnostics import Code, Related
 from .env import State
@@ -31,7 +30,6 @@ def check_contradictions(state: State, rules: Iterable[c.Rule], stages: tuple[c.
     _forward(state, attends)
     _circles(state, relates)
     _opposites(state, relates)
-    _window(state, attends)
 
 
 Acting = dict[str, frozenset[int]]
@@ -164,17 +162,6 @@ def _only_forward(condition: c.Scalar) -> bool:
         case c.Or(operands):
             return all(map(_only_forward, operands))
     return False
-
-
-def _window(state: State, rules: list[c.Attend]) -> None:
-    contract, model = state.contract, state.model
-    if not rules or contract is None or model is None or contract.window is None or contract.window >= model.context:
-        return
-    message = (
-        f"the model `{model.name}` attends within a window of {contract.window} tokens, less than the context of"
-        f" {model.context}; attention rules for it are not supported yet"
-    )
-    _report(state, model_codes.SLIDING_WINDOW, rules[0], message)
 
 
 # --- relations -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ..diagnostics import Failure, did_you_mean
 from ..load import near_files
 from ..source import DataPlace
 from ..vocabulary import MODEL_NUMBERS, OVERFLOWS, SPLIT_STRIDE, Entry, Type
+from ..windows import felt
 from .blocks import Given, read_block, read_call
 from .env import Env, Reported, header
 from .values import choice, mismatch, reads
@@ -58,6 +59,7 @@ def check_model(env: Env, override: Path | None) -> None:
         lost=given["lost"],
         place=item.name.place,
         chat=given["chat"],
+        windows=felt(contract.windows, context),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ..source import Place
+from ..windows import Windows
 from .common import FieldPath, Lost, no_meaning
 
 
@@ -38,7 +39,8 @@ class ChatTemplate:
 class Model:
     """The contract: what layers, heads and widths are checked against, and what tokenises the text.
 
-    `layers` is L, `heads` the query heads per layer, `hidden` the width of the residual stream.
+    `layers` is L, `heads` the query heads per layer, `hidden` the width of the residual stream. `windows`: those of the layers
+    that are shorter than the context.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Model:
     lost: Lost
     place: Place = no_meaning()
     chat: ChatTemplate | None = None
+    windows: Windows = ()
 
 
 @dataclass(frozen=True, slots=True)

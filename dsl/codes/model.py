@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ..diagnostics import Code
+from ..diagnostics import Code, Severity
 
 NO_MODEL = Code("MCD401", "no-model", "A model lacks the numbers that a spec is checked against.")
 BAD_CONFIG = Code("MCD402", "bad-config", "A model's config.json cannot be read.")
 CONFIG_LACKS = Code("MCD403", "config-lacks", "A model's config.json lacks a number, or has one that makes no sense.")
 CONFIG_AND_NUMBERS = Code("MCD404", "config-and-numbers", "A model has a config and numbers beside it.")
 CONTEXT_TOO_LONG = Code("MCD405", "context-too-long", "The context is longer than the model's positions.")
-SLIDING_WINDOW = Code("MCD406", "sliding-window", "Attention rules under a sliding window are not supported yet.")
 NO_SUCH_LAYER = Code("MCD407", "no-such-layer", "A layer that the model, or this kind of rule, does not have.")
 NO_SUCH_HEAD = Code("MCD408", "no-such-head", "A head that the model does not have.")
 VECTOR_WIDTH = Code("MCD409", "vector-width", "A vector has another shape than the model's hidden state.")
@@ -19,5 +18,8 @@ TOO_MANY_ANCHORS = Code("MCD412", "too-many-anchors", "More orthonormal anchors 
 NEEDS_WEIGHTS = Code("MCD413", "needs-weights", "An anchor needs the weights of the model.")
 NO_ANCHOR = Code("MCD414", "no-anchor", "A rule needs the anchor, or the spans, of a concept that has none.")
 NO_SUCH_TOKEN = Code("MCD420", "no-such-token", "The tokenizer has no special token of the name.")
-NOT_A_DECODER = Code("MCD415", "not-a-decoder", "An encoder-decoder model is not supported yet.")
+NOT_A_DECODER = Code("MCD415", "not-a-decoder", "A model has an encoder and a decoder.")
+NARROW_WINDOWS = Code(
+    "MCD417", "narrow-windows", "Edges reach beyond the window of some layers of their rule.", Severity.WARNING
+)
 HEADS_FILE = Code("MCD416", "heads-file", "A file does not list layers and heads.")
