@@ -47,6 +47,16 @@ def _lower_odd(number: int, config: Config) -> bool:
     return bool((number + 1) % 2) and number < _most(config)
 
 
+def _without_rope(number: int, config: Config) -> bool:
+    """Layers without rotary positions, which SmolLM3 lists with a 0 for each, or has one in four of."""
+    if config.get("use_sliding_window", False) is not True:
+        return False
+    listed = config.get("no_rope_layers")
+    if isinstance(listed, list | tuple):
+        return number < len(listed) and not listed[number]
+    return not (number + 1) % (_positive(config.get("no_rope_layer_interval")) or 4)
+
+
 def _most(config: Config) -> int:
     found = config.get("max_window_layers", 28)
     return found if isinstance(found, int) else 28
@@ -68,7 +78,7 @@ HABITS: Mapping[str, _Habit] = {
     "qwen2_moe": _Habit(4096, _lower_odd, asks=True),
     "qwen3": _Habit(4096, _upper, asks=True),
     "qwen3_moe": _Habit(4096, _every, asks=True, listed=False),
-    "smollm3": _Habit(None, _every, asks=True),
+    "smollm3": _Habit(None, _without_rope),
     "starcoder2": _UNLISTED,
 }
 """By `model_type`, as transformers has them. Any other model slides in every layer that `layer_types` does not except."""

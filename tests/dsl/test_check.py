@@ -94,6 +94,16 @@ use words(word) as own
             "sliding_window": 16,
         }
     ),
+    "kinds.json": json.dumps(
+        {
+            "model_type": "gemma2",
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "hidden_size": 8,
+            "vocab_size": 100,
+            "layer_types": ["sliding_attention", "full_attention"],
+        }
+    ),
     "lacks.json": json.dumps({"model_type": "gpt2", "n_layer": 0, "n_head": 2, "n_embd": 8}),
     "t5.json": json.dumps(
         {"model_type": "t5", "is_encoder_decoder": True, "num_layers": 4, "num_heads": 2, "d_model": 8, "vocab_size": 9}
@@ -175,7 +185,7 @@ def test_every_code_has_a_program() -> None:
     seen = {code for path in DATA.glob("*.txt") for code, _, _ in EXPECTED.findall(path.read_text())}
     elsewhere = "".join(
         (Path(__file__).parent / f"{name}.py").read_text()
-        for name in ("test_load", "test_check_parts", "test_frames", "test_chat")
+        for name in ("test_load", "test_check_parts", "test_frames", "test_chat", "../compiler/test_windowed")
     )
     declared = {code for module in (names, values, model) for code in vars(module).items() if isinstance(code[1], Code)}
     missing = [code.id for name, code in declared if code.id not in seen and f".{name}" not in elsewhere]

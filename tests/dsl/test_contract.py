@@ -33,22 +33,6 @@ def test_configs(tmp_path: Path, config: dict[str, object], causal: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    ("more", "window"),
-    [
-        ({"sliding_window": 16}, 16),
-        ({"sliding_window": None}, None),
-        ({"sliding_window": 16, "use_sliding_window": False}, None),
-        ({"sliding_window": 16, "layer_types": ["full_attention"] * 2}, None),
-        ({"sliding_window": 16, "layer_types": ["full_attention", "sliding_attention"]}, 16),
-    ],
-)
-def test_windows(tmp_path: Path, more: dict[str, object], window: int | None) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"model_type": "mistral", **LLAMA, **more}))
-    assert read_contract(path, DataPlace("config.json"), "config.json").window == window
-
-
-@pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"model_type": []}', "[" * 100_000, "\ud800", '{"n_layer": true}', '{"n_layer": 1e400}']
 )
 def test_configs_that_are_none(tmp_path: Path, text: str) -> None:

@@ -6,7 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from mcd.compiler.plan import (
     AttendPlan,
@@ -47,12 +56,15 @@ _GPT2 = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "vocab_size": VOCA
 _GPT2 |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": None, "eos_token_id": None}
 _LLAMA = {"num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": 2, "hidden_size": WIDTH}
 _LLAMA |= {"vocab_size": VOCAB, "intermediate_size": 24, "max_position_embeddings": CONTEXT, "pad_token_id": None}
+_GEMMA = {"head_dim": 4, "sliding_window": CONTEXT}
 _CONFIGS = {
     "gpt2": (GPT2Config, _GPT2),
     "llama": (LlamaConfig, _LLAMA),
     "mistral": (MistralConfig, _LLAMA | {"sliding_window": CONTEXT}),
     "qwen2": (Qwen2Config, _LLAMA),
     "qwen3": (Qwen3Config, _LLAMA | {"head_dim": 8}),
+    "gemma2": (Gemma2Config, _LLAMA | _GEMMA | {"attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 4}),
+    "gemma3": (Gemma3TextConfig, _LLAMA | _GEMMA),
 }
 
 

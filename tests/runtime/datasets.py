@@ -81,10 +81,11 @@ def weigh(id, subject, factor=None, field=None, only=False):
     return WeighPlan(id=id, subject=SpanSetRef(set=subject), factor=factor, field=field, only=only, **BASE)
 
 
-def plan(rules, columns=(), prefix=0, suffix=0, causal=True, context=512, edge_sets="ef"):
+def plan(rules, columns=(), prefix=0, suffix=0, causal=True, context=512, edge_sets="ef", windows=()):
     """A plan of `rules` over span sets and edge sets of one letter."""
     read = {key for rule in rules for key in _keys(rule)} - {"tokens", "record"}
-    contract = Contract(architecture=None, layers=2, heads=2, hidden=HIDDEN, vocab=1000, causal=causal, context=context)
+    shape = {"layers": 2, "heads": 2, "hidden": HIDDEN, "vocab": 1000}
+    contract = Contract(architecture=None, causal=causal, context=context, windows=windows, **shape)
     return Plan(
         version="0",
         edition=1,

@@ -51,7 +51,7 @@ def naive(
     for group, rows in zip(groups.attend, batch.attend, strict=True):
         for i, rule in enumerate(group.rules):
             losses = [
-                (rows.share[b, q].double(), _attend(rule, out.attentions, rows, b, q))
+                (rows.share[b, q].double(), _attend(rule, out.attentions, rows, b, q, plan.model.windows))
                 for b, q in rows.valid.nonzero().tolist()
                 if rows.rule[b, q] == i
             ]
@@ -76,18 +76,22 @@ def _mean(losses: list[tuple[Tensor, Tensor]]) -> Tensor:
     return sum(s * x for s, x in losses) / sum(s for s, _ in losses) if losses else torch.zeros(())
 
 
-def _attend(rule: Any, attentions: tuple[Tensor, ...], rows: Any, b: int, q: int) -> Tensor:
+def _attend(rule: Any, attentions: tuple[Tensor, ...], rows: Any, b: int, q: int, windows: tuple[Any, ...]) -> Tensor:
     mine = (rows.pair_record == b) & (rows.pair_row == q)
     keys = rows.pair_key[mine].tolist()
-    weights = torch.ones(len(keys)) if rows.pair_weight is None else rows.pair_weight[mine]
+    weights = dict(zip(keys, [1.0] * len(keys) if rows.pair_weight is None else rows.pair_weight[mine], strict=True))
     heads = rule.heads if isinstance(rule.heads, tuple) else range(attentions[0].shape[1])
     where = rule.pairs or [(k, h) for k in rule.layers for h in heads]
-    each = [attentions[k - 1][b, h, rows.position[b, q]].double() for k, h in where]
+    at = int(rows.position[b, q])
+    inside = {
+        k: [j for j in keys if not windows or windows[k - 1] is None or at - j < windows[k - 1]] for k, _ in where
+    }
+    each = [(attentions[k - 1][b, h, at].double(), inside[k]) for k, h in where if inside[k]]
     if rule.heads == "mean":
-        each = [sum(each) / len(each)]
+        each = [(sum(row for row, _ in each) / len(each), sorted({j for _, seen in each for j in seen}))]
     if rule.heads == "any":
-        each = [max(each, key=lambda row: row[keys].sum().item())]
-    losses = [_bound(rule, row[keys], weights.double()) for row in each]
+        each = [max(each, key=lambda row: row[0][row[1]].sum().item())]
+    losses = [_bound(rule, row[seen], torch.tensor([weights[j] for j in seen]).double()) for row, seen in each]
     return sum(losses) / len(losses)
 
 

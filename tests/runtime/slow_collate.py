@@ -81,13 +81,25 @@ class SlowRow:
             read = rule.loss == "kl" and rule.edges.weighted
             pairs = [((a, b), (c, d), w if read else 1) for key, a, b, c, d, w in rows if key == rule.edges.edges]
         found = {}
+        windows = [self.plan.model.windows[layer - 1] for layer in rule.layers] if self.plan.model.windows else [None]
+        far = math.inf if None in windows else max(windows)
         for query, key, weight in pairs:
             for q in self.tokens(*query):
                 for k in self.tokens(*key):
-                    if k <= q or not self.plan.model.causal:
+                    if abs(q - k) < far and (k <= q or not self.plan.model.causal):
                         keys = found.setdefault(q, {})
                         keys[k] = max(weight, keys.get(k, 0))
         return found
+
+    def gaps(self, rule: AttendPlan):
+        """For each stored edge, how far a key token that a query token may see is from it at least; infinite where none is."""
+        columns = ("query_start", "query_end", "key_start", "key_end")
+        rows = zip(self.row["edge.set"], *(self.row[f"edge.{name}"] for name in columns), strict=True)
+        for key, a, b, c, d in rows:
+            if key == rule.edges.edges:
+                pairs = ((q, k) for q in self.tokens(a, b) for k in self.tokens(c, d))
+                seen = (abs(q - k) for q, k in pairs if k <= q or not self.plan.model.causal)
+                yield min(seen, default=math.inf)
 
     def hidden(self, rule):
         """Sorted rows (tokens, label or vector); of a contrast those without a positive as well."""

@@ -11,6 +11,7 @@ from mcd.compiler.alignment.fields import field_columns
 from mcd.compiler.alignment.rows import count_rows
 from mcd.compiler.plan import ContrastPlan
 from mcd.compiler.recipe import AheadCheck, ContrastCheck
+from mcd.compiler.windowed import windowed_counts
 from mcd.dsl import checked as c
 from mcd.runtime.collate import Collator
 from mcd.runtime.dataset import load
@@ -342,7 +343,8 @@ def test_agrees_with_one_rule_span_and_token_at_a_time(tmp_path, overflow, added
     random = np.random.default_rng([seed, added, causal])
     context, how = OVERFLOWS[overflow]
     context += 2 * added
-    made = plan(many_rules(), COLUMNS, added, added, causal, context)
+    windows = (seed, None) if seed > 1 else ()
+    made = plan(many_rules(), COLUMNS, added, added, causal, context, windows=windows)
     batches = [random_batch(random, 5, added, added) for _ in range(3)]
     write(tmp_path / "out", random_recipe(context, how, causal), made, {"train": batches})
     dataset = load(tmp_path / "out", split="train")
@@ -452,6 +454,38 @@ def test_the_compiler_counts_the_rows_that_come(tmp_path, overflow, added, seed)
             assert counted[rule.id] <= came[rule.id]
         else:
             assert counted[rule.id] == came[rule.id], rule.id
+
+
+@pytest.mark.parametrize("layers", [(1,), (1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("overflow", OVERFLOWS)
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [1, 2, 3])
+def test_rows_within_windows_are_counted_as_they_come(tmp_path, monkeypatch, window, causal, overflow, layers):
+    """Layers 1 and 2 slide, layer 3 sees everything. `window` is what no layer sees of what could be seen, `narrow` what some
+    does and another does not."""
+    monkeypatch.setattr("mcd.compiler.windowed.CHUNK", 3)
+    random = np.random.default_rng([window, causal])
+    context, how = OVERFLOWS[overflow]
+    windows = (window, 3, None)
+    rules = [attend(key, key, layers=layers) for key in "ef"]
+    made = plan(rules, COLUMNS, causal=causal, context=context)
+    far = made.model.model_copy(update={"layers": 3, "windows": windows})
+    made = made.model_copy(update={"model": far})
+    written = write(tmp_path / "out", random_recipe(context, how, causal), made, {"train": [random_batch(random, 6)]})
+    counts = windowed_counts(made, tmp_path / "out", written.shards)
+    batch = Collator(made)(list(load(tmp_path / "out", split="train")))
+    slow = [SlowRow(made, row) for row in read_rows(tmp_path / "out", "train")]
+    chosen = [windows[layer - 1] or np.inf for layer in layers]
+    for rule in rules:
+        (came,) = (
+            int((rows.rule[rows.valid] == group.rules.index(rule)).sum())
+            for group, rows in zip(group_rules(made).attend, batch.attend, strict=True)
+            if rule in group.rules
+        )
+        assert counts.get(rule.id).total("rows") == came
+        gaps = [gap for row in slow for gap in row.gaps(rule)]
+        assert counts[rule.id].total("window") == sum(max(chosen) <= gap < np.inf for gap in gaps)
+        assert counts[rule.id].total("narrow") == sum(min(chosen) <= gap < max(chosen) for gap in gaps)
 
 
 def check_of(rule):

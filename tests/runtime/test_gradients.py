@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mcd.compiler.plan import EdgeSetRef, Plan, RulePlan
+from mcd.runtime.adapters import LLAMA, Adapter
 from mcd.runtime.batch import Batch
 from mcd.runtime.supervise import Supervised, supervise
 
@@ -99,10 +100,10 @@ def make_given(plan: Plan, rows: dict[str, list[Any]]) -> Batch:
     )
 
 
-def compare(kind: str, plan: Plan, rows: dict[str, list[Any]]) -> None:
-    model, batch, anchors = make_model(kind), make_given(plan, rows), make_anchors()
+def compare(kind: str, plan: Plan, rows: dict[str, list[Any]], adapter: Adapter | None = None, **settings: Any) -> None:
+    model, batch, anchors = make_model(kind, **settings), make_given(plan, rows), make_anchors()
     twin = in_float64(model)
-    supervised = supervise(model, plan, anchors=anchors)
+    supervised = supervise(model, plan, anchors=anchors, adapter=adapter)
     pairs = {
         key: [p.detach().double().requires_grad_() for p in supervised.probes[key].parameters()]
         for key in supervised.probes
@@ -137,6 +138,31 @@ def grads(loss: Tensor, parameters: list[Any]) -> list[Tensor]:
 @pytest.mark.parametrize("case", ATTEND)
 def test_attention_loss_agrees_with_the_full_matrix(kind: str, case: str) -> None:
     compare(kind, make_plan(make_attend(**ATTEND[case])), {"look": LOOKS})
+
+
+SLIDING = {"sliding_window": 4}
+WINDOWED: dict[str, tuple[dict[str, Any], tuple[int | None, ...]]] = {
+    "mistral": (SLIDING, (4, 4, 4)),
+    "qwen2": (SLIDING | {"use_sliding_window": True, "max_window_layers": 1}, (None, 4, 4)),
+    "gemma2": (SLIDING, (4, None, 4)),
+    "gemma3": (SLIDING | {"sliding_window_pattern": 2}, (4, None, 4)),
+}
+FAR_LOOKS = [(0, 5, [0, 1]), (0, 8, [0, 3, 7]), (0, 3, [3]), (1, 4, [0, 4]), (1, 5, [2])]
+"""Under a window of 4, 5 sees 2 and not 1: the first row has no key, the second one of three, the last its only one."""
+
+
+@pytest.mark.parametrize("kind", WINDOWED)
+@pytest.mark.parametrize("case", ATTEND)
+def test_attention_loss_under_a_window_agrees_with_the_full_matrix(kind: str, case: str) -> None:
+    """All layers of the rule, of which some see none of a row's keys. Gemma 2 caps its scores, and has no SDPA."""
+    attention = "eager" if kind == "gemma2" else "sdpa"
+    settings, windows = WINDOWED[kind]
+    rule = ATTEND[case] if "pairs" in ATTEND[case] else ATTEND[case] | {"layers": (1, 2, 3)}
+    plan = make_plan(make_attend(**rule), windows=windows)
+    rows = (
+        FAR_LOOKS if None in plan.model.windows_of(plan.rules[0].layers) else FAR_LOOKS[1:]
+    )  # what no layer sees is no row
+    compare(kind, plan, {"look": rows}, LLAMA, attention=attention, **settings)
 
 
 @pytest.mark.parametrize("kind", KINDS)
