@@ -11,7 +11,7 @@ import copy
 import pytest
 import torch
 from torch.nn import functional
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 import mcd
 
@@ -276,3 +276,44 @@ def test_a_weight_on_first_tokens_alone_is_no_dead_rule(tmp_path):
     with mcd.supervise(gpt2(), dataset) as supervised:
         out = supervised(mcd.Collator(dataset.plan)(list(dataset)), time=0.0)
     assert out.rows == {"opening": 0}
+
+
+WINDOWED = """mcd 1
+model m { config = "config.json"  tokenizer = "tokenizer.json"  context = 16 }
+source s = jsonl("data.jsonl") { id = .id  text = "{.text}" }
+span cat = phrases("cat")
+span dog = phrases("dog")
+attend look: dog -> cat where key before query { layers = 2..3  heads = all }
+attend near: dog -> cat where key before query { layers = 3  heads = all }
+"""
+
+
+def test_sliding_windows_from_a_config_to_a_loss(tmp_path):
+    """Layers 3 and 4 see the last 4 tokens: of a8 -> {1, 5} layer 3 sees 5, of b12 -> {6} it sees none."""
+    torch.manual_seed(0)
+    shape = {"num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1, "hidden_size": 8}
+    sliding = {"sliding_window": 4, "use_sliding_window": True, "max_window_layers": 2}
+    config = Qwen2Config(**shape, **sliding, intermediate_size=16, vocab_size=64, max_position_embeddings=16)
+    model = Qwen2ForCausalLM(config)
+    path = project(tmp_path, "", RECORDS)
+    config.save_pretrained(tmp_path)
+    path.write_text(WINDOWED)
+    compiled(path, tmp_path / "out")
+    dataset = mcd.load(tmp_path / "out")
+    seen = Seen(model, dataset)
+    with mcd.supervise(model, dataset) as supervised:
+        out = supervised(mcd.Collator(dataset.plan)(list(dataset)), time=0.0)
+
+    def loss(*rows):
+        costs = [[-seen.p(r, layer, h, q, keys).log() for layer, keys in at for h in (0, 1)] for r, q, at in rows]
+        return sum(sum(cost) / len(cost) for cost in costs).item() / len(rows)
+
+    assert dataset.plan.model.windows == (None, None, 4, 4)
+    assert out.rules["look"].item() == pytest.approx(
+        loss((0, 8, [(2, [1, 5]), (3, [5])]), (1, 12, [(2, [6])])), abs=1e-5
+    )
+    assert out.rules["near"].item() == pytest.approx(loss((0, 8, [(3, [5])])), abs=1e-5)
+    assert out.rows == {"look": 2, "near": 1}
+    counts = {rule: dict(found.splits["train"]) for rule, found in dataset.manifest.rules.items()}
+    assert counts["look"] == {"matched": 3, "narrow": 2, "rows": 2}
+    assert counts["near"] == {"matched": 3, "window": 2, "rows": 1}
