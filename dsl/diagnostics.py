@@ -13,6 +13,8 @@ from enum import StrEnum
 
 from .source import DataPlace, Place
 
+_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
 
 class Severity(StrEnum):
     """How a finding counts: an error stops what was asked for, a warning does not."""
@@ -38,8 +40,8 @@ class Code:
         help: str | None = None,
         related: Iterable[Related] = (),
     ) -> Diagnostic:
-        """A finding of this kind at `place`."""
-        return Diagnostic(self, message, place, help, tuple(related))
+        """A finding of this kind at `place`. A line break in `message`, from a text of the user's, is written as its escape."""
+        return Diagnostic(self, message.translate(_BREAKS), place, help, tuple(related))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ from .codes.syntax import (
     UNKNOWN_EDITION,
     UNREADABLE,
 )
-from .cut import KEYWORDS, RESERVED, Piece, cut
+from .cut import KEYWORDS, RESERVED, Piece, cut, token_at
 from .diagnostics import Diagnostic, Failure, Findings, did_you_mean
-from .limits import MAX_BRACKETS, MAX_BYTES
+from .limits import MAX_BRACKETS, MAX_BYTES, MAX_DECLARATIONS, MAX_TOKENS
 from .slips import Trouble, explain
 from .source import DataPlace, Place, SourceText
 
@@ -79,6 +79,9 @@ def parse(source: SourceText, findings: Findings) -> ast.Spec:
         return ast.Spec(EDITION, (), whole)
     text = _readable(source, findings)
     pieces = cut(text)
+    if (beyond := _beyond(source, text, pieces)) is not None:
+        findings.add(beyond)
+        return ast.Spec(EDITION, (), whole)
     with _lock:
         parts = _parse_pieces(source, text, pieces, findings)
     if any(piece.kind == "header" for piece in pieces):
@@ -113,6 +116,19 @@ def parse_setting(source: SourceText, findings: Findings) -> ast.Let | None:
 
 def _too_large(place: DataPlace) -> Diagnostic:
     return TOO_LARGE.at(place, f"`{place.path}` is larger than {MAX_BYTES // 2**20} MB, the limit for a spec file")
+
+
+def _beyond(source: SourceText, text: str, pieces: list[Piece]) -> Diagnostic | None:
+    """What to say of a file with more in it than the limits, at the first of what is too much."""
+    help = "`phrases(file: ...)` reads a list from a file, and `frame` repeats rules"
+    if len(pieces) > MAX_DECLARATIONS:
+        piece = pieces[MAX_DECLARATIONS]
+        place = Place(source, piece.start, piece.start + len(piece.word))
+        return TOO_LARGE.at(place, f"more than {MAX_DECLARATIONS:,} declarations in one spec file", help=help)
+    if (start := token_at(text, MAX_TOKENS)) is not None:
+        place = Place(source, start, start + 1)
+        return TOO_LARGE.at(place, f"more than {MAX_TOKENS:,} words and marks in one spec file", help=help)
+    return None
 
 
 def _readable(source: SourceText, findings: Findings) -> str:

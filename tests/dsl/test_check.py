@@ -112,9 +112,8 @@ use words(word) as own
 }
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("check") / "project"
+def lay_out(folder: Path) -> None:
+    """The files that the programs name, in a new `folder`."""
     for name, text in FILES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +125,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = folder / "weights"
     weights.mkdir()
     save_file({"wte.weight": np.ones((100, 8), np.float32)}, weights / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("check") / "project"
+    lay_out(folder)
     return folder
 
 
