@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test quick check docs fix clean
+.PHONY: demo test quick nightly check docs fix clean
 
 ## compile and train the two demo specs; tables on the terminal, pictures below out/
 demo: $(READY)
@@ -17,6 +17,10 @@ test: $(READY)
 ## the tests for daily work
 quick: $(READY)
 	$(BIN)/pytest -n 2 -m "not slow"
+
+## what takes long: 100,000 specs that nobody wrote
+nightly: $(READY)
+	$(BIN)/python -m tests.dsl.fuzz --count 100000
 
 ## what CI checks besides the tests
 check: $(READY)

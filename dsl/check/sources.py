@@ -112,6 +112,9 @@ def _matches(env: Env, pattern: ast.String) -> list[Path]:
     varying = Path(pattern.value).parts[len(fixed.parts) :]
     if ".." in varying:
         raise env.fail(name_codes.OUTSIDE_ROOT.at(pattern.place, f"`{pattern.value}` goes up after a wildcard"))
+    if any("**" in part and part != "**" for part in varying):
+        alone = "`**` stands for any folders, alone between two `/`"
+        raise env.fail(name_codes.NO_MATCH.at(pattern.place, f"`{pattern.value}` matches no file", help=alone))
     start = confine(str(fixed), pattern.place, folder, root, findings)
     if start is None:
         raise Reported

@@ -180,7 +180,7 @@ MUTATIONS = (_drop, _double, _swap, _replace, _replace, _replace, _insert, _wrap
 
 
 def outcome(text: str, root: Path, compiles: bool = False) -> set[str]:
-    """The codes that a spec gives, or `clean`. Raises AssertionError, or whatever else it raises, where it is not treated as it should be."""
+    """The codes that a spec gives, or `clean`. Raises where it is not treated as it should be."""
     path = root / "fuzzed.mcd"
     path.write_text(text, encoding="utf-8", errors="surrogatepass", newline="")
     program, findings = check(path)
