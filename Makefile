@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test quick nightly check docs fix clean
+.PHONY: demo test quick nightly check generate docs editors parser fix clean
 
 ## compile and train the two demo specs; tables on the terminal, pictures below out/
 demo: $(READY)
@@ -33,11 +33,25 @@ check: $(READY)
 	$(BIN)/python -m specs.wordnet.train_tokenizer --check
 	$(BIN)/python -m specs.wordnet.concepts --check
 	$(BIN)/python -m docs.generate --check
+	$(BIN)/python -m editors.generate --check
 	$(BIN)/pytest tests/test_docs.py
 
-## regenerate what is generated into docs/
-docs: $(READY)
+## regenerate what is generated into docs/ and editors/
+generate: $(READY)
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m editors.generate
+
+## the documentation as a site, in build/site
+docs: $(READY)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d build/doctrees . build/site
+
+## the tests of the extension for VS Code, and its package in editors/vscode/build; needs node and npm
+editors:
+	cd editors/vscode && npm ci --ignore-scripts --no-audit --no-fund && npm test
+
+## the tree-sitter parser from its grammar; needs the tree-sitter command
+parser:
+	cd editors/tree-sitter-mcd && tree-sitter generate --abi 14 && sha256sum grammar.js > src/grammar.js.sha256
 
 ## apply the formatter and the certain fixes
 fix: $(READY)
@@ -46,12 +60,12 @@ fix: $(READY)
 	$(BIN)/mcd fmt specs dsl/explained/given
 
 clean:
-	rm -rf $(VENV) build out *.egg-info
+	rm -rf $(VENV) build out *.egg-info editors/vscode/node_modules editors/vscode/dist editors/vscode/build
 
 # mypy follows no import hook, so it gets a folder in which the package bears its name.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev,docs]'
 	mkdir -p $(VENV)/typing
 	ln -sfn ../.. $(VENV)/typing/mcd
 	touch $@

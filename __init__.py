@@ -13,9 +13,21 @@ if TYPE_CHECKING:
     from .runtime.batch import Batch
     from .runtime.collate import Collator
     from .runtime.dataset import Dataset, load
+    from .runtime.order import Sampler
     from .runtime.supervise import Supervised, supervise
 
-__all__ = ["Batch", "Collator", "Dataset", "Failure", "Plan", "Supervised", "__version__", "load", "supervise"]
+__all__ = [
+    "Batch",
+    "Collator",
+    "Dataset",
+    "Failure",
+    "Plan",
+    "Sampler",
+    "Supervised",
+    "__version__",
+    "load",
+    "supervise",
+]
 
 _HOMES = {
     "Batch": ".runtime.batch",
@@ -23,6 +35,7 @@ _HOMES = {
     "Dataset": ".runtime.dataset",
     "Failure": ".dsl.diagnostics",
     "Plan": ".compiler.plan",
+    "Sampler": ".runtime.order",
     "Supervised": ".runtime.supervise",
     "load": ".runtime.dataset",
     "supervise": ".runtime.supervise",

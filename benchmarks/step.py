@@ -30,7 +30,7 @@ from mcd.compiler.plan import (
     Tokenizer,
     TowardPlan,
 )
-from mcd.runtime.batch import AttendRows, Batch, HiddenRows, WeighRows
+from mcd.runtime.batch import AttendRows, Batch, HiddenRows, KeepRows, WeighRows
 from mcd.runtime.losses.token import token_loss
 from mcd.runtime.supervise import supervise
 
@@ -117,6 +117,7 @@ def make_batch(records: int, tokens: int) -> Batch:
         attention_mask=torch.ones(records, tokens, dtype=torch.long),
         scored=scored,
         weigh=WeighRows(record=empty, position=empty, rule=empty, factor=torch.zeros(0)),
+        keep=KeepRows(record=empty, position=empty, rule=empty),
         attend=(attend(), attend(), attend()),
         hidden=(hidden(labelled=False), hidden(labelled=True)),
         ids=tuple(str(i) for i in range(records)),

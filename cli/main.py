@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": (".explain", "Tell what a code means, why, and how to fix it."),
     "fmt": (".fmt", "Format specs: one form for all."),
     "init": (".init", "Lay out a new project."),
+    "measure": (".measure", "Run a model over compiled shards and write a number per token."),
     "plan": (".plan", "Print the plan that a spec compiles to."),
     "train": (".train", "Train a model on compiled shards."),
 }

@@ -10,9 +10,10 @@ import click
 
 from ..dsl.diagnostics import Failure
 from ..runtime.dataset import load
-from ..runtime.run import Log, claim, device_of, new_model, save, summary
+from ..runtime.run import Log, claim, new_model, save, summary
 from ..runtime.supervise import Supervised
 from ..runtime.train import Settings, Sums, evaluate, train
+from .devices import device_option
 from .output import ExitCode, report
 
 
@@ -31,13 +32,6 @@ class Share(click.ParamType[float]):
         return share
 
 
-def _device(context: click.Context, parameter: click.Parameter, value: str | None) -> object:
-    try:
-        return device_of(value)
-    except RuntimeError:
-        raise click.BadParameter(f"{value!r} is no device: cpu, cuda or cuda:1, say") from None
-
-
 @click.command
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--config", required=True, type=click.Path(path_type=Path), help="A Hugging Face config.json.")
@@ -52,7 +46,7 @@ def _device(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--weight-decay", default=0.1, show_default=True, type=click.FloatRange(0), help="Of matrices.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of weights, order and dropout.")
 @click.option("--split", default="train", show_default=True, help="The split to train on.")
-@click.option("--device", callback=_device, help="Where the model is: cuda if there is one, else cpu.")
+@device_option
 @click.option("--without-rules", is_flag=True, help="The token loss alone: same model, records and order.")
 @click.option("--log-every", default=10, show_default=True, type=click.IntRange(1), help="Steps between log entries.")
 @click.option("--eval-every", default=0, type=click.IntRange(0), help="Steps between losses on the split `valid`.")
@@ -84,6 +78,7 @@ def command(
     if without_rules:
         dataset = dataset.with_plan(dataset.plan.model_copy(update={"rules": ()}))
     valid = dataset.split("valid") if eval_every else None
+    dataset.read_measures()
     model = new_model(config, dataset, chosen.seed, device)
     claim(output, overwrite)
     show = Progress(chosen.steps, quiet)
@@ -143,6 +138,11 @@ def receipts(supervised: Supervised) -> str:
     lines = []
     for receipt in found:
         last, mean = ("" if loss is None else f"{loss:.4f}" for loss in (receipt.last_loss, receipt.mean_loss))
-        lines.append(f"{receipt.rule:<{width}}  {receipt.rows:>10,}  {last:>9}  {mean:>9}".rstrip())
+        kept = "" if receipt.kept is None else f"kept {receipt.kept:,} of {receipt.ranked:,} ranked"
+        lines.append(f"{receipt.rule:<{width}}  {receipt.rows:>10,}  {last:>9}  {mean:>9}  {kept}".rstrip())
     head = f"{'rule':<{width}}  {'rows':>10}  {'last loss':>9}  {'mean':>9}"
-    return "".join(f"{line}\n" for line in ([head, *lines] if lines else []))
+    conflict = supervised.flow.receipt().conflict
+    table = [head, *lines] if lines else []
+    if conflict is not None:
+        table.append(f"rules pulled against the token loss in {conflict.opposed:,} of {conflict.steps:,} steps")
+    return "".join(f"{line}\n" for line in table)

@@ -14,6 +14,7 @@ from .plan import (
     CrossRef,
     EdgeSetRef,
     HiddenRule,
+    KeepPlan,
     LikePlan,
     Plan,
     PredictPlan,
@@ -56,7 +57,7 @@ def _counts(rule: RulePlan, causal: bool, sets: Mapping[str, Counts], labels: Co
             }
         case LikePlan(subject=subject, to=to):
             return _together(sets[subject.set], sets[to.set], sets[both(subject.set, to.set)])
-        case HiddenRule(subject=subject) | WeighPlan(subject=subject):
+        case HiddenRule(subject=subject) | WeighPlan(subject=subject) | KeepPlan(subject=subject):
             counts = sets[subject.set].splits
     found: dict[str, dict[Cause, int]] = {}
     for split, causes in counts.items():
@@ -111,7 +112,7 @@ def lost_findings(program: c.Program, counts: Mapping[str, Counts]) -> Iterator[
             both = f"`{rule.subject.name}` and `{rule.subject_to.name}`"
             yield empty.at(rule.place, f"`{rule.id}`: no record holds spans of both {both}{why}", related=rule.uses)
         for cause in LOSSES:
-            if found.total(cause) and not (cause == "cut" and isinstance(rule, c.Weigh)):
+            if found.total(cause) and not (cause == "cut" and isinstance(rule, c.Weigh | c.Keep)):
                 yield code.at(rule.place, _said(rule, cause, found) + why, related=rule.uses)
         if (ragged := found.total("ragged")) and not refused:
             edges = "1 edge of a span" if ragged == 1 else f"{ragged:,} edges of spans"

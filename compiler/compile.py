@@ -36,7 +36,7 @@ from .sets import COUNTED, both
 from .sources.inventory import Inventory, inventory
 from .tokens.tokenize import Encoder
 from .verify import broken_invariants
-from .whole import check_whole, dropped_findings, unmet_expectations
+from .whole import check_whole, dropped_findings, unmet_expectations, unmixable
 
 Report = Callable[[int, int], None]
 """Called after every task with the number of tasks done and in all."""
@@ -174,6 +174,7 @@ def _account(program: c.Program, lowered: Lowered, manifest: Manifest) -> tuple[
     findings = [
         *lost_findings(program, rules),
         *unmet_expectations(program, manifest),
+        *unmixable(program, manifest),
         *dropped_findings(program, manifest),
     ]
     errors = [found for found in findings if found.severity is Severity.ERROR]

@@ -12,7 +12,9 @@ from .plan import (
     ContrastPlan,
     CrossRef,
     EdgeSetRef,
+    GradientPlan,
     HiddenRule,
+    KeepPlan,
     Layer,
     LikePlan,
     Plan,
@@ -26,6 +28,7 @@ from .plan import (
     TowardPlan,
     WeighPlan,
 )
+from .scores import score_text
 from .written import field_text
 
 ATTEND_FORMULAE = {
@@ -43,6 +46,9 @@ RELATE_FORMULAE = {
 CONTRAST_FORMULA = (
     "logsumexp(cos / {temperature:g}) over others - mean(cos / {temperature:g}) over those of equal {label}"
 )
+PROJECTION = (
+    "where (rules . token) < 0: rules - (rules . token) / (token . token) token, over all parameters of the model"
+)
 
 
 def describe(program: c.Program, lowered: Lowered) -> str:
@@ -56,7 +62,8 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("sets", [f"{key[:8]}  {info.kind:<4}  {info.written}" for key, info in plan.sets.items()]),
         ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
         ("rules", _table(_rule(rule, plan) for rule in plan.rules)),
-        ("schedule", [_stage(stage) for stage in plan.stages]),
+        ("gradient", list(_gradient(plan.gradient))),
+        ("schedule", [*_records(plan), *(_stage(stage, plan.model.layers) for stage in plan.stages)]),
         ("expects", [f"coverage({e.written}) {e.op} {e.count:g} of {e.of}" for e in program.expects]),
     ]
     return "".join(_section(title, lines) for title, lines in sections if lines)
@@ -124,9 +131,18 @@ def _rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
             formula = f"offset like {rule.anchor} -> {rule.anchor_to}: max(0, {rule.margin:g} - cos)"
             return _hidden(rule, plan, formula)
         case WeighPlan():
-            factor = f"{rule.factor:g}" if rule.factor is not None else f".{rule.field}"
             only = ", 0 outside" if rule.only else ""
-            return (rule.id, where, _set(rule.subject, plan), "token loss", f"factor {factor}{only}")
+            return (rule.id, where, _set(rule.subject, plan), "token loss", f"factor {_factor(rule)}{only}")
+        case KeepPlan():
+            per = "record" if rule.per == "record" else "batch, so that micro-batches change it"
+            kept = f"factor 0 outside the {rule.end} {rule.share * 100:g}% by {score_text(rule.score)} of each {per}"
+            return (rule.id, where, _set(rule.subject, plan), "token loss", kept)
+
+
+def _factor(rule: WeighPlan) -> str:
+    if rule.score is not None:
+        return f"max(0, {score_text(rule.score)})"
+    return f"{rule.factor:g}" if rule.factor is not None else f".{rule.field}"
 
 
 def _hidden(rule: HiddenRule, plan: Plan, formula: str) -> tuple[str, ...]:
@@ -186,7 +202,26 @@ def _layers(layers: Sequence[Layer]) -> str:
     return ", ".join([*parts, *(["final"] if "final" in layers else [])])
 
 
-def _stage(stage: StagePlan) -> str:
+def _gradient(gradient: GradientPlan | None) -> Iterator[str]:
+    if gradient is None:
+        return
+    for factor in dict.fromkeys(factor for _, factor in gradient.scale):
+        yield f"layers {_layers([layer for layer, own in gradient.scale if own == factor])} x {factor:g}"
+    if gradient.stop:
+        yield f"no gradient flows down through layers {_layers(gradient.stop)}, but for that of rules that read them"
+    if gradient.conflicts == "project":
+        yield PROJECTION
+
+
+def _records(plan: Plan) -> Iterator[str]:
+    """Which records an epoch holds, and in which order."""
+    if plan.mix:
+        yield "tokens of an epoch: " + ", ".join(f"{source} {share * 100:g}%" for source, share in plan.mix.items())
+    if plan.order is not None:
+        yield f"order of an epoch: {score_text(plan.order)}, ascending; equal ones shuffled"
+
+
+def _stage(stage: StagePlan, layers: int) -> str:
     factors = [f"{name} {_ramp(ramp)}" for name, ramp in stage.factors.items()]
     only = [] if stage.only is None else [f"only {', '.join(stage.only)}"]
     token = (
@@ -194,7 +229,9 @@ def _stage(stage: StagePlan) -> str:
         if stage.token_loss == RampPlan(start=1, end=1, shape="linear")
         else [f"token loss {_ramp(stage.token_loss)}"]
     )
-    said = "; ".join([*only, *factors, *token]) or "every rule at its weight"
+    depth = [] if stage.depth is None else [f"runs block{'s 1..' if stage.depth > 1 else ' '}{stage.depth} of {layers}"]
+    train = [] if stage.train is None else [f"trains layers {_layers(stage.train)} alone"]
+    said = "; ".join([*depth, *train, *only, *factors, *token]) or "every rule at its weight"
     return f"{stage.start:>4.0%} to {stage.end:>4.0%}  {stage.name}: {said}"
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from ..dsl import checked as c
 from ..dsl.canonical import digest
 from .lower import Lowered
-from .plan import Digest, Line, Plan, RulePlan, SetInfo
+from .plan import Digest, KeepPlan, Line, Plan, RulePlan, SetInfo, WeighPlan
 from .recipe import Recipe, StoredField
+from .scores import score_text
 from .written import field_text
 
 
@@ -209,7 +210,10 @@ def _rule(old: RulePlan, new: RulePlan, before: Plan, after: Plan) -> Iterator[C
 
 
 def _attributes(rule: RulePlan) -> dict[str, Any]:
-    return rule.model_dump(exclude={"line"})
+    found = rule.model_dump(exclude={"line"})
+    if isinstance(rule, WeighPlan | KeepPlan) and rule.score is not None:
+        found["score"] = score_text(rule.score)
+    return found
 
 
 def _in_words(value: Any, plan: Plan) -> Any:
@@ -244,9 +248,13 @@ COMPARED = {"version", "spec", "model", "tokenizer", "columns", "sets", "anchors
 
 
 def _others(old: Side, new: Side) -> Iterator[Change]:
-    before, after = (side.plan.model_dump(exclude=COMPARED) for side in (old, new))
+    before, after = ({**side.plan.model_dump(exclude=COMPARED), "order": _order(side.plan)} for side in (old, new))
     for name, was, now in _unequal(before, after):
         yield Change(Effect.PLAN, name, f"{_said(was)} -> {_said(now)}")
+
+
+def _order(plan: Plan) -> str | None:
+    return None if plan.order is None else score_text(plan.order)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

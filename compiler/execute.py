@@ -99,7 +99,7 @@ class Executor:
                 for place in np.unique(split_of_row).tolist():
                     chosen = rows if len(splits.names) == 1 else rows.filter(pa.array(split_of_row == place))
                     writer(splits.names[place]).write(chosen)
-            outcome.shards = [writers[split].close(split, work) for split in sorted(writers)]
+            outcome.shards = [writers[split].close(split, work, source.name) for split in sorted(writers)]
         outcome.dropped += tally.dropped
         outcome.seen |= {(source.name, path) for path in tally.seen}
         return outcome

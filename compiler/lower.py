@@ -21,6 +21,8 @@ from .plan import (
     CrossRef,
     Digest,
     EdgeSetRef,
+    GradientPlan,
+    KeepPlan,
     LikePlan,
     Line,
     Plan,
@@ -37,6 +39,7 @@ from .plan import (
     WeighPlan,
 )
 from .recipe import AheadCheck, ContrastCheck, LabelCheck, Recipe, SetKey, StoredEdges, StoredField, StoredSet
+from .scores import record_score, token_score
 from .written import field_text, written
 
 BASE_COLUMNS = ("id", "part", "source", "input_ids", "span.set", "span.start", "span.end")
@@ -58,6 +61,9 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
     rules = tuple(_rule(rule, gathered) for rule in program.rules)
     for expect in program.expects:
         gathered.span_set(expect.subject)
+    order = None
+    if program.order is not None:
+        order = record_score(program.order, lambda path: gathered.field(path, "number", c.Record()))
     recipe = Recipe(
         model=program.model,
         tokenizer_digest=tokenizer.digest,
@@ -92,6 +98,9 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
         ),
         rules=rules,
         stages=tuple(_stage(stage) for stage in program.stages),
+        gradient=_gradient(program.gradient),
+        mix=dict(program.mix),
+        order=order,
     )
     return Lowered(plan, recipe)
 
@@ -179,6 +188,8 @@ def _rule(rule: c.Rule, gathered: _Gathered) -> RulePlan:
             return _like(rule, gathered)
         case c.Weigh():
             return _weigh(rule, gathered)
+        case c.Keep():
+            return _keep(rule, gathered)
 
 
 def _line(rule: c.RuleBase) -> Line:
@@ -328,15 +339,36 @@ def _like(rule: c.Like, gathered: _Gathered) -> LikePlan:
 
 
 def _weigh(rule: c.Weigh, gathered: _Gathered) -> WeighPlan:
-    by_field = isinstance(rule.factor, tuple)
+    factor, column, score = None, None, None
+    match rule.factor:
+        case c.Score():
+            score = token_score(rule.factor)
+        case tuple():
+            column = gathered.field(rule.factor, "factor", rule.subject)
+        case _:
+            factor = rule.factor
     return WeighPlan(
         id=rule.id,
         line=_line(rule),
         lost=rule.lost,
-        subject=gathered.span_set(rule.subject, *(("index",) if by_field else ())),
-        factor=None if isinstance(rule.factor, tuple) else rule.factor,
-        field=gathered.field(rule.factor, "factor", rule.subject) if isinstance(rule.factor, tuple) else None,
+        subject=gathered.span_set(rule.subject, *(() if column is None else ("index",))),
+        factor=factor,
+        field=column,
         only=rule.only,
+        score=score,
+    )
+
+
+def _keep(rule: c.Keep, gathered: _Gathered) -> KeepPlan:
+    return KeepPlan(
+        id=rule.id,
+        line=_line(rule),
+        lost=rule.lost,
+        subject=gathered.span_set(rule.subject),
+        score=token_score(rule.score),
+        end=rule.end,
+        share=rule.share,
+        per=rule.within,
     )
 
 
@@ -348,7 +380,15 @@ def _stage(stage: c.Stage) -> StagePlan:
         factors={name: _ramp(ramp) for name, ramp in stage.factors},
         only=stage.only,
         token_loss=_ramp(stage.token_loss),
+        depth=stage.depth,
+        train=stage.train,
     )
+
+
+def _gradient(gradient: c.Gradient | None) -> GradientPlan | None:
+    if gradient is None:
+        return None
+    return GradientPlan(scale=gradient.scale, stop=gradient.stop, conflicts=gradient.conflicts)
 
 
 def _ramp(ramp: c.Ramp) -> RampPlan:

@@ -16,6 +16,8 @@ MANIFEST_FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 PLAN_FILE = "program.json"
 ANCHORS_FILE = "anchors.safetensors"
+MEASURES = "measures"
+"""The folder of what was measured on the shards."""
 
 Cause = Literal[
     "matched",  # spans, or edges, that the set holds: the one entry that is no loss
@@ -42,11 +44,12 @@ class FileEntry(Frozen):
 
 
 class ShardEntry(FileEntry):
-    """A shard: one Arrow IPC file."""
+    """A shard: one Arrow IPC file, of records of one source."""
 
     split: str
     records: int
     tokens: int
+    source: str | None = None
 
 
 class InputEntry(Frozen):

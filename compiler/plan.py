@@ -189,18 +189,72 @@ class LikePlan(HiddenRule):
     margin: float
 
 
+class LiveTerm(Frozen):
+    """`live.loss`: the loss of a token in the model that trains, without a gradient."""
+
+    live: Literal["loss"]
+
+
+class MeasureTerm(Frozen):
+    """A column of the file measures/`file`.arrow: a number per token, or their mean for a record."""
+
+    file: str
+    column: str
+
+
+class LengthTerm(Frozen):
+    """The number of tokens of a row."""
+
+    length: Literal["tokens"]
+
+
+class FieldTerm(Frozen):
+    """Column `field.NAME`, a number of the record."""
+
+    field: str
+
+
+TokenScore = tuple[float | Literal["+", "-", "*", "/"] | LiveTerm | MeasureTerm, ...]
+"""A number per token in postfix order: `a - b` is `[a, b, "-"]`."""
+
+RecordScore = tuple[float | Literal["+", "-", "*", "/"] | LengthTerm | FieldTerm | MeasureTerm, ...]
+"""A number per record in postfix order."""
+
+
 class WeighPlan(RuleBase):
-    """Multiplies the loss of the predicted token by `factor`, or by column `field`; `only` gives 0 to all others."""
+    """Multiplies the loss of the predicted token by `factor`, by column `field`, or by `score` where that is above 0; `only`
+    gives 0 to all others."""
 
     kind: Literal["weigh"] = "weigh"
     subject: SpanSetRef
     factor: float | None
     field: str | None
     only: bool
+    score: TokenScore | None = None
+
+
+class KeepPlan(RuleBase):
+    """A factor 0 or 1 after all `weigh`: of the tokens of `subject` with a positive weight, the `share` with the highest or the
+    lowest `score` is kept, per record or batch."""
+
+    kind: Literal["keep"] = "keep"
+    subject: SpanSetRef
+    score: TokenScore
+    end: Literal["top", "bottom"]
+    share: float
+    per: Literal["record", "batch"]
 
 
 SignalPlan = TowardPlan | ClassifyPlan | ContrastPlan | PredictPlan
-RulePlan = Annotated[AttendPlan | SignalPlan | RelatePlan | LikePlan | WeighPlan, Field(discriminator="kind")]
+RulePlan = Annotated[
+    AttendPlan | SignalPlan | RelatePlan | LikePlan | WeighPlan | KeepPlan, Field(discriminator="kind")
+]
+
+
+def deepest(rule: RuleBase) -> int:
+    """The last block that has to run for what a rule reads at numbered layers: 0 where it reads none."""
+    layers = rule.layers if isinstance(rule, AttendPlan | HiddenRule) else ()
+    return max((layer for layer in layers if layer != "final"), default=0)
 
 
 class RampPlan(Frozen):
@@ -212,7 +266,10 @@ class RampPlan(Frozen):
 
 
 class StagePlan(Frozen):
-    """A part `[start, end)` of training time. Rules that `factors` leaves out have 1, or 0 where `only` leaves them out."""
+    """A part `[start, end)` of training time. Rules that `factors` leaves out have 1, or 0 where `only` leaves them out.
+
+    `depth`: how many blocks run, None for all. `train`: the layers whose parameters are trained, None for all.
+    """
 
     name: str
     start: float
@@ -220,13 +277,26 @@ class StagePlan(Frozen):
     factors: dict[str, RampPlan]
     only: tuple[str, ...] | None
     token_loss: RampPlan
+    depth: int | None = None
+    train: tuple[Layer, ...] | None = None
+
+
+class GradientPlan(Frozen):
+    """What becomes of gradients. `scale`: pairs of a layer and the factor of its parameters' gradients; `final` is the final norm
+    and the head. `stop`: layers through which nothing flows down from what is computed above. `conflicts`: what happens to the
+    rules' gradient where it points against that of the token loss."""
+
+    scale: tuple[tuple[Layer, float], ...] = ()
+    stop: tuple[int, ...] = ()
+    conflicts: Literal["sum", "project"] = "sum"
 
 
 class Plan(Frozen):
     """The whole of `program.json`.
 
     `anchors`: concepts that rules are pulled toward, with their anchors in words; `learned`: those of them that are trained
-    along, and so have no vector in anchors.safetensors.
+    along, and so have no vector in anchors.safetensors. `mix`: shares of the tokens of an epoch by source; empty where every
+    row comes once. `order`: what the rows of an epoch come in the ascending order of.
     """
 
     format: int = PLAN_FORMAT
@@ -241,3 +311,6 @@ class Plan(Frozen):
     learned: tuple[str, ...] = ()
     rules: tuple[RulePlan, ...]
     stages: tuple[StagePlan, ...]
+    gradient: GradientPlan | None = None
+    mix: dict[str, float] = {}
+    order: RecordScore | None = None

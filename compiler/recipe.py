@@ -39,14 +39,14 @@ class StoredField:
     """A field of the record to store as column `field.NAME`.
 
     `type` says what the plan takes it for: a class number (int32), a label (string), a key, which is anything that can equal
-    another (as text), the id of a token (int32), a factor (float32), or a vector (float16; several stand one after another).
-    `spans` is the set that a list runs along (one entry per span, `width` numbers each); a single value holds for the whole
-    record.
+    another (as text), the id of a token (int32), a factor or a number (float32), or a vector (float16; several stand one after
+    another). `spans` is the set that a list runs along (one entry per span, `width` numbers each); a single value holds for the
+    whole record.
     """
 
     name: str
     path: checked.FieldPath
-    type: Literal["class", "label", "key", "token", "factor", "vector"]
+    type: Literal["class", "label", "key", "token", "factor", "number", "vector"]
     width: int
     spans: checked.SpanSet
 

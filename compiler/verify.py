@@ -7,7 +7,7 @@ somebody else wrote the file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from .plan import (
@@ -16,20 +16,25 @@ from .plan import (
     ContrastPlan,
     CrossRef,
     EdgeSetRef,
+    FieldTerm,
     HiddenRule,
+    KeepPlan,
+    Layer,
     LikePlan,
     Plan,
     PredictPlan,
     RulePlan,
     SpanSetRef,
+    StagePlan,
     TowardPlan,
     WeighPlan,
+    deepest,
 )
 
 
 def broken_invariants(plan: Plan) -> list[str]:
     """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
-    return [*_anchors(plan), *_rules(plan), *_stages(plan)]
+    return [*_anchors(plan), *_rules(plan), *_stages(plan), *_gradient(plan), *_order(plan)]
 
 
 def _anchors(plan: Plan) -> Iterator[str]:
@@ -65,8 +70,13 @@ def _references(rule: RulePlan, plan: Plan) -> Iterator[str]:
         yield "needs exactly one of an attribute and a field"
     if isinstance(rule, PredictPlan) and (rule.ahead is None) == (rule.field is None):
         yield "needs exactly one of a distance and a field"
-    if isinstance(rule, WeighPlan) and (rule.factor is None) == (rule.field is None):
-        yield "needs exactly one of a factor and a field"
+    if isinstance(rule, WeighPlan) and [rule.factor, rule.field, rule.score].count(None) != 2:
+        yield "needs exactly one of a factor, a field and a score"
+    if isinstance(rule, KeepPlan) and not 0 < rule.share <= 1:
+        yield f"keeps a share of {rule.share:g}"
+    score = rule.score if isinstance(rule, WeighPlan | KeepPlan) else None
+    if score is not None and not is_postfix(score):
+        yield "has a score that is no postfix expression"
 
 
 def _set_keys(rule: RulePlan) -> Iterator[tuple[str, str]]:
@@ -78,7 +88,7 @@ def _set_keys(rule: RulePlan) -> Iterator[tuple[str, str]]:
             spans = [query, key_set]
         case LikePlan(subject=subject, to=to):
             spans = [subject, to]
-        case HiddenRule(subject=subject) | WeighPlan(subject=subject):
+        case HiddenRule(subject=subject) | WeighPlan(subject=subject) | KeepPlan(subject=subject):
             spans = [subject]
     for span in spans:
         if span.set not in ("tokens", "record"):
@@ -133,3 +143,55 @@ def _stages(plan: Plan) -> Iterator[str]:
     for stage in plan.stages:
         for name in {*stage.factors, *(stage.only or ())} - known:
             yield f"stage `{stage.name}` names a rule `{name}` that the plan does not have"
+        top = plan.model.layers
+        if stage.depth is not None and not 1 <= stage.depth <= top:
+            yield f"stage `{stage.name}` runs {stage.depth} blocks of {top}"
+        if stage.train is not None and not all(_is_layer(layer, top) for layer in stage.train):
+            yield f"stage `{stage.name}` trains layers {stage.train} of 0..{top}"
+        for rule in plan.rules:
+            if stage.depth is not None and _acts(rule, stage) and deepest(rule) > stage.depth:
+                yield f"stage `{stage.name}` runs {stage.depth} blocks and switches on `{rule.id}`, which reads more"
+
+
+def _acts(rule: RulePlan, stage: StagePlan) -> bool:
+    if isinstance(rule, WeighPlan | KeepPlan) or rule.weight == 0:
+        return False
+    if rule.id in stage.factors:
+        return max(stage.factors[rule.id].start, stage.factors[rule.id].end) > 0
+    return stage.only is None or rule.id in stage.only
+
+
+def _gradient(plan: Plan) -> Iterator[str]:
+    if plan.gradient is None:
+        return
+    top, scaled = plan.model.layers, [layer for layer, _ in plan.gradient.scale]
+    if len(set(scaled)) < len(scaled) or not all(_is_layer(layer, top) for layer in scaled):
+        yield f"scales the gradients of layers {tuple(scaled)} of 0..{top}"
+    if not all(factor >= 0 for _, factor in plan.gradient.scale):
+        yield "scales a gradient by less than 0"
+    if not all(0 <= layer <= top for layer in plan.gradient.stop):
+        yield f"stops gradients at layers {plan.gradient.stop} of 0..{top}"
+
+
+def _is_layer(layer: Layer, top: int) -> bool:
+    return layer == "final" or 0 <= layer <= top
+
+
+def _order(plan: Plan) -> Iterator[str]:
+    if plan.mix and abs(sum(plan.mix.values()) - 1) > 1e-9:
+        yield f"mixes sources by shares that add up to {sum(plan.mix.values()):g}"
+    if plan.order is not None and not is_postfix(plan.order):
+        yield "orders records by what is no postfix expression"
+    for term in plan.order or ():
+        if isinstance(term, FieldTerm) and f"field.{term.field}" not in plan.columns:
+            yield f"orders records by a column `field.{term.field}` that the plan does not require"
+
+
+def is_postfix(terms: Sequence[object]) -> bool:
+    """Whether operators find two operands each, and one value is left."""
+    held = 0
+    for term in terms:
+        held += -1 if isinstance(term, str) else 1
+        if held < 1:
+            return False
+    return held == 1

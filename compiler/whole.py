@@ -10,6 +10,7 @@ import numpy as np
 
 from ..dsl import checked as c
 from ..dsl.canonical import digest
+from ..dsl.codes import shards as shard_codes
 from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic, Failure
 from .counted import Found
@@ -62,6 +63,16 @@ def unmet_expectations(program: c.Program, manifest: Manifest) -> Iterator[Diagn
             yield codes.EXPECTATION.at(expect.place, message)
 
 
+def unmixable(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:
+    """A finding for every source of the mix that has no record in the split that training reads."""
+    held = {shard.source for shard in manifest.shards if shard.split == "train"}
+    places = {source.name: source.place for source in program.sources}
+    for source, share in program.mix:
+        if held and None not in held and source not in held:
+            message = f"`mix` gives `{source}` {share * 100:g}% of the tokens, and it has no record in split `train`"
+            yield shard_codes.MIX_EMPTY.at(places[source], message)
+
+
 def _coverage(expect: c.Coverage, manifest: Manifest) -> int | None:
     """How many spans the set has in the split, None where there is no such split."""
     if expect.of not in manifest.records:
@@ -101,6 +112,10 @@ def _missing_fields(program: c.Program, outcome: Outcome) -> Iterator[Diagnostic
     for rule in program.rules:
         for path in sorted(_fields_of(rule) - seen):
             yield codes.NO_SUCH_FIELD.at(rule.place, f"`{rule.id}` reads `{field_text(path)}`, which no record has")
+    for term in program.order.terms if program.order is not None else ():
+        if isinstance(term, c.Number_) and term.path not in seen:
+            message = f"`order` reads `{field_text(term.path)}`, which no record has"
+            yield codes.NO_SUCH_FIELD.at(program.order.place if program.order is not None else None, message)
 
 
 def _missing_attributes(program: c.Program, recipe: Recipe, outcome: Outcome) -> Iterator[Diagnostic]:
@@ -135,6 +150,8 @@ def _fields_of(rule: c.Rule) -> set[c.FieldPath]:
             return field_paths(each.spans for each in (subject, to) if each.spans is not None)
         case c.Weigh(subject=subject, factor=factor):
             return field_paths([subject]) | ({factor} if isinstance(factor, tuple) else set())
+        case c.Keep(subject=subject):
+            return field_paths([subject])
 
 
 def _shared_ids(program: c.Program, ids: Mapping[str, list[IdHashes]]) -> Iterator[Diagnostic]:

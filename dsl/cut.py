@@ -22,9 +22,10 @@ KEYWORDS = (
     *("gradient", "curriculum", "frame", "use", "expect"),
 )
 RESERVED = ("edit", "view")
+INNER = ("stage", "as", "of", "like", "trained")
 OPERATORS = ("where", "or", "and", "not", "before", "after", "in")
 
-_CONTINUE = frozenset({*OPERATORS, "as", "of", "like", "trained", "stage"})
+_CONTINUE = frozenset({*OPERATORS, *INNER})
 _SCAN = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|#[^\n]*|[()\[\]{}]|^[A-Za-z_]\w*', re.MULTILINE)
 _TOKEN = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|#[^\n]*|\w+|[^\s\w]')
 _ASSIGNED = re.compile(r"[ \t]*=(?!=)")

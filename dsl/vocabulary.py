@@ -6,6 +6,7 @@ stands at one name: its type, its default, and what its value may be.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -25,6 +26,8 @@ class Type(Enum):
     WEIGHTS = ("a file or a folder of weights", "files and folders of weights")
     FIELD = ("a field", "fields")
     LAYERS = ("layer numbers", "layer numbers")
+    DEPTH = ("a number of blocks or a percentage", "numbers of blocks and percentages")
+    SCALES = ("a map from layers to numbers", "maps from layers to numbers")
     HEADS = ("heads", "heads")
     PAIRS = ("a list of layers and heads", "lists of layers and heads")
     SPAN = ("a span set", "span sets")
@@ -36,7 +39,10 @@ class Type(Enum):
     TARGET = ("an anchor or a field", "anchors and fields")
     LABEL = ("a field or an attribute", "fields and attributes")
     CLASSES = ("a number of classes or a list of labels", "numbers of classes and lists of labels")
-    FACTOR = ("a number or a field", "numbers and fields")
+    FACTOR = ("a number, a field or a score", "numbers, fields and scores")
+    SCORE = ("a score", "scores of tokens")
+    ORDER = ("a score", "scores of records")
+    MIX = ("shares of sources", "maps of sources to shares")
     TOKEN = ("`next(n)` or a field", "`next(n)` and fields")
     MAP = ("a map", "maps")
     RAMP = ("a number or a ramp", "numbers and ramps")
@@ -138,6 +144,8 @@ PER = Entry("per", Type.WORD, "row", words=("row", "record"))
 LAYERS = Entry("layers", Type.LAYERS, REQUIRED)
 POOL = Entry("pool", Type.WORD, words=("each", "first", "last", "mean"))
 
+HEAD_WORDS = ("any", "all", "mean")
+OVERFLOWS = ("truncate", "split", "drop", "error")
 MODEL_NUMBERS = ("layers", "heads", "hidden", "vocab", "causal")
 
 BLOCKS: Mapping[str, Table] = {
@@ -195,10 +203,25 @@ BLOCKS: Mapping[str, Table] = {
     ),
     "relate": _table(LAYERS, Entry("margin", Type.NUMBER, REQUIRED, bounds=UNIT), POOL, WEIGHT, PER, LOST),
     "weigh": _table(Entry("factor", Type.FACTOR, bounds=NOT_NEGATIVE), Entry("only", Type.BOOL, False), LOST),
-    "stage": _table(
-        Entry("only", Type.RULES), Entry("token_loss", Type.RAMP, bounds=NOT_NEGATIVE), later="depth train"
+    "keep": _table(
+        Entry("score", Type.SCORE, REQUIRED),
+        Entry("top", Type.SHARE),
+        Entry("bottom", Type.SHARE),
+        Entry("per", Type.WORD, "record", words=("record", "batch")),
+        LOST,
     ),
-    "curriculum": _table(later="mix order"),
+    "stage": _table(
+        Entry("only", Type.RULES),
+        Entry("token_loss", Type.RAMP, bounds=NOT_NEGATIVE),
+        Entry("depth", Type.DEPTH),
+        Entry("train", Type.LAYERS),
+    ),
+    "curriculum": _table(Entry("mix", Type.MIX, ()), Entry("order", Type.ORDER)),
+    "gradient": _table(
+        Entry("scale", Type.SCALES, (), bounds=NOT_NEGATIVE),
+        Entry("stop", Type.LAYERS),
+        Entry("conflicts", Type.WORD, "sum", words=("sum", "project")),
+    ),
 }
 
 STAGE_FACTOR = Entry("factor", Type.RAMP, bounds=NOT_NEGATIVE)
@@ -208,7 +231,7 @@ RELATIONS = ("is_a", "opposes", "distinct")
 LIKE = _with(BLOCKS["relate"], "margin", default=1.0)
 """The block of `relate a -> b like c -> d`."""
 
-LATER_ITEMS = ("teacher", "keep", "gradient")
+LATER_ITEMS = ("teacher",)
 
 # --- functions -------------------------------------------------------------------------------------------------------
 
@@ -273,7 +296,20 @@ RAMP = _table(
 )
 COVERAGE = _table(_SPANS, Entry("of", Type.WORD, "train", keyword=True))
 LATER_CLAIMS = ("mass", "gain", "probe", "accuracy")
-LATER_VALUES = ("measure", "live")
+
+LIVE = ("loss",)
+"""`live.NAME`: what the model that trains knows of a token."""
+MEASURES = ("loss", "entropy", "excess_loss", "grad_norm", "volatility", "conflict", "influence")
+MEASURE = _table(Entry("file", Type.STRING, REQUIRED), Entry("column", Type.WORD, REQUIRED, words=MEASURES))
+"""`measure("file", column)`."""
+_NAMING = frozenset(string.ascii_letters + string.digits + "_")
+
+
+def names_measure(text: str) -> bool:
+    """Whether a measure can be called `text`, as a file will be: letters, digits and `_`, and behind one of these `-` and `.`."""
+    return text != "" and text[0] in _NAMING and _NAMING.union("-.").issuperset(text)
+
+
 CONDITIONS = ("length", "linked")
 
 LET_TYPES: Mapping[str, Type] = {

@@ -67,9 +67,11 @@ ADAPTERS: dict[str, Adapter] = {
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The modules of a model that rules read. `attention` has one entry per block, or none where no adapter names it."""
+    """The modules of a model that rules read. `attention` has one entry per block, or none where no adapter names it. `holder`:
+    the module that the list of blocks belongs to, and the name of the list in it."""
 
     blocks: tuple[nn.Module, ...]
+    holder: tuple[nn.Module, str]
     attention: tuple[nn.Module, ...]
     embedding: nn.Module
     norm: nn.Module
@@ -102,8 +104,10 @@ def locate(model: nn.Module, adapter: Adapter | None = None) -> Parts:
     adapter = adapter or ADAPTERS[kind]
     try:
         blocks = tuple(model.get_submodule(adapter.blocks).children())
+        owner, _, own = adapter.blocks.rpartition(".")
         return Parts(
             blocks=blocks,
+            holder=(model.get_submodule(owner), own),
             attention=tuple(b.get_submodule(adapter.attention) for b in blocks) if adapter.attention else (),
             embedding=model.get_submodule(adapter.embedding),
             norm=model.get_submodule(adapter.norm),

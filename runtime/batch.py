@@ -55,12 +55,22 @@ class HiddenRows:
 
 @dataclass(frozen=True, slots=True)
 class WeighRows:
-    """Factors of the weigh rules: at most one entry per rule and token. Tokens outside an `only` rule have factor 0."""
+    """Factors of the weigh rules: at most one entry per rule and token. Tokens outside an `only` rule have factor 0, those that a
+    score will weigh have 1."""
 
     record: Tensor  # [N] int64
     position: Tensor  # [N] int64
     rule: Tensor  # [N] int64, index within Groups.weigh
     factor: Tensor  # [N] float32
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRows:
+    """The tokens of the sets of the keep rules, as far as they have a loss: one entry per rule and token."""
+
+    record: Tensor  # [N] int64
+    position: Tensor  # [N] int64
+    rule: Tensor  # [N] int64, index within Groups.keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,11 @@ class Batch:
     attention_mask: Tensor  # [B, T] int64: 1 for a token, 0 for padding
     scored: Tensor  # [B, T] bool: tokens with a loss (not a record's first, not padding, not a repeated overlap)
     weigh: WeighRows
+    keep: KeepRows
     attend: tuple[AttendRows, ...]  # in the order of Groups.attend
     hidden: tuple[HiddenRows, ...]  # in the order of Groups.hidden
     ids: tuple[str, ...]
+    measures: Tensor | None = None  # [M, B, T] float32, what scores read of measure files; NaN where there is none
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch with every tensor on `device`."""

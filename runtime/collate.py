@@ -16,12 +16,12 @@ from ..compiler.plan import Plan
 from .attend_rows import AttendCollator
 from .batch import Batch
 from .dataset import Row
-from .gather import gather
+from .gather import Gathered, gather
 from .hidden_rows import HiddenCollator
 from .layout import Layout
 from .like_rows import LikeCollator
 from .readers import Readers
-from .weigh_rows import WeighCollator
+from .weigh_rows import KeepCollator, WeighCollator
 
 
 class Collator:
@@ -39,6 +39,7 @@ class Collator:
         self._hidden = HiddenCollator(self._readers, plan.model.vocab)
         self._like = LikeCollator(self._readers)
         self._weigh = WeighCollator(self._readers)
+        self._keep = KeepCollator(self._readers)
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """The batch of `rows`, at least one, in their order."""
@@ -52,7 +53,18 @@ class Collator:
             attention_mask=torch.from_numpy(layout.there.astype(np.int64)),
             scored=torch.from_numpy(layout.scored),
             weigh=self._weigh(layout, gathered),
+            keep=self._keep(layout),
             attend=self._attend(layout, gathered.edges),
             hidden=(*self._hidden(layout, gathered, ids), *self._like(layout)),
             ids=tuple(row.id for row in rows),
+            measures=_measures(gathered, len(rows), width),
         )
+
+
+def _measures(gathered: Gathered, records: int, width: int) -> torch.Tensor | None:
+    """The measures of all tokens: [M, records, width], NaN for padding; None where nothing reads one."""
+    if not len(gathered.measures):
+        return None
+    found = np.full((len(gathered.measures), records, width), np.nan, dtype=np.float32)
+    found[:, gathered.token_record, gathered.token_position] = gathered.measures
+    return torch.from_numpy(found)

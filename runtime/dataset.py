@@ -6,16 +6,14 @@ against the manifest's checksum when it is opened, and its values against what m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -27,7 +25,6 @@ from ..compiler.manifest import (
     PLAN_FILE,
     FileEntry,
     Manifest,
-    file_digest,
 )
 from ..compiler.plan import (
     PLAN_FORMAT,
@@ -36,8 +33,9 @@ from ..compiler.plan import (
     ContrastPlan,
     CrossRef,
     EdgeSetRef,
-    Frozen,
+    FieldTerm,
     HiddenRule,
+    KeepPlan,
     LikePlan,
     Plan,
     PredictPlan,
@@ -46,12 +44,11 @@ from ..compiler.plan import (
 )
 from ..compiler.sets import RECORD, TOKENS
 from ..dsl.codes import shards as codes
-from ..dsl.diagnostics import Code, Failure, did_you_mean
+from ..dsl.diagnostics import Failure, did_you_mean
 from ..dsl.source import DataPlace
+from .files import Verify, check_file, failure, read_json
+from .measured import Measured
 from .readers import label_column
-
-Verify = Literal["digest", "size"]
-F = TypeVar("F", bound=Frozen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +91,10 @@ def load(path: str | Path, *, split: str | None = None, verify: Verify = "digest
     types alone, for files that were verified before. Raises Failure, naming the file, for whatever is not as it was written.
     """
     directory = Path(path)
-    manifest = _read(directory, MANIFEST_FILE, Manifest, MANIFEST_FORMAT)
+    manifest = read_json(directory, MANIFEST_FILE, Manifest, MANIFEST_FORMAT)
     for entry in manifest.files:
-        _check_file(directory, entry, "digest")
-    plan = _read(directory, PLAN_FILE, Plan, PLAN_FORMAT)
+        check_file(directory, entry, "digest")
+    plan = read_json(directory, PLAN_FILE, Plan, PLAN_FORMAT)
     opened = _Opened(directory, verify, manifest, plan, _anchors(directory, plan))
     return Dataset(opened, tuple(opened.splits) if split is None else (split,))
 
@@ -110,6 +107,7 @@ class Dataset:
         self._chunks = [chunk for split in splits for chunk in opened.chunks(split)]
         self._ends = np.cumsum([chunk.rows for chunk in self._chunks], dtype=np.int64)
         self._splits = tuple(splits)
+        self._measured = False
         self.path: Path = opened.directory
         self.plan: Plan = opened.plan if plan is None else plan
         self.manifest: Manifest = opened.manifest
@@ -137,10 +135,26 @@ class Dataset:
         return self.rows(np.array([at]))[0]
 
     def __iter__(self) -> Iterator[Row]:
+        self.read_measures()
         return (Row(chunk, at) for chunk in self._chunks for at in range(chunk.rows))
 
+    def read_measures(self) -> None:
+        """Open the measures that the plan reads, as `rows` does by itself.
+
+        Raises Failure where one is missing, lacks a column, or was taken on other shards.
+        """
+        if not self._measured:
+            self._opened.measured.attach(self.plan, self._chunks)
+            self._measured = True
+
+    @property
+    def chunks(self) -> Sequence[Chunk]:
+        """The record batches of the rows, in their order."""
+        return self._chunks
+
     def rows(self, index: npt.ArrayLike) -> list[Row]:
-        """The rows at positions `index`, in that order."""
+        """The rows at positions `index`, in that order. Raises Failure as `read_measures` does."""
+        self.read_measures()
         places = np.asarray(index, dtype=np.int64) % max(len(self), 1)
         chunk = np.searchsorted(self._ends, places, side="right")
         begin = np.concatenate(([0], self._ends))[chunk]
@@ -183,6 +197,7 @@ class _Opened:
         self.directory, self.verify, self.manifest, self.plan, self.anchors = directory, verify, manifest, plan, anchors
         self.splits = tuple(dict.fromkeys([*manifest.records, *(shard.split for shard in manifest.shards)]))
         self._chunks: dict[str, list[Chunk]] = {}
+        self.measured = Measured(directory, verify, manifest)
 
     def chunks(self, split: str) -> list[Chunk]:
         """The record batches of a split, in order."""
@@ -200,7 +215,7 @@ class _Opened:
         return self._chunks[split]
 
     def _open(self, shard: FileEntry) -> Iterable[Chunk]:
-        file = _check_file(self.directory, shard, self.verify)
+        file = check_file(self.directory, shard, self.verify)
         found = open_shard(file, shard.path, self._wanted, validate=self.verify == "digest")
         for chunk in found[:1]:
             lacking = sorted(self._sets - set(chunk.sets))
@@ -230,6 +245,7 @@ class _Opened:
                     kinds[f"field.{field}"] = "factor"
                 case _:
                     pass
+        kinds |= {f"field.{term.field}": "number" for term in self.plan.order or () if isinstance(term, FieldTerm)}
         model = self.plan.model
         edges = any(column.startswith("edge.") for column in self.plan.columns)
         weights = EDGE_WEIGHT in self.plan.columns
@@ -247,66 +263,11 @@ class _Opened:
                     read |= {query.set, other.set}
                 case LikePlan(subject=subject, to=to):
                     read |= {subject.set, to.set}
-                case HiddenRule(subject=subject) | WeighPlan(subject=subject):
+                case HiddenRule(subject=subject) | WeighPlan(subject=subject) | KeepPlan(subject=subject):
                     read.add(subject.set)
                 case _:
                     pass
         return read - {TOKENS, RECORD}
-
-
-def _failure(code: Code, path: str, message: str, help: str | None = None) -> Failure:
-    return Failure(code.at(DataPlace(path), message, help=help))
-
-
-def _read(directory: Path, name: str, kind: type[F], newest: int) -> F:
-    """A JSON file of the directory. Its format is looked at before anything else of it."""
-    shown = str(directory / name)
-    try:
-        text = (directory / name).read_text(encoding="utf-8")
-        value = json.loads(text)
-        version = value["format"]
-        if not isinstance(version, int):
-            raise TypeError
-    except OSError as error:
-        absent = name == MANIFEST_FILE and isinstance(error, FileNotFoundError | NotADirectoryError)
-        if absent:
-            message = f"`{directory.name}` is no compiled dataset: it has no {MANIFEST_FILE}"
-            raise _failure(
-                codes.NOT_A_DATASET, str(directory), message, "`mcd compile SPEC -o DIR` writes one"
-            ) from None
-        code = codes.FILE_MISSING if isinstance(error, FileNotFoundError) else codes.NOT_READABLE
-        raise _failure(code, shown, f"`{name}` cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise _failure(codes.NOT_READABLE, shown, f"`{name}` is no JSON object with a `format`") from None
-    if version > newest:
-        message = f"`{name}` has format {version}; this version reads up to {newest}"
-        raise _failure(codes.NEWER_FORMAT, shown, message, "install a newer version, or compile again")
-    try:
-        return kind.model_validate_json(text)
-    except (ValidationError, RecursionError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "nested too deep"}
-        where = ".".join(map(str, first["loc"])) or name
-        raise _failure(codes.NOT_READABLE, shown, f"`{name}` is malformed at `{where}`: {first['msg']}") from None
-
-
-def _check_file(directory: Path, entry: FileEntry, verify: Verify) -> Path:
-    """The file behind an entry of the manifest, once it is what was written."""
-    relative = PurePosixPath(entry.path)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise _failure(codes.NOT_READABLE, MANIFEST_FILE, f"`{MANIFEST_FILE}` names a file outside: `{entry.path}`")
-    file = directory / relative
-    try:
-        size = file.stat().st_size
-        if size != entry.bytes:
-            message = f"`{entry.path}` has {size} bytes; {entry.bytes} were written"
-            raise _failure(codes.FILE_SIZE, entry.path, message, "copy it again, or compile again")
-        if verify == "digest" and file_digest(file)[0] != entry.sha256:
-            message = f"`{entry.path}` is not what was written: its SHA-256 differs from the manifest's"
-            raise _failure(codes.FILE_DIGEST, entry.path, message, "copy it again, or compile again")
-    except OSError as error:
-        message = f"`{entry.path}`, which the manifest lists, cannot be read: {error.strerror}"
-        raise _failure(codes.FILE_MISSING, entry.path, message) from None
-    return file
 
 
 def _anchors(directory: Path, plan: Plan) -> dict[str, npt.NDArray[np.float32]]:
@@ -317,11 +278,11 @@ def _anchors(directory: Path, plan: Plan) -> dict[str, npt.NDArray[np.float32]]:
         found = load_file(directory / ANCHORS_FILE)
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         message = f"`{ANCHORS_FILE}` cannot be read: {str(error)[:200]}"
-        raise _failure(codes.NOT_READABLE, ANCHORS_FILE, message) from None
+        raise failure(codes.NOT_READABLE, ANCHORS_FILE, message) from None
     for name in wanted:
         shape = found[name].shape if name in found else None
         if shape != (plan.model.hidden,) or found[name].dtype != np.float32:
             what = "is missing" if shape is None else f"is {found[name].dtype} of shape {list(shape)}"
             message = f"anchor `{name}` {what}; float32 of shape [{plan.model.hidden}] is expected"
-            raise _failure(codes.ANCHOR_WIDTH, ANCHORS_FILE, message)
+            raise failure(codes.ANCHOR_WIDTH, ANCHORS_FILE, message)
     return {name: found[name] for name in wanted}

@@ -55,7 +55,8 @@ class Values:
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """A batch of `B` records: `length[B]`; token ids and what they belong to; spans, edges and sources that rules read."""
+    """A batch of `B` records: `length[B]`; token ids and what they belong to, and the measures of the tokens, one row for each;
+    spans, edges and sources that rules read."""
 
     length: Ints
     token: Ints
@@ -64,6 +65,7 @@ class Gathered:
     spans: Flat
     edges: FlatEdges
     values: dict[Source, Values]
+    measures: npt.NDArray[np.float32]
 
 
 def gather(rows: Sequence[Row], readers: Readers) -> Gathered:
@@ -84,7 +86,11 @@ def gather(rows: Sequence[Row], readers: Readers) -> Gathered:
     weight = np.concatenate([piece.weights() for piece in pieces]) if readers.reads_weights else None
     edges = FlatEdges(ends[0], ends[1], ends[2], ends[3], ends[4], ends[5], weight)
     values = {source: _values(source, pieces, len(rows)) for source in readers.sources}
-    return Gathered(np.bincount(record, minlength=len(rows)), ids, record, position, spans, edges, values)
+    measures = np.zeros((len(readers.measures), len(ids)), dtype=np.float32)
+    for place, term in enumerate(readers.measures):
+        found = [piece.lists(piece.chunk.measures[term.file, term.column])[2] for piece in pieces]
+        measures[place] = np.concatenate(found)
+    return Gathered(np.bincount(record, minlength=len(rows)), ids, record, position, spans, edges, values, measures)
 
 
 class _Piece:

@@ -17,6 +17,7 @@ from ..compiler.plan import (
     ContrastPlan,
     EdgeSetRef,
     HiddenRule,
+    KeepPlan,
     LikePlan,
     Plan,
     PredictPlan,
@@ -86,12 +87,13 @@ HiddenGroup = TowardGroup | ClassifyGroup | ContrastGroup | PredictGroup | Relat
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Every rule of a plan, in exactly one group each; `weigh` rules act together on the token weights. Of the hidden groups,
-    those of `like` come last."""
+    """Every rule of a plan, in exactly one group each; `weigh` and `keep` rules act together on the token weights. Of the hidden
+    groups, those of `like` come last."""
 
     attend: tuple[AttendGroup, ...]
     hidden: tuple[HiddenGroup, ...]
     weigh: tuple[WeighPlan, ...]
+    keep: tuple[KeepPlan, ...] = ()
 
 
 R = TypeVar("R", bound=RulePlan)
@@ -122,6 +124,7 @@ def group_rules(plan: Plan) -> Groups:
         attend=tuple(AttendGroup(rules) for rules in _alike(attend, _attention)),
         hidden=tuple(hidden),
         weigh=tuple(rule for rule in plan.rules if isinstance(rule, WeighPlan)),
+        keep=tuple(rule for rule in plan.rules if isinstance(rule, KeepPlan)),
     )
 
 

@@ -27,6 +27,7 @@ from ..compiler.plan import (
 from ..compiler.ragged import Bools, Ints, offsets, owners, ranges
 from ..compiler.sets import BLANK, RECORD, REPEAT, TOKENS, again, cut
 from .groups import Groups, LikeGroup, group_rules
+from .scores import token_measures
 
 POOLS = ("each", "first", "last", "mean")
 
@@ -108,6 +109,7 @@ class Readers:
         self.hidden, self.like = _slots(alone, plan.model.hidden), _slots(like, plan.model.hidden)
         self.attend = _slots([group.rules for group in self.groups.attend], plan.model.hidden)
         self.weigh = _slots([(rule,) for rule in self.groups.weigh], plan.model.hidden)
+        self.keep = _slots([(rule,) for rule in self.groups.keep], plan.model.hidden)
         stored: list[tuple[int, int]] = []
         query: list[tuple[int, int]] = []
         key: list[tuple[int, int]] = []
@@ -129,19 +131,20 @@ class Readers:
             if isinstance(rule, LikePlan)
             for to, side in enumerate((rule.subject.set, rule.to.set))
         ]
-        weighed = [(keys(_subject(rule)), slot) for slot, rule in enumerate(self.weigh.rules)]
-        weighed += [(keys(cut(_subject(rule))), slot) for slot, rule in enumerate(self.weigh.rules)]
+        weighed, kept = _visible(keys, self.weigh), _visible(keys, self.keep)
         self.numbers = keys.numbers
         count = len(self.numbers)
-        self.by_hidden, self.by_weigh = _table(subjects, count), _table(weighed, count)
+        self.by_hidden = _table(subjects, count)
+        self.by_weigh, self.by_keep = _table(weighed, count), _table(kept, count)
         self.by_like = _table(sides, count)
         self.by_edges = _table(stored, count)
         self.by_query, self.by_key = _table(query, count), _table(key, count)
         self.by_query_again, self.by_key_again = _table(query_again, count), _table(key_again, count)
         self.sources = tuple(dict.fromkeys((*self.hidden.sources, *self.weigh.sources)))
-        spans = (self.by_hidden, self.by_like, self.by_weigh, self.by_query, self.by_key)
+        spans = (self.by_hidden, self.by_like, self.by_weigh, self.by_keep, self.by_query, self.by_key)
         self.reads_tokens = any(table.reads(self.tokens) for table in spans)
         self.reads_record = any(table.reads(self.record) for table in spans)
+        self.measures = token_measures(plan)
         self.reads_weights = any(group.weighted for group in self.groups.attend)
         self._maps: dict[tuple[str, ...], Ints] = {}
 
@@ -150,6 +153,12 @@ class Readers:
         if sets not in self._maps:
             self._maps[sets] = np.array([self.numbers.get(key, -1) for key in sets], dtype=np.int64)
         return self._maps[sets]
+
+
+def _visible(keys: _Keys, slots: Slots) -> list[tuple[int, int]]:
+    """The sets of rules on the token loss, which also read what the context leaves of a span."""
+    subjects = [(_subject(rule), slot) for slot, rule in enumerate(slots.rules)]
+    return [(keys(key), slot) for subject, slot in subjects for key in (subject, cut(subject))]
 
 
 def _subject(rule: RulePlan) -> str:

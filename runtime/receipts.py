@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..compiler.plan import RuleBase
+from ..compiler.plan import KeepPlan, RuleBase
 from ..dsl.codes.runtime import DEAD_RULE
 from ..dsl.diagnostics import Diagnostic, Failure
 from ..dsl.source import DataPlace
@@ -26,7 +26,8 @@ class Receipt:
     """One rule so far. `steps`: passes in training mode; `rows`: rows matched in them; `fired`: its hooks ran in the last pass.
 
     `last_loss`: the mean over the rows of the last pass, None without rows; `mean_loss`: over all rows so far; both None for a
-    `weigh` rule, which has none. `gradient_norm`: as last measured by `gradient_norms`.
+    `weigh` or `keep` rule, which has none. `gradient_norm`: as last measured by `gradient_norms`. `ranked`, `kept`: tokens of a
+    positive weight that a `keep` rule ranked, and those of them that it kept; None for other rules.
     """
 
     rule: str
@@ -36,6 +37,8 @@ class Receipt:
     last_loss: float | None
     mean_loss: float | None
     gradient_norm: float | None
+    ranked: int | None = None
+    kept: int | None = None
 
 
 class Receipts(Mapping[str, Receipt]):
@@ -50,6 +53,8 @@ class Receipts(Mapping[str, Receipt]):
         self._rules = list(rules)
         self._index = {rule.id: i for i, rule in enumerate(self._rules)}
         self._fired = [False] * len(self._rules)
+        self._awake = [True] * len(self._rules)
+        self._asleep: dict[str, int] = {}  # records that passed while a rule's layers did not run
         self._norms: dict[str, float] = {}
         promised = {rule: rows for rule, rows in (expected or {}).items() if rule in self._index and rows >= PROMISE}
         self._pending = promised if records > 0 else {}
@@ -60,23 +65,45 @@ class Receipts(Mapping[str, Receipt]):
         self._sums = torch.zeros(2, len(self._rules), dtype=precise, device=device)  # share x loss; share
         self._last = torch.zeros_like(self._sums)
         self._rows = torch.zeros(len(self._rules), dtype=torch.int64, device=device)
+        self._keeps = [rule.id for rule in self._rules if isinstance(rule, KeepPlan)]
+        self._kept = torch.zeros(2, len(self._keeps), dtype=torch.int64, device=device)  # ranked; kept
 
-    def hear(self, fired: Sequence[bool]) -> None:
-        """Notes whose hooks ran in this pass. Fails with MCD706 where one did not."""
+    def hear(self, fired: Sequence[bool], awake: Sequence[bool] | None = None) -> None:
+        """Notes whose hooks ran in this pass. Fails with MCD706 where one did not, but for rules that are not `awake`: what they
+        read does not run in this stage, and the records of the pass promise no row of them."""
         self._fired = list(fired)
-        silent = [rule for rule, heard in zip(self._rules, fired, strict=True) if not heard]
+        self._awake = [True] * len(self._rules) if awake is None else list(awake)
+        silent = self._silent()
         if silent:
-            raise Failure(*map(_unheard, silent))
+            raise Failure(*silent)
 
-    def add(self, records: int, rows: Tensor, losses: Tensor, shares: Tensor) -> None:
-        """Adds a pass over `records` records: `rows` [rules], sums of share x loss and of share [rules that have a loss]."""
+    def _silent(self) -> list[Diagnostic]:
+        found = zip(self._rules, self._fired, self._awake, strict=True)
+        return [_unheard(rule) for rule, fired, awake in found if awake and not fired]
+
+    def add(
+        self,
+        records: int,
+        rows: Tensor,
+        losses: Tensor,
+        shares: Tensor,
+        ranked: Tensor | None = None,
+        kept: Tensor | None = None,
+    ) -> None:
+        """Adds a pass over `records` records: `rows` [rules], sums of share x loss and of share [rules that have a loss], and the
+        tokens that were `ranked` and `kept` [keep rules]."""
         self._steps += 1
         self._seen += records
+        for rule, awake in zip(self._rules, self._awake, strict=True):
+            if not awake:
+                self._asleep[rule.id] = self._asleep.get(rule.id, 0) + records
         self._sums, self._rows = self._sums.to(losses.device), self._rows.to(losses.device)  # The model may have moved.
         self._last = torch.zeros_like(self._sums)
         self._last[:, : len(losses)] = torch.stack([losses.detach(), shares.to(losses.dtype)])
         self._sums = self._sums + self._last
         self._rows = self._rows + rows.to(self._rows)
+        if ranked is not None and kept is not None:
+            self._kept = self._kept.to(losses.device) + torch.stack([ranked, kept])
 
     def note_norms(self, norms: Mapping[str, float]) -> None:
         """Keeps gradient norms for the receipts."""
@@ -88,7 +115,7 @@ class Receipts(Mapping[str, Receipt]):
         A rule is dead if a hook of it did not run in the last pass, or if no row of it has come although the records seen so far
         were promised at least `PROMISE` (as many of the split's rows as their share of its records). Cheap enough for every step.
         """
-        dead = [] if self._steps == 0 else [_unheard(r) for r, f in zip(self._rules, self._fired, strict=True) if not f]
+        dead = [] if self._steps == 0 else self._silent()
         due = [rule for rule in self._pending if self._promised(rule) >= PROMISE]
         if due:
             rows = self._rows.tolist()
@@ -100,7 +127,8 @@ class Receipts(Mapping[str, Receipt]):
             raise Failure(*dead)
 
     def _promised(self, rule: str) -> float:
-        return self._pending[rule] * min(self._seen / self._records, 1.0)
+        seen = self._seen - self._asleep.get(rule, 0)
+        return self._pending[rule] * min(seen / self._records, 1.0)
 
     def _missing(self, rule: str) -> Diagnostic:
         return _dead(
@@ -123,6 +151,7 @@ class Receipts(Mapping[str, Receipt]):
 
     def _read(self, which: Iterable[int]) -> Iterator[Receipt]:
         sums, last, rows = self._sums.tolist(), self._last.tolist(), self._rows.tolist()
+        kept = dict(zip(self._keeps, self._kept.T.tolist(), strict=True))
         for i in which:
             rule = self._rules[i].id
             yield Receipt(
@@ -133,6 +162,7 @@ class Receipts(Mapping[str, Receipt]):
                 last[0][i] / last[1][i] if last[1][i] else None,
                 sums[0][i] / sums[1][i] if sums[1][i] else None,
                 self._norms.get(rule),
+                *kept.get(rule, (None, None)),
             )
 
 

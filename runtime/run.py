@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time as clock
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from ..compiler.manifest import file_digest
 from ..dsl.codes import runtime as codes
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
@@ -43,13 +46,45 @@ def new_model(config: Path, dataset: Dataset, seed: int, device: torch.device | 
         raise Failure(
             codes.MODEL_CONFIG.at(DataPlace(str(config)), f"`{config.name}` gives no model: {reason}")
         ) from None
-    positions = getattr(found, "max_position_embeddings", None)
-    context = dataset.plan.model.context
-    if isinstance(positions, int) and positions < context:
-        message = f"`{config.name}` has {positions} positions, and the plan has a context of {context}"
-        raise Failure(codes.CONTEXT_OF_MODEL.at(DataPlace(str(config)), message))
+    check_positions(model, config.name, dataset)
     nn.Module.to(model, device)
     return model
+
+
+def saved_model(path: Path, dataset: Dataset, device: torch.device | str = "cpu") -> PreTrainedModel:
+    """The causal language model that transformers saved in the folder `path`, in float32. Nothing is fetched, nothing unpickled.
+
+    Raises Failure where the folder holds no such model, or it has fewer positions than the shards have tokens in a row.
+    """
+    place = DataPlace(str(path))
+    if not (path / "config.json").is_file():
+        message = f"`{path.name}` is no folder of a saved model: it has no config.json"
+        raise Failure(codes.SAVED_MODEL.at(place, message, help="`mcd train` and `save_pretrained` write one"))
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Failure(codes.SAVED_MODEL.at(place, f"`{path.name}` gives no model: {reason}")) from None
+    check_positions(model, path.name, dataset)
+    nn.Module.to(model, device)
+    return model
+
+
+def model_digest(path: Path) -> str:
+    """A digest of the config and the weights that a folder holds: 16 hexadecimal digits."""
+    files = [path / "config.json", *sorted(path.glob("*.safetensors"))]
+    return hashlib.sha256("".join(file_digest(file)[0] for file in files).encode()).hexdigest()[:16]
+
+
+def check_positions(model: PreTrainedModel, name: str, dataset: Dataset) -> None:
+    """Fails with MCD751 where the model has fewer positions than the shards have tokens in a row."""
+    positions, context = getattr(model.config, "max_position_embeddings", None), dataset.plan.model.context
+    if isinstance(positions, int) and positions < context:
+        message = f"`{name}` has {positions} positions, and the plan has a context of {context}"
+        raise Failure(codes.CONTEXT_OF_MODEL.at(DataPlace(name), message))
 
 
 class Log:
@@ -67,7 +102,7 @@ class Log:
         if step % self._every and step != self._settings.steps:
             return
         time = (step - 1) / self._settings.steps
-        entry = {"step": step, "time": time, **summary(supervised, sums, time), "lr": rate}
+        entry = {"step": step, "time": time, **summary(supervised, sums, time), **standing(supervised), "lr": rate}
         self.write(entry)
         if not math.isfinite(entry["loss"]):
             message = f"the loss of step {step} is {entry['loss']}"
@@ -90,7 +125,7 @@ def _plain(value: Any) -> Any:
     match value:
         case dict():
             return {key: _plain(item) for key, item in value.items()}
-        case list():
+        case list() | tuple():
             return [_plain(item) for item in value]
         case float():
             return value if math.isfinite(value) else None
@@ -99,14 +134,28 @@ def _plain(value: Any) -> Any:
 
 
 def summary(supervised: Supervised, sums: Sums, time: float) -> dict[str, Any]:
-    """The losses of a step for a log. `weigh` rules have rows and no loss."""
+    """The losses of a step for a log. `weigh` and `keep` rules have rows and no loss, the latter also tokens ranked and kept."""
     scale = multipliers(supervised.plan, time)
     losses, rows = sums.rules.tolist(), sums.rows.tolist()
     rules = {
         rule: {"loss": losses[i] if i < len(losses) else None, "rows": rows[i], "multiplier": scale.rules[rule]}
         for i, rule in enumerate(sums.ids)
     }
+    ranked, kept = sums.ranked.tolist(), sums.kept.tolist()
+    for i, rule in enumerate(sums.ids[len(sums.ids) - len(kept) :]):
+        rules[rule] |= {"ranked": ranked[i], "kept": kept[i]}
     return {"loss": float(sums.loss), "token": float(sums.token), "rules": rules}
+
+
+def standing(supervised: Supervised) -> dict[str, Any]:
+    """The model as it stood in the last pass, for a log: its stage, and what `project` found, if its plan has them."""
+    found = supervised.flow.receipt()
+    entry: dict[str, Any] = {}
+    if found.stage is not None:
+        entry["stage"] = {"name": found.stage, "depth": found.depth, "train": found.train, "frozen": found.frozen}
+    if found.conflict is not None:
+        entry["conflict"] = asdict(found.conflict)
+    return entry
 
 
 def save(directory: Path, model: PreTrainedModel, supervised: Supervised) -> None:

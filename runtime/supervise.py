@@ -13,6 +13,7 @@ nothing, and `close` takes those off.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compiler.manifest import Manifest
-from ..compiler.plan import AttendPlan, HiddenRule, Plan, RulePlan, WeighPlan
+from ..compiler.plan import AttendPlan, HiddenRule, KeepPlan, Plan, RulePlan, WeighPlan, deepest
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
@@ -31,15 +32,17 @@ from .adapters import Adapter, check_attention, check_contract, locate
 from .anchors import Vectors
 from .batch import AttendRows, Batch, HiddenRows
 from .capture import Captured, Hooks, requests
+from .flow import Flow
 from .groups import AttendGroup, group_rules
-from .losses.token import token_loss
+from .losses.token import token_losses
 from .precision import without_autocast
 from .probes import Probes
 from .receipts import Receipts
-from .schedule import Multipliers, check_ramps, multipliers
+from .schedule import check_ramps, multipliers
+from .scores import token_measures
 from .terms import AttendTerm, HiddenTerm, Term, by_rule, count, hidden_term
 from .totals import ALONE, Losses, Reduction, Totals, all_ranks, ratio
-from .weights import token_weights
+from .weights import TokenWeights
 
 
 class Program(Protocol):
@@ -84,13 +87,13 @@ def supervise(
 def _promised(rule: RulePlan, manifest: Manifest, split: str) -> int:
     """How many records promise a row: rows may crowd in a few of them, of which the first to come tell nothing.
 
-    A `weigh` rule has no row at a record's first token, which has no loss: each of its records may lose one.
+    A `weigh` or `keep` rule has no row at a record's first token, which has no loss: each of its records may lose one.
     """
     counts = manifest.rules[rule.id].splits.get(split) if rule.id in manifest.rules else None
     if counts is None:
         return 0
     rows, records = counts.get("rows", 0), manifest.records[split] - counts.get("unmatched", 0)
-    return min(rows - records if isinstance(rule, WeighPlan) else rows, records)
+    return min(rows - records if isinstance(rule, WeighPlan | KeepPlan) else rows, records)
 
 
 class Supervised(nn.Module):
@@ -120,13 +123,16 @@ class Supervised(nn.Module):
         hidden = [hidden_term(i, group, anchors, self.probes, parts) for i, group in enumerate(groups.hidden)]
         attend = [AttendTerm(group) for group in groups.attend]
         self._terms = nn.ModuleList([*attend, *hidden])
-        self._weigh = groups.weigh
+        self._weighing = (*groups.weigh, *groups.keep)
+        self._weights = TokenWeights(groups, token_measures(plan))
         self._acting: list[AttendPlan | HiddenRule] = [rule for term in self.terms for rule in term.rules]
         self.probes.to(self.device)
         self._terms.to(self.device)
-        self.receipts = Receipts([*self._acting, *self._weigh], expected, records, self.device)
+        self.receipts = Receipts([*self._acting, *self._weighing], expected, records, self.device)
         layers = dict.fromkeys(layer for term in hidden for layer in term.layers)
         self._hooks: Hooks | None = Hooks(model, parts, {layer for term in attend for layer in term.layers}, layers)
+        # After the hooks that read hidden states, since it cuts what flows on from them.
+        self.flow = Flow(model, parts, plan, self)
         self._checked_ids = False
 
     @property
@@ -156,36 +162,64 @@ class Supervised(nn.Module):
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
         batch = self._joined(batch, totals.ranks)
-        with self._hooks.listen(self._requests(batch)) as seen:
+        with self.flow.passing(time), self._hooks.listen(self._requests(batch)) as seen:
             logits = self._parts[0].logits(self.model, batch)
-        self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + [True] * len(self._weigh))
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._acting)
+        awake = self._awake(factors, self.flow.depth(time))
+        every = [True] * len(self._weighing)
+        self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + every, [*awake, *every])
         with without_autocast(self.device):
-            sums = self._sums(batch, seen, factors)
+            sums = self._sums(batch, seen, factors, awake)
             values = ratio(sums, totals.rules)
-            token = ratio(token_loss(logits, batch.input_ids, self._weights(batch, scale)), totals.tokens)
+            losses = token_losses(logits, batch.input_ids)
+            weighed = self._weights(batch, scale, losses.detach())
+            token = ratio((losses * weighed.weights).sum(), totals.token_weight(weighed.weights))
             acting = (values * values.new_tensor(factors)).sum() + self._idle_probes(factors)
-        counts = self._counts(batch)
+        counts, shares = self._counts(batch), self._shares(batch)
+        if not all(awake):
+            counts, shares = counts * counts.new_tensor([*awake, *every]), shares * shares.new_tensor(awake)
         if self.training:
-            self.receipts.add(len(batch.ids), counts, sums, self._shares(batch))
+            self.receipts.add(len(batch.ids), counts, sums, shares, weighed.ranked, weighed.kept)
             self.receipts.check()
-        loss = (scale.token * token + acting) * totals.ranks
-        return Losses(loss, token, values, factors, counts, tuple(self.receipts), logits)
+        loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
+        kept = (weighed.ranked, weighed.kept)
+        return Losses(loss, token, values, factors, counts, *kept, tuple(self.receipts), logits)
 
     def totals(self, batches: Iterable[Batch], time: float, reduce: Reduction | None = None) -> Totals:
         """The denominators of an optimiser step over `batches`, all its micro-batches on this rank, at `time`.
 
         Given to the call of each micro-batch, they make 4 micro-batches give the gradients of one batch: the losses add up, so do
         not divide them by their number. `reduce`: None for every rank of torch.distributed, where that is initialised.
+
+        Where weights depend on the losses of tokens (`live.loss`), their sum is found by a forward pass without a gradient over
+        each micro-batch, which draws the random numbers that the passes to come will draw; a step of one micro-batch needs none.
         """
         reduce = all_ranks() if reduce is None else reduce
         scale = multipliers(self.plan, time)
-        sums = torch.zeros(1 + len(self._acting), device=self.device)
-        for batch in batches:
-            moved = self._joined(batch.to(self.device), reduce.ranks)
-            sums = sums + torch.cat([self._weights(moved, scale)[:, 1:].sum().view(1), self._shares(moved)])
-        sums = reduce.sum(sums)
-        return Totals(sums[0], sums[1:], reduce.ranks)
+        found = list(batches)
+        foreseen = self._weights.foreseen(scale)
+        known = foreseen or len(found) > 1
+        tokens, rules = torch.zeros((), device=self.device), torch.zeros(len(self._acting), device=self.device)
+        with torch.no_grad(), nullcontext() if foreseen else self._same_draws():
+            for batch in found:
+                moved = self._joined(batch.to(self.device), reduce.ranks)
+                rules = rules + self._shares(moved)
+                if known:
+                    losses = None if foreseen else self._losses_of(moved, time)
+                    tokens = tokens + self._weights(moved, scale, losses).weights.sum()
+        sums = reduce.sum(torch.cat([tokens.view(1), rules]))
+        return Totals(sums[0] if known else None, sums[1:], reduce.ranks, reduce, len(found))
+
+    def _losses_of(self, batch: Batch, time: float) -> Tensor:
+        """The loss of every token by a pass of its own: [B, T]."""
+        with self.flow.passing(time):
+            logits = self._parts[0].logits(self.model, batch)
+        with without_autocast(self.device):
+            return token_losses(logits, batch.input_ids)
+
+    def _same_draws(self) -> AbstractContextManager[None]:
+        """Within it, random numbers are drawn that will be drawn again after it."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
     def gradient_norms(self, losses: Losses) -> dict[str, float]:
         """The norm, over all trainable parameters, of the gradient of each rule's weight x multiplier x loss, and of `token`.
@@ -219,6 +253,7 @@ class Supervised(nn.Module):
         if self._hooks is not None:
             self._hooks.close()
             self._hooks = None
+            self.flow.close()
 
     def __enter__(self) -> Self:
         return self
@@ -241,16 +276,23 @@ class Supervised(nn.Module):
     def _requests(self, batch: Batch) -> Mapping[Any, Any]:
         return requests([term.layers for term in self.terms if isinstance(term, HiddenTerm)], batch.hidden)
 
-    def _sums(self, batch: Batch, seen: Captured, factors: Sequence[float]) -> Tensor:
+    def _awake(self, factors: Sequence[float], depth: int) -> list[bool]:
+        """Whether what each acting rule reads runs at all: not where it lies above `depth` and the rule has factor 0."""
+        return [bool(factor) or deepest(rule) <= depth for factor, rule in zip(factors, self._acting, strict=True)]
+
+    def _sums(self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]) -> Tensor:
         """Sum of share x loss of each acting rule: [rules]. A group of which every factor is 0 leaves no graph."""
         sums = [torch.zeros(0, device=self.device)]
         done = 0
         for term, rows in self._rows(batch):
-            acts = any(factors[done : done + len(term.rules)])
-            with torch.set_grad_enabled(acts and torch.is_grad_enabled()):
+            mine = slice(done, done + len(term.rules))
+            done = mine.stop
+            if not any(awake[mine]):
+                sums.append(torch.zeros(len(term.rules), device=self.device))
+                continue
+            with torch.set_grad_enabled(any(factors[mine]) and torch.is_grad_enabled()):
                 losses = term(rows, seen, batch.attention_mask)
                 sums.append(by_rule(term, rows, losses * rows.share.flatten()))
-            done += len(term.rules)
         return torch.cat(sums)
 
     def _shares(self, batch: Batch) -> Tensor:
@@ -259,14 +301,11 @@ class Supervised(nn.Module):
         return torch.cat([torch.zeros(0, device=self.device), *sums])
 
     def _counts(self, batch: Batch) -> Tensor:
-        """Rows of each rule, weigh rules last: [rules + weigh rules] int64."""
-        weigh = torch.zeros(len(self._weigh), dtype=torch.int64, device=self.device)
-        weigh = weigh.index_add(0, batch.weigh.rule, torch.ones_like(batch.weigh.rule))
-        return torch.cat([*(count(term, rows) for term, rows in self._rows(batch)), weigh])
-
-    def _weights(self, batch: Batch, scale: Multipliers) -> Tensor:
-        factors = [scale.rules[rule.id] for rule in self._weigh]
-        return token_weights(batch, torch.tensor(factors, device=self.device))
+        """Rows of each rule, weigh and keep rules last: [rules + weigh and keep rules] int64."""
+        rule = torch.cat([batch.weigh.rule, batch.keep.rule + self._weights.weighs])
+        weighing = torch.zeros(len(self._weighing), dtype=torch.int64, device=self.device)
+        weighing = weighing.index_add(0, rule, torch.ones_like(rule))
+        return torch.cat([*(count(term, rows) for term, rows in self._rows(batch)), weighing])
 
     def _idle_probes(self, factors: Sequence[float]) -> Tensor:
         """A zero that every learned anchor is connected to, and every probe whose rule has factor 0: DDP waits for the gradient

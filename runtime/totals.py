@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -38,13 +38,22 @@ def all_ranks() -> Reduction:
 class Totals:
     """The denominators of one optimiser step, over its micro-batches and ranks.
 
-    `tokens` []: sum of token weights; `rules` [rules]: sum of shares per rule. The loss of each micro-batch is multiplied by
-    `ranks`, because DDP and FSDP divide the summed gradient by their number.
+    `tokens` []: sum of token weights, None where it is known only after the forward pass of the one micro-batch of the step;
+    `rules` [rules]: sum of shares per rule. The loss of each micro-batch is multiplied by `ranks`, because DDP and FSDP divide
+    the summed gradient by their number. `reduce`: what adds up over ranks what the pass itself finds. `passes`: micro-batches
+    on this rank; `step`: which step it is, kept by copies that a wrapper makes.
     """
 
-    tokens: Tensor
+    tokens: Tensor | None
     rules: Tensor
     ranks: int
+    reduce: Reduction = ALONE
+    passes: int = 1
+    step: object = field(default_factory=object, compare=False, repr=False)
+
+    def token_weight(self, weights: Tensor) -> Tensor:
+        """The sum of token weights of the step, of which this pass found `weights`."""
+        return self.reduce.sum(weights.sum()) if self.tokens is None else self.tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,8 @@ class Losses:
 
     `loss` []: what to call `backward` on: token x its multiplier + sum over rules of weight x multiplier x loss, times the
     number of ranks. `token` []: sum(w l) / sum(w). `values` [rules]: each rule's mean over its rows. `factors`: weight x
-    multiplier of each. `counts` [rules + weigh rules]: rows. `ids`: of all rules, as in `counts`. `logits` [B, T, V].
+    multiplier of each. `counts` [rules + weigh and keep rules]: rows. `ranked`, `kept` [keep rules]: tokens. `ids`: of all
+    rules, as in `counts`. `logits` [B, T, V].
     """
 
     loss: Tensor
@@ -61,12 +71,14 @@ class Losses:
     values: Tensor
     factors: tuple[float, ...]
     counts: Tensor
+    ranked: Tensor
+    kept: Tensor
     ids: tuple[str, ...]
     logits: Tensor
 
     @property
     def rules(self) -> dict[str, Tensor]:
-        """The loss of each rule but the `weigh` rules, before weight and multiplier."""
+        """The loss of each rule that has one, before weight and multiplier."""
         return dict(zip(self.ids, self.values, strict=False))
 
     @property

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import chain, islice, repeat
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
@@ -21,6 +20,7 @@ from ..dsl.source import DataPlace
 from .batch import Batch
 from .collate import Collator
 from .dataset import Dataset
+from .order import Sampler
 from .supervise import Supervised, supervise
 from .totals import ALONE, Losses
 
@@ -44,7 +44,8 @@ class Settings:
 class Sums:
     """The losses of several passes that share their totals, added up; what they hold beside that is let go.
 
-    `rules` [rules]: the loss of each rule of `ids` that has one, before weight and multiplier; `rows` [ids].
+    `rules` [rules]: the loss of each rule of `ids` that has one, before weight and multiplier; `rows` [ids]; `ranked`, `kept`
+    [keep rules]: tokens of the last of `ids`.
     """
 
     ids: tuple[str, ...]
@@ -52,20 +53,23 @@ class Sums:
     token: Tensor
     rules: Tensor
     rows: Tensor
+    ranked: Tensor
+    kept: Tensor
 
     @classmethod
     def of(cls, passes: Iterable[Losses]) -> Sums:
         """The sums over passes, of which there is at least one. Each is let go before the next is asked for."""
         found: Sums | None = None
         for each in passes:
-            one = cls(each.ids, each.loss.detach(), each.token.detach(), each.values.detach(), each.counts)
+            losses = (each.loss.detach(), each.token.detach(), each.values.detach())
+            one = cls(each.ids, *losses, each.counts, each.ranked, each.kept)
             found = one if found is None else found._plus(one)
             del each
         assert found is not None
         return found
 
     def _plus(self, other: Sums) -> Sums:
-        columns = ("loss", "token", "rules", "rows")
+        columns = ("loss", "token", "rules", "rows", "ranked", "kept")
         return Sums(self.ids, *(getattr(self, name) + getattr(other, name) for name in columns))
 
 
@@ -103,21 +107,16 @@ def backward(losses: Losses) -> Losses:
 
 
 def step_batches(dataset: Dataset, settings: Settings) -> Iterator[list[Batch]]:
-    """The micro-batches of every optimiser step. Records come in a new order each time all have been seen."""
+    """The micro-batches of every optimiser step, rows in the order of `Sampler`, epoch after epoch."""
     if not len(dataset):
         raise Failure(
             codes.NO_ROWS.at(DataPlace(str(dataset.path)), f"`{dataset.path.name}` has no record to train on")
         )
     collate = Collator(dataset.plan)
-    places = _shuffled(len(dataset), settings.seed)
+    places = chain.from_iterable(repeat(Sampler(dataset, settings.seed)))
     for _ in range(settings.steps):
         rows = [dataset.rows(list(islice(places, settings.batch_size))) for _ in range(settings.accumulate)]
         yield [collate(micro) for micro in rows]
-
-
-def _shuffled(rows: int, seed: int) -> Iterator[int]:
-    for epoch in count():
-        yield from np.random.default_rng([seed, epoch]).permutation(rows).tolist()
 
 
 def learning_rate(step: int, settings: Settings) -> float:

@@ -1,4 +1,4 @@
-"""Weigh rules: factors of the tokens that have a loss."""
+"""Weigh and keep rules: factors of the tokens that have a loss, and which of them are ranked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ import torch
 
 from ..compiler.plan import WeighPlan
 from ..compiler.ragged import Ints, changes
-from .batch import WeighRows
+from .batch import KeepRows, WeighRows
 from .gather import Gathered
 from .layout import Layout
 from .lookup import Lookup
 from .readers import Readers, Slots
+
+
+def _constant(rule: WeighPlan) -> float:
+    """The factor that the plan knows, NaN where a field has it; 1 where a score of the token will be multiplied to it."""
+    if rule.factor is not None:
+        return rule.factor
+    return np.nan if rule.score is None else 1.0
 
 
 class WeighCollator:
@@ -21,7 +28,7 @@ class WeighCollator:
         self._table = readers.by_weigh
         self._slots: Slots = readers.weigh
         rules = [rule for rule in self._slots.rules if isinstance(rule, WeighPlan)]
-        self._factor = np.array([np.nan if rule.factor is None else rule.factor for rule in rules])
+        self._factor = np.array([_constant(rule) for rule in rules])
         self._only = np.flatnonzero(self._slots.flags("only"))
 
     def __call__(self, layout: Layout, gathered: Gathered) -> WeighRows:
@@ -68,3 +75,21 @@ class WeighCollator:
             outside.reshape(-1)[mine - slot * size] = False
             found.append(np.flatnonzero(outside) + slot * size)
         return np.concatenate([np.zeros(0, dtype=np.int64), *found])
+
+
+class KeepCollator:
+    """Finds the tokens that the keep rules of a plan rank."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._table = readers.by_keep
+
+    def __call__(self, layout: Layout) -> KeepRows:
+        """One entry per rule and token of its set that has a loss."""
+        spans = layout.spans
+        entry, slot = self._table.expand(spans.key)
+        place, position = layout.tokens(spans.record[entry], spans.start[entry], spans.end[entry])
+        record = spans.record[entry[place]]
+        scored = layout.scored[record, position]
+        code = layout.code(slot[place], record, position)[scored]
+        slot, record, position = layout.decode(np.unique(code))
+        return KeepRows(*map(torch.from_numpy, (record, position, slot)))

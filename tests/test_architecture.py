@@ -15,7 +15,7 @@ ORDER = ("grammar", "dsl", "compiler", "runtime", "cli")
 
 LIBRARIES = {
     "grammar": set(),
-    "dsl": {"lark", "re2", "safetensors"},
+    "dsl": {"lark", "pygments", "re2", "safetensors"},
     "compiler": {"ahocorasick_rs", "numpy", "pyarrow", "pydantic", "safetensors", "tokenizers"},
     "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers"},
     "cli": {"click", "tokenizers"},
@@ -23,6 +23,7 @@ LIBRARIES = {
 
 HOMES = {
     "lark": {"dsl/parse.py"},
+    "pygments": {"dsl/pygments.py"},
     "re2": {"dsl/patterns.py"},
     "ahocorasick_rs": {"compiler/selectors/phrases.py"},
 }
@@ -31,8 +32,16 @@ HOMES = {
 HOW = {f"compiler/{name}.py" for name in ("plan", "recipe", "manifest", "lower", "verify", "describe", "compile")}
 """Modules that plan and account: they touch no Arrow array."""
 
-READ_BY_RUNTIME = {("plan",), ("manifest",), ("ramps",), ("sets",), ("files", "shard_reader"), ("ragged",)}
-"""What of the compiler the runtime sees: the plan, the manifest and the shard files."""
+READ_BY_RUNTIME = {
+    ("plan",),
+    ("manifest",),
+    ("ramps",),
+    ("sets",),
+    ("files", "shard_reader"),
+    ("files", "measures"),
+    ("ragged",),
+}
+"""What of the compiler the runtime sees: the plan, the manifest, the shard files and what is measured on them."""
 
 FORBIDDEN = {
     "pickle",

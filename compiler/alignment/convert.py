@@ -22,6 +22,7 @@ EXPECTED: dict[Kind, str] = {
     "key": "a string or a number (a value that another can equal)",
     "token": "a string or a whole number (a token)",
     "factor": "a number of at least 0 (a factor)",
+    "number": "a number",
     "vector": "a list of numbers (a vector)",
 }
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
-from ..manifest import ANCHORS_FILE, MANIFEST_FILE, PLAN_FILE, FileEntry, Manifest, file_digest
+from ..manifest import ANCHORS_FILE, MANIFEST_FILE, MEASURES, PLAN_FILE, FileEntry, Manifest, file_digest
 from ..plan import Frozen, Plan
 from .anchors import write_anchors
 
@@ -93,11 +93,13 @@ def finish(work: Path, plan: Plan, anchors: Mapping[str, npt.NDArray[np.float32]
 def replace_plan(
     directory: Path, plan: Plan, anchors: Mapping[str, npt.NDArray[np.float32]], manifest: Manifest
 ) -> Manifest:
-    """Give a dataset another plan. Its shards are kept: they are linked into the new directory, not copied."""
+    """Give a dataset another plan. Its shards, and what was measured on them, are kept: they are linked into the new directory,
+    not copied."""
     with building(directory) as work:
-        for shard in manifest.shards:
-            (work / shard.path).parent.mkdir(parents=True, exist_ok=True)
-            _link(directory / shard.path, work / shard.path)
+        beside = [path.relative_to(directory).as_posix() for path in sorted((directory / MEASURES).glob("[!.]*"))]
+        for path in [*(shard.path for shard in manifest.shards), *beside]:
+            (work / path).parent.mkdir(parents=True, exist_ok=True)
+            _link(directory / path, work / path)
         return finish(work, plan, anchors, manifest)
 
 

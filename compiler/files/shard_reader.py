@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..ragged import owners
 SHARD_FORMAT = 1
 """Raised by every change that an older reader would misread. A new column is none: readers ignore what they do not know."""
 
-Kind = Literal["index", "class", "label", "key", "token", "factor", "vector"]
+Kind = Literal["index", "class", "label", "key", "token", "factor", "number", "vector"]
 """What a field or an attribute is taken for."""
 
 TYPES: dict[Kind, pa.DataType] = {
@@ -37,9 +37,17 @@ TYPES: dict[Kind, pa.DataType] = {
     "key": pa.string(),
     "token": pa.int32(),
     "factor": pa.float32(),
+    "number": pa.float32(),
     "vector": pa.float16(),
 }
-_NULL: dict[Kind, float] = {"index": -1, "class": -1, "token": -1, "factor": np.nan, "vector": np.nan}
+_NULL: dict[Kind, float] = {
+    "index": -1,
+    "class": -1,
+    "token": -1,
+    "factor": np.nan,
+    "number": np.nan,
+    "vector": np.nan,
+}
 
 SPAN_COLUMNS = ("span.set", "span.start", "span.end")
 EDGE_COLUMNS = ("edge.set", "edge.query_start", "edge.query_end", "edge.key_start", "edge.key_end")
@@ -91,11 +99,16 @@ class Chunk:
 
     `spans` and `edges`: the columns of `SPAN_COLUMNS` and `EDGE_COLUMNS`, each group with offsets of its own; `weights`: of the
     edges, None where they are not read; `columns`: fields and attributes by their column names, but for labels and keys, which
-    methods read. Nulls are -1 (index, class, token) or NaN (factor).
+    methods read. Nulls are -1 (index, class, token) or NaN (factor, number). `shard` and `number`: the path of the shard, and
+    the place of the record batch in it. `measures`: by file and column, once whoever opened the shard has found them.
     """
 
-    def __init__(self, batch: pa.RecordBatch, sets: tuple[str, ...], wanted: Wanted) -> None:
+    def __init__(
+        self, batch: pa.RecordBatch, sets: tuple[str, ...], wanted: Wanted, shard: str = "", number: int = 0
+    ) -> None:
         self.sets = sets
+        self.shard, self.number = shard, number
+        self.measures: dict[tuple[str, str], Lists] = {}
         self.rows: int = batch.num_rows
         self.wanted = wanted
         self._batch = batch
@@ -117,6 +130,15 @@ class Chunk:
     def source(self, row: int) -> str:
         """The name of the record's source."""
         return str(self._batch.column("source")[row])
+
+    def sources(self, names: Sequence[str]) -> npt.NDArray[np.int32]:
+        """The source of every row as a place in `names`, -1 for one that is not among them."""
+        found = pc.index_in(self._batch.column("source"), value_set=pa.array(names, pa.string()))
+        return np.asarray(pc.fill_null(found, -1))
+
+    def arrow(self, column: str) -> pa.Array:
+        """A column as Arrow has it."""
+        return self._batch.column(column)
 
     def labels(self, column: str, classes: tuple[str, ...]) -> Lists:
         """A column of labels as places in `classes`, -1 for null and for any other string. Computed once."""
@@ -193,7 +215,7 @@ def open_shard(file: Path, shown: str, wanted: Wanted, *, validate: bool = True)
     for number, batch in enumerate(batches):
         if any(batch.column(name).null_count for name in types if not name.startswith("field.")):
             raise place.failure(codes.SHARD_STRUCTURE, f"has a null row, in record batch {number}")
-        chunk = Chunk(batch, sets, wanted)
+        chunk = Chunk(batch, sets, wanted, shown, number)
         fault = next(_faults(chunk), None) if validate else None
         if fault is not None:
             raise place.failure(codes.SHARD_STRUCTURE, f"{fault}, in record batch {number}")

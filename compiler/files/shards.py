@@ -126,8 +126,8 @@ class ShardWriter:
         self._records += int((np.asarray(batch.column("part")) == 0).sum())
         self._tokens += int(sizes[:, 0].sum())
 
-    def close(self, split: str, root: Path) -> ShardEntry:
-        """Finish the file and give it its name; the entry's path is relative to `root`."""
+    def close(self, split: str, root: Path, source: str | None = None) -> ShardEntry:
+        """Finish the file and give it its name; the entry's path is relative to `root`. `source`: where its records come from."""
         self._flush()
         self._writer.close()
         self._sink.flush()
@@ -137,7 +137,7 @@ class ShardWriter:
         self._temporary.replace(self._path)
         path = self._path.relative_to(root).as_posix()
         counts = {"records": self._records, "tokens": self._tokens}
-        return ShardEntry(path=path, bytes=size, sha256=digest, split=split, **counts)
+        return ShardEntry(path=path, bytes=size, sha256=digest, split=split, source=source, **counts)
 
     def _flush(self) -> None:
         if self._pending:

@@ -10,8 +10,8 @@ Passes, in this order; each takes what those before it established, collects wha
 4. `model`: the contract, against which everything after it is counted.
 5. `sources`: templates and splits, since selectors name their slots.
 6. `concepts`: spans and concepts, in the order of their references.
-7. `rules`, `schedule`: rules, then the stages that name them, and claims.
-8. `contradictions`: what cannot hold together.
+7. `rules`, `schedule`, `mix`: rules, then the stages that name them, the order of the records, and claims.
+8. `gradient`; `contradictions` and `reach`: what cannot hold together.
 
 A program is given where nothing was an error.
 """
@@ -28,14 +28,17 @@ from .. import checked as c
 from ..diagnostics import Findings
 from ..load import load
 from ..vocabulary import COUNTED_TYPES, PLAIN_TYPES, Type
-from . import layers, pairs, template  # noqa: F401  (they register readers)
+from . import layers, pairs, scores, template  # noqa: F401  (they register readers)
 from .concepts import check_definitions
 from .constants import check_lets, check_types
 from .contradictions import check_contradictions
 from .declare import declare
 from .env import Declaration, Env, Reported, State, on_trial
 from .frames import expand, merge_alike
+from .gradient import check_gradient
+from .mix import check_mix
 from .model import check_model
+from .reach import check_reach
 from .rules import check_rules
 from .schedule import check_claims, check_stages
 from .settings import Settings, apply_settings
@@ -77,9 +80,15 @@ def _check(state: State, model: Path | None, settings: Settings) -> c.Program | 
     check_types(state, (Type.RULE,))
     rules = check_rules(state)
     stages = check_stages(env)
+    mix, order = check_mix(env)
     claims = check_claims(env)
+    gradient = check_gradient(env)
     check_contradictions(state, rules.values(), stages)
-    return _program(state, state.model, rules.values(), stages, claims, settings) if state.model else None
+    check_reach(state, rules.values(), stages, gradient)
+    if state.model is None:
+        return None
+    program = _program(state, state.model, rules.values(), stages, claims, settings)
+    return replace(program, gradient=gradient, mix=mix, order=order)
 
 
 def _program(

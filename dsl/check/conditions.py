@@ -17,7 +17,7 @@ from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..vocabulary import BUILT_INS, CONDITIONS, STEPS
 from .env import Env, Reported, Shape, shown
-from .values import OPERATORS, check_field, choice, describe, field_path
+from .values import OPERATORS, check_field, choice, describe, field_path, refuse_measures
 
 Roles = Mapping[c.Role, tuple[c.SpanSet, Shape]]
 """The spans that a condition is about, and what they are like: `self`, or `query` and `key`."""
@@ -69,6 +69,7 @@ def _fail(env: Env, expr: ast.Expr, message: str, help: str | None = None) -> Re
 
 def _scalar(env: Env, expr: ast.Expr, roles: Roles) -> Typed:
     env, expr = env.unwrap(expr)
+    refuse_measures(env, expr)
     match expr:
         case ast.Number(value):
             return Typed(c.Literal_(value), Kind.NUMBER, expr)

@@ -14,9 +14,8 @@ from .. import ast
 from ..codes import names as codes
 from ..codes import values as value_codes
 from ..diagnostics import Related, did_you_mean
-from ..vocabulary import LET_TYPES, Entry, Type
+from ..vocabulary import HEAD_WORDS, LET_TYPES, Entry, Type
 from .env import Declaration, Env, Reported, State, Value, walk
-from .layers import HEAD_WORDS
 from .order import declared, sorted_definitions, stated_type
 from .spans import bound
 from .values import OPERATORS, choice, field_path, read

@@ -39,14 +39,17 @@ Acting = dict[str, frozenset[int]]
 
 
 def _acting(rule: c.Rule, stages: tuple[c.Stage, ...]) -> frozenset[int]:
-    if not isinstance(rule, c.Weigh) and rule.weight == 0:
+    if not isinstance(rule, c.Weigh | c.Keep) and rule.weight == 0:
         return frozenset()
     if not stages:
         return frozenset([0])
-    return frozenset(at for at, stage in enumerate(stages) if _has_factor(rule, stage))
+    return frozenset(at for at, stage in enumerate(stages) if acts(rule, stage))
 
 
-def _has_factor(rule: c.Rule, stage: c.Stage) -> bool:
+def acts(rule: c.Rule, stage: c.Stage) -> bool:
+    """Whether a stage lets a rule act."""
+    if not isinstance(rule, c.Weigh | c.Keep) and rule.weight == 0:
+        return False
     ramp = dict(stage.factors).get(rule.id)
     if ramp is not None:
         return ramp.start > 0 or ramp.end > 0

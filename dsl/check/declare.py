@@ -17,9 +17,9 @@ from ..source import Place
 from ..vocabulary import LATER_ITEMS
 from .env import Declaration, Env, State, one_line
 
-RULES = (ast.Relate, ast.Attend, ast.Signal, ast.Weigh)
-ROOT_ONLY = (ast.Model, ast.Source, ast.Curriculum, ast.Expect)
-ONCE = (ast.Model, ast.Curriculum)
+RULES = (ast.Relate, ast.Attend, ast.Signal, ast.Weigh, ast.Keep)
+ROOT_ONLY = (ast.Model, ast.Source, ast.Gradient, ast.Curriculum, ast.Expect)
+ONCE = (ast.Model, ast.Gradient, ast.Curriculum)
 
 _COMMENT = re.compile(r'r?"(?:[^"\\\n]|\\.)*"|#[^\n]*')
 
@@ -72,6 +72,11 @@ def name_of(item: ast.Item | ast.Parameter) -> ast.Ident | None:
         case ast.Gradient() | ast.Curriculum() | ast.Expect():
             return None
     return item.name
+
+
+def curriculum_of(env: Env) -> ast.Curriculum | None:
+    """The curriculum of a file, if it has one."""
+    return next((item for item in env.file.spec.items if isinstance(item, ast.Curriculum)), None)
 
 
 def keyword_place(item: ast.Item | ast.Parameter) -> Place:

@@ -31,7 +31,7 @@ MAX_SIZE = 10_000
 MAX_SHOWN = 4
 """How many uses of a frame a finding shows."""
 
-IN_FRAMES = (*RULES, ast.Keep, ast.SpanDecl, ast.Concept, ast.Let, ast.Use)
+IN_FRAMES = (*RULES, ast.SpanDecl, ast.Concept, ast.Let, ast.Use)
 
 
 def expand(state: State) -> None:

@@ -12,11 +12,9 @@ from .. import ast
 from .. import checked as c
 from ..codes import model as model_codes
 from ..codes import values as codes
-from ..vocabulary import Entry, Type
+from ..vocabulary import HEAD_WORDS, Entry, Type
 from .env import Env, Reported, one_line, shown
 from .values import known_word, listed_once, mismatch, reads
-
-HEAD_WORDS = ("any", "all", "mean")
 
 
 @reads(Type.LAYERS)
@@ -77,6 +75,17 @@ def layer_number(env: Env, expr: ast.Expr, entry: Entry) -> int:
     if contract and layer > top:
         raise _no_such_layer(env, expr, f"layers 0..{top}")
     return layer
+
+
+@reads(Type.DEPTH)
+def _depth(env: Env, expr: ast.Expr, entry: Entry) -> int:
+    """`6`, `-1` or `50%` as a number of blocks from 1."""
+    if not isinstance(expr, ast.Number | ast.Unary | ast.Percent):
+        raise mismatch(env, expr, entry, help="write `depth = 6` or `depth = 50%`")
+    depth = layer_number(env, expr, entry)
+    if env.state.contract and depth < 1:
+        raise env.fail(codes.OUT_OF_BOUNDS.at(expr.place, f"`{entry.name}` must be at least 1, found `{shown(expr)}`"))
+    return depth
 
 
 def _no_such_layer(env: Env, expr: ast.Expr, has: str) -> Reported:

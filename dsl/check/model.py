@@ -18,12 +18,10 @@ from ..contract import Contract, read_contract
 from ..diagnostics import Failure, did_you_mean
 from ..load import near_files
 from ..source import DataPlace
-from ..vocabulary import MODEL_NUMBERS, SPLIT_STRIDE, Entry, Type
+from ..vocabulary import MODEL_NUMBERS, OVERFLOWS, SPLIT_STRIDE, Entry, Type
 from .blocks import Given, read_block, read_call
 from .env import Env, Reported, header
 from .values import choice, mismatch, reads
-
-OVERFLOWS = ("truncate", "split", "drop", "error")
 
 
 def check_model(env: Env, override: Path | None) -> None:

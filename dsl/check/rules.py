@@ -1,9 +1,9 @@
-"""Rules: `attend`, `signal`, `relate`, `weigh` -> `checked.Rule`. One walk over the rules of each file."""
+"""Rules: `attend`, `signal`, `relate`, `weigh`, `keep` -> `checked.Rule`. One walk over the rules of each file."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from .. import ast
 from .. import checked as c
@@ -12,7 +12,7 @@ from ..codes import model as model_codes
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
-from ..vocabulary import LIKE, RELATIONS, Bounds, Entry, Type
+from ..vocabulary import LIKE, RELATIONS, Bounds
 from .blocks import Given, read_block
 from .common import anchored, attempt, clash, common, concept, head
 from .conditions import Roles, condition
@@ -20,7 +20,7 @@ from .declare import RULES
 from .env import Env, Reported, State, on_trial, one_line, shown
 from .signals import signal
 from .spans import shape, subject
-from .values import check_field, field_path, number, reads, within
+from .values import choice
 
 
 def check_rules(state: State) -> dict[str, c.Rule]:
@@ -37,7 +37,7 @@ def check_rules(state: State) -> dict[str, c.Rule]:
     return found
 
 
-def _rule(env: Env, item: ast.Relate | ast.Attend | ast.Signal | ast.Weigh) -> c.Rule:
+def _rule(env: Env, item: ast.Rule) -> c.Rule:
     match item:
         case ast.Attend():
             return _attend(env, item)
@@ -47,6 +47,8 @@ def _rule(env: Env, item: ast.Relate | ast.Attend | ast.Signal | ast.Weigh) -> c
             return _relate(env, item)
         case ast.Weigh():
             return _weigh(env, item)
+        case ast.Keep():
+            return _keep(env, item)
 
 
 # --- attend ----------------------------------------------------------------------------------------------------------
@@ -197,14 +199,14 @@ def expressed(env: Env, expr: ast.Expr) -> c.Concept:
     return found
 
 
-# --- weigh -----------------------------------------------------------------------------------------------------------
+# --- weigh and keep --------------------------------------------------------------------------------------------------
 
 
 def _weigh(env: Env, item: ast.Weigh) -> c.Weigh:
     given = read_block(env, "weigh", item.block.attributes, head(item))
     spans = attempt(lambda: subject(env, item.subject, "weigh"))
     if "factor" not in given and not given["only"]:
-        message = "this `weigh` lacks `factor`, a number or a field (or `only = true`)"
+        message = "this `weigh` lacks `factor`, a number, a field or a score (or `only = true`)"
         raise env.fail(name_codes.MISSING_ATTRIBUTE.at(head(item), message))
     if spans is None:
         raise Reported
@@ -214,13 +216,24 @@ def _weigh(env: Env, item: ast.Weigh) -> c.Weigh:
     )
 
 
-@reads(Type.FACTOR)
-def _factor(env: Env, expr: ast.Expr, entry: Entry) -> float | c.FieldPath:
-    """A number of at least 0, or a field."""
-    path = field_path(expr)
-    if path is not None:
-        check_field(env, path, expr)
-        return path
-    value = number(env, expr, entry)
-    within(env, expr, entry, value)
-    return float(value)
+def _keep(env: Env, item: ast.Keep) -> c.Keep:
+    given = read_block(env, "keep", item.block.attributes, head(item))
+    spans = attempt(lambda: subject(env, item.subject, "keep"))
+    ends: list[Literal["top", "bottom"]] = [end for end in ENDS if end in given]
+    if not ends:
+        message = f"this `keep` lacks the share of tokens to keep, {choice([f'{end} = 60%' for end in ENDS])}"
+        raise env.fail(name_codes.MISSING_ATTRIBUTE.at(head(item), message))
+    if len(ends) > 1:
+        raise clash(env, given.written["bottom"].name_place, "`top` and `bottom` are two rules, not one")
+    end, share = ends[0], given[ends[0]]
+    if share == 0:
+        message = f"`{end}` must be above 0%, found `{shown(given.written[end].value)}`"
+        raise env.fail(codes.OUT_OF_BOUNDS.at(given.place(end), message))
+    score: c.Score = given["score"]
+    if spans is None:
+        raise Reported
+    found = {"subject": spans, "score": score, "end": end, "share": share / 100, "within": given["per"]}
+    return c.Keep(**common(env, item, given), **found)
+
+
+ENDS: tuple[Literal["top"], Literal["bottom"]] = ("top", "bottom")

@@ -14,7 +14,7 @@ from ..diagnostics import Related, did_you_mean
 from ..vocabulary import COVERAGE, LATER_CLAIMS, NOT_NEGATIVE, RAMP, STAGE_FACTOR, Entry, Type
 from .blocks import once, read_block, read_call
 from .conditions import COMPARISONS
-from .declare import keyword_place, rule_id
+from .declare import RULES, curriculum_of, keyword_place, rule_id
 from .env import Env, Reported, shown
 from .spans import bound
 from .values import mismatch, number, read, reads, within
@@ -27,10 +27,9 @@ ALWAYS = c.Ramp(1.0, 1.0)
 
 def check_stages(env: Env) -> tuple[c.Stage, ...]:
     """The stages of the curriculum, which fill training time; none without a curriculum."""
-    item = next((item for item in env.file.spec.items if isinstance(item, ast.Curriculum)), None)
+    item = curriculum_of(env)
     if item is None:
         return ()
-    read_block(env, "curriculum", item.attributes, keyword_place(item))
     _check_shares(env, item)
     stages: list[c.Stage] = []
     names: dict[str, ast.Ident] = {}
@@ -82,7 +81,20 @@ def _stage(env: Env, stage: ast.Stage, start: float, end: float) -> c.Stage:
             message = f"`{rule}` is scheduled in a stage whose `only` leaves it out"
             env.report(codes.ATTRIBUTES_CLASH.at(attribute.name_place, message))
     ramps = tuple(sorted(factors.ramps.items()))
-    return c.Stage(stage.name.name, start, end, ramps, only, given["token_loss"] or ALWAYS, stage.name.place)
+    train: c.Layers | None = given["train"]
+    return c.Stage(
+        name=stage.name.name,
+        start=start,
+        end=end,
+        factors=ramps,
+        only=only,
+        token_loss=given["token_loss"] or ALWAYS,
+        place=stage.name.place,
+        depth=given["depth"],
+        train=None if train is None else train.resolved,
+        depth_place=given.place("depth") if "depth" in given else None,
+        train_place=given.place("train") if "train" in given else None,
+    )
 
 
 def _factor(env: Env, attribute: ast.Attribute, found: _Factors) -> None:
@@ -110,9 +122,7 @@ def _rule_named(env: Env, expr: ast.Name | ast.Member, written: str) -> str:
         near = near or "only a rule with a name can be scheduled"
         raise env.fail(name_codes.UNKNOWN_NAME.at(expr.place, f"no rule `{written}`", help=near))
     found = env.find(expr, "rule")
-    if isinstance(found.item, ast.Keep):
-        raise Reported
-    assert isinstance(found.item, ast.Attend | ast.Signal | ast.Relate | ast.Weigh)
+    assert isinstance(found.item, RULES)
     return rule_id(found.file, found.item)
 
 

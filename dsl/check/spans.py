@@ -21,7 +21,7 @@ from .blocks import read_call
 from .conditions import condition
 from .env import Env, Reported, Shape, shown
 from .selectors import BUILDERS
-from .values import field_path, mismatch, reads
+from .values import field_path, mismatch, reads, refuse_measures
 
 ALGEBRA = ("|", "&", "-", "in")
 MAX_NESTING = 100
@@ -49,6 +49,7 @@ def span_set(env: Env, expr: ast.Expr, entry: Entry) -> c.SpanSet:
     if known is not None:
         return known
     env, expr = env.unwrap(expr)
+    refuse_measures(env, expr)
     match expr:
         case ast.Binary(op) if op in ALGEBRA:
             return _algebra(env, expr, entry)

@@ -18,7 +18,7 @@ from .. import checked as c
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
-from ..vocabulary import BUILT_INS, LATER_VALUES, STEPS, Bounds, Entry, Type
+from ..vocabulary import BUILT_INS, STEPS, Bounds, Entry, Type
 from .env import Env, Reported, one_line, shown
 
 Reader: TypeAlias = Callable[[Env, ast.Expr, Entry], Any]
@@ -57,6 +57,7 @@ def read(env: Env, expr: ast.Expr, entry: Entry) -> Any:
 
 def mismatch(env: Env, expr: ast.Expr, entry: Entry, help: str | None = None) -> Reported:
     """Fail because `expr` is not what `entry` takes."""
+    refuse_measures(env, expr)
     message = f"expected {entry.type.one} because `{entry.name}` takes {entry.type.many}, found {describe(env, expr)}"
     return env.fail(codes.WRONG_TYPE.at(expr.place, message, help=help))
 
@@ -84,7 +85,7 @@ def describe(env: Env, expr: ast.Expr) -> str:
 
 
 def _refuse_later(env: Env, expr: ast.Expr) -> None:
-    """Fail on a value of the language that has no meaning yet: `measure(...)`, `live.loss`, a teacher's hidden state."""
+    """Fail on a value of the language that has no meaning yet: a teacher's hidden state."""
     head = expr
     while isinstance(head, ast.Call | ast.Member | ast.Binary):
         head = head.callee if isinstance(head, ast.Call) else head.base if isinstance(head, ast.Member) else head.left
@@ -93,9 +94,22 @@ def _refuse_later(env: Env, expr: ast.Expr) -> None:
     declared = env.lookup(head)
     if declared is not None and isinstance(declared.item, ast.Teacher):
         raise Reported  # where the teacher is declared
-    if declared is None and head.name in LATER_VALUES:
-        env.later(head.place, f"`{head.name}`")
-        raise Reported
+
+
+def is_measure(env: Env, expr: ast.Expr) -> bool:
+    """Whether `expr` is `measure(...)` or `live.NAME`, and no name of the file's own."""
+    match expr:
+        case ast.Call(ast.Name("measure") as head) | ast.Member(ast.Name("live") as head):
+            return env.lookup(head) is None
+    return False
+
+
+def refuse_measures(env: Env, expr: ast.Expr) -> None:
+    """Fail on what stands in `factor`, `score` and `order` alone."""
+    if is_measure(env, expr):
+        where = "`factor`, `score` and `order`" if isinstance(expr, ast.Call) else "`factor` and `score`"
+        message = f"`{shown(expr)}` stands where no model has run: {where} alone read it"
+        raise env.fail(codes.MEASURE_MISPLACED.at(expr.place, message))
 
 
 def field_path(expr: ast.Expr) -> c.FieldPath | None:

@@ -27,7 +27,7 @@ from .conditions import (
     SpanRef,
 )
 from .inputs import ConstantSplit, FieldSplit, HashSplit, Model, Overflow, Source, Split, Template
-from .program import Coverage, Program, Ramp, Stage
+from .program import Coverage, Gradient, Program, Ramp, Stage
 from .rules import (
     Anchor,
     Attend,
@@ -36,6 +36,7 @@ from .rules import (
     Contrast,
     EmbeddingAnchor,
     Heads,
+    Keep,
     Layers,
     LearnedAnchor,
     Like,
@@ -54,6 +55,7 @@ from .rules import (
     VectorAnchor,
     Weigh,
 )
+from .scores import Live, Measured, Number_, Operator, Score, Term, Tokens_
 from .sets import (
     SELECTORS,
     Difference,
@@ -98,10 +100,12 @@ __all__ = [
     "FieldPath",
     "FieldSplit",
     "Filter",
+    "Gradient",
     "HashSplit",
     "Heads",
     "Intersection",
     "Join",
+    "Keep",
     "Layer",
     "Layers",
     "LearnedAnchor",
@@ -109,15 +113,19 @@ __all__ = [
     "Like",
     "Linked",
     "Literal_",
+    "Live",
     "Lost",
     "Markup",
+    "Measured",
     "Member",
     "Model",
     "Named",
     "Neighbour",
     "Not",
+    "Number_",
     "OfSource",
     "Offsets",
+    "Operator",
     "Or",
     "Orthonormal",
     "Overflow",
@@ -138,6 +146,7 @@ __all__ = [
     "Rule",
     "RuleBase",
     "Scalar",
+    "Score",
     "Signal",
     "Slot",
     "Source",
@@ -148,8 +157,10 @@ __all__ = [
     "Stage",
     "Take",
     "Template",
+    "Term",
     "Through",
     "Tokens",
+    "Tokens_",
     "Toward",
     "Union",
     "VectorAnchor",

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..source import Place
-from .common import no_meaning
+from .common import Layer, no_meaning
 from .inputs import Model, Source
 from .rules import Concept, Rule
+from .scores import Score
 from .sets import Named, SpanSet
 
 
@@ -25,7 +26,8 @@ class Ramp:
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A part of training time `[start, end)`, in shares of 1. A rule that `factors` does not name has factor 1, or 0
-    where `only` is given and does not name it."""
+    where `only` is given and does not name it. `depth`: how many blocks run, all where it is None. `train`: the layers whose
+    parameters are trained, all where it is None; `final` is the final norm and the head."""
 
     name: str
     start: float
@@ -34,6 +36,20 @@ class Stage:
     only: tuple[str, ...] | None
     token_loss: Ramp
     place: Place = no_meaning()
+    depth: int | None = None
+    train: tuple[Layer, ...] | None = None
+    depth_place: Place | None = field(default=None, compare=False, repr=False)
+    train_place: Place | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """What becomes of gradients: factors by layer, for its parameters; the layers below which nothing flows from above; and
+    what happens where those of rules and of the token loss disagree."""
+
+    scale: tuple[tuple[Layer, float], ...]
+    stop: tuple[int, ...]
+    conflicts: Literal["sum", "project"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +66,11 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A whole spec that checked clean. `settings`: names and values of the constants that the command line set, as typed."""
+    """A whole spec that checked clean. `settings`: names and values of the constants that the command line set, as typed.
+
+    `mix`: shares of the tokens by source, those left out with none; empty where nothing is mixed. `order`: what records come
+    in the order of, in every epoch.
+    """
 
     edition: int
     path: str
@@ -64,3 +84,6 @@ class Program:
     stages: tuple[Stage, ...]
     expects: tuple[Coverage, ...]
     settings: tuple[tuple[str, str], ...] = ()
+    gradient: Gradient | None = None
+    mix: tuple[tuple[str, float], ...] = ()
+    order: Score | None = None

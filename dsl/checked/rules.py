@@ -11,6 +11,7 @@ from ..diagnostics import Related
 from ..source import Place
 from .common import FieldPath, Layer, Lost, no_meaning
 from .conditions import Join
+from .scores import Score
 from .sets import SpanSet
 
 
@@ -214,9 +215,21 @@ class Weigh(RuleBase):
     """Multiplies the loss of the predicted token. `only` gives factor 0 to every token outside `subject`."""
 
     subject: SpanSet
-    factor: float | FieldPath
+    factor: float | FieldPath | Score
     only: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep(RuleBase):
+    """A factor 0 or 1 after all `weigh`: of the tokens of `subject` that have a positive weight, the `share` with the highest
+    or the lowest score is kept, within each record or each batch."""
+
+    subject: SpanSet
+    score: Score
+    end: Literal["top", "bottom"]
+    share: float
+    within: Literal["record", "batch"]
+
+
 Signal: TypeAlias = Toward | Classify | Contrast | Predict
-Rule: TypeAlias = Attend | Signal | Relate | Like | Weigh
+Rule: TypeAlias = Attend | Signal | Relate | Like | Weigh | Keep

@@ -17,6 +17,18 @@ RAMP = Code("MCD708", "ramp", "An exponential ramp needs two positive ends.")
 PROBES = Code("MCD709", "probes", "The file does not hold the probes of this plan.")
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
 
+BLOCKS = Code("MCD740", "blocks", "The model cannot be run with its first blocks alone.")
+SHARED_PARAMETER = Code(
+    "MCD741", "shared-parameter", "Two layers that share a parameter scale its gradient differently."
+)
+SHARDED = Code("MCD742", "sharded", "The gradients of parameters that lie in parts over ranks cannot be taken apart.")
+UNFINISHED_STEP = Code(
+    "MCD743", "unfinished-step", "An optimiser step began before the one before it had all its gradients."
+)
+NOTHING_TRAINED = Code(
+    "MCD744", "nothing-trained", "The loss of a training pass depends on no parameter that is trained."
+)
+
 MODEL_CONFIG = Code(
     "MCD750", "model-config", "A model's config.json cannot be read, or names no causal language model."
 )
@@ -24,3 +36,7 @@ CONTEXT_OF_MODEL = Code("MCD751", "context-of-model", "The shards hold texts lon
 DIVERGED = Code("MCD752", "diverged", "The loss is no number any more.")
 RUN_EXISTS = Code("MCD753", "run-exists", "The directory for a training run holds something already.")
 NO_ROWS = Code("MCD754", "no-rows", "A split has no record to train on.")
+
+POSITION = Code("MCD730", "position", "A saved position is not one of this order of rows.")
+MEASURE_EXISTS = Code("MCD731", "measure-exists", "A measure of that name was taken already.")
+SAVED_MODEL = Code("MCD732", "saved-model", "A saved model cannot be read, or is not one for this dataset.")

@@ -26,3 +26,8 @@ VECTOR_WIDTH = Code("MCD622", "vector-width", "A vector does not have the model'
 VALUE_RANGE = Code("MCD623", "value-range", "A number does not fit the type that shards store it in.")
 TEXT_TOO_LONG = Code("MCD624", "text-too-long", "A text has more tokens than the context, and `overflow` is `error`.")
 CONTEXT_TOO_SHORT = Code("MCD625", "context-too-short", "The context leaves no room for a text's own tokens.")
+
+MEASURE_MISSING = Code("MCD650", "measure-missing", "A measure that the plan reads was never taken on this dataset.")
+MEASURE_COLUMN = Code("MCD651", "measure-column", "A measure lacks the column that the plan reads.")
+MEASURE_OTHER = Code("MCD652", "measure-other", "A measure was taken on other shards than those of the dataset.")
+MIX_EMPTY = Code("MCD653", "mix-empty", "A source of `mix` has no record in the split that is trained on.")

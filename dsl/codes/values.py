@@ -24,4 +24,17 @@ BOUNDS_CLASH = Code("MCD321", "bounds-clash", "Attention bounds on one head add 
 FORWARD_JOIN = Code("MCD322", "forward-join", "A join can give only edges forward in time.")
 IS_A_CYCLE = Code("MCD323", "is-a-cycle", "`is_a` relations form a circle.")
 RELATIONS_CLASH = Code("MCD324", "relations-clash", "Relations contradict each other, or relate a concept to itself.")
+OUTSIDE_DEPTH = Code(
+    "MCD370",
+    "outside-depth",
+    "A stage names layers, or switches on a rule that reads layers, which its depth leaves out.",
+)
+NOT_REACHED = Code("MCD371", "not-reached", "A stage trains layers that the gradient of no loss reaches in it.")
+
+MEASURE_MISPLACED = Code(
+    "MCD360", "measure-misplaced", "`measure` or `live` stands where no number per token or record is taken."
+)
+LIVE_ORDER = Code("MCD361", "live-order", "`order` reads what only a pass of the training model knows.")
+CONSTANT_SCORE = Code("MCD362", "constant-score", "A score is the same for every token or record.")
+
 NOT_SUPPORTED = Code("MCD390", "not-supported", "A construct of the language that has no meaning yet.")

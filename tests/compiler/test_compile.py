@@ -92,6 +92,8 @@ def test_the_size_of_a_batch_changes_no_byte(tmp_path, monkeypatch, records):
         ("span cat = phrases", "## A cat.\nspan cat = phrases"),
         (SIGNAL, SIGNAL + "weigh cat { factor = 2 }\n"),
         (CATS, CATS + "curriculum { stage s 100% { near.factor = ramp(1, 0) } }\n"),
+        (CATS, CATS + "curriculum { stage s 100% { depth = 50%  train = [0, 1] } }\n"),
+        (CATS, CATS + "gradient { scale = {0: 0.1}  stop = 1  conflicts = project }\n"),
         ("hidden = 8", "hidden = 16"),
     ],
 )

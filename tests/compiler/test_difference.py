@@ -70,6 +70,19 @@ def test_the_order_of_declarations_comments_and_names_of_spans_are_no_change(cha
         ((">= 1\n", ">= 2\n"), [(P, "expect coverage(cat) of train", ">= 1 -> >= 2")]),
         (("orthonormal", "learned"), None),
         (("classes = 2", "classes = 3"), [(P, "rule kind", "classes 2 -> 3")]),
+        (("only = [boost]", "only = [boost]  depth = 1"), [(P, "stage first", "depth none -> 1")]),
+        (
+            ("weigh boost", "gradient { stop = 1 }\nweigh boost"),
+            [(P, "gradient", "none -> {scale: [], stop: [1], conflicts: sum}")],
+        ),
+        (
+            ("factor = 2", 'factor = 1 - measure("ref", loss)'),
+            [(P, "rule boost", "factor 2 -> none"), (P, "rule boost", 'score none -> 1 - measure("ref", loss)')],
+        ),
+        (
+            ("curriculum {", "curriculum {\n  mix = {s: 100%}  order = -length"),
+            [(P, "mix", "{} -> {s: 1}"), (P, "order", "none -> -length")],
+        ),
     ],
 )
 def test_what_only_the_plan_says(changes, edit, expected):

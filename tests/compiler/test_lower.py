@@ -6,7 +6,7 @@ import pytest
 
 from mcd.compiler.compile import prepare
 from mcd.compiler.describe import describe
-from mcd.compiler.plan import AttendPlan, Plan, SpanSetRef, ThroughPlan
+from mcd.compiler.plan import AttendPlan, GradientPlan, Plan, SpanSetRef, ThroughPlan
 from mcd.compiler.recipe import AheadCheck, ContrastCheck, LabelCheck
 from mcd.compiler.verify import broken_invariants
 
@@ -45,8 +45,9 @@ relate turn: animal -> thing like pole -> thing { layers = 3  weight = 0.5 }
 weigh answer { factor = 4 }
 weigh soft: cat { factor = .importance  only = true }
 
+gradient { scale = {0: 0.25, 1..2: 0.5, final: 0.25}  stop = 1  conflicts = project }
 curriculum {
-  stage first 25% { only = [axis]  token_loss = 0.5 }
+  stage first 25% { only = [axis]  token_loss = 0.5  depth = 100%  train = [0, 3..4, final] }
   stage rest 75% { look.factor = ramp(1, 0.25, cosine)  axis.factor = 0 }
 }
 expect coverage(animal) >= 100
@@ -152,5 +153,16 @@ def test_the_verifier_sees_broken_stages_and_references(lowered):
     ]
     assert "the stages do not run from 0 to 1" in broken_invariants(plan.model_copy(update={"stages": (first,)}))
     assert len(broken_invariants(plan.model_copy(update={"sets": {}}))) >= 5
+    deep = rest.model_copy(update={"depth": 1, "train": (0, 5)})
+    found = broken_invariants(plan.model_copy(update={"stages": (first, deep)}))
+    assert "stage `rest` trains layers (0, 5) of 0..4" in found
+    assert "stage `rest` runs 1 blocks and switches on `look`, which reads more" in found
+    assert not any("`axis`" in problem for problem in found)  # its factor there is 0
+    gradient = GradientPlan(scale=((1, 0.5), (1, -1.0)), stop=(5,))
+    assert broken_invariants(plan.model_copy(update={"gradient": gradient})) == [
+        "scales the gradients of layers (1, 1) of 0..4",
+        "scales a gradient by less than 0",
+        "stops gradients at layers (5,) of 0..4",
+    ]
     stray = plan.model_copy(update={"learned": ("nobody",)})
     assert broken_invariants(stray) == ["learns an anchor `nobody` that the plan does not list"]

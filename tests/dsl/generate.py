@@ -11,10 +11,10 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from mcd.dsl.cut import KEYWORDS
+from mcd.dsl.cut import INNER, KEYWORDS
 
 NAMES = ("a", "tokens", "query", "key", "x1", "_private", "a_rather_long_name", "in_", "r", "orthonormal", "mcd")
-KEYWORD_NAMES = (*KEYWORDS, "stage", "as", "of", "like", "trained")
+KEYWORD_NAMES = (*KEYWORDS, *INNER)
 FIELDS = (".id", ".text", ".where", ".model", '."odd-name"', '."a # b"', r'."\u{e9} \" x"', ".next", "._x1")
 NUMBERS = ("0", "4", "007", "0.5", "12.25", "1e-3", "2E+2", "3.5e10")
 PERCENTS = ("0%", "50%", "12.5%")

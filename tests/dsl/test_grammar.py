@@ -8,13 +8,12 @@ import lark
 import pytest
 from lark import Lark
 
-from mcd.dsl.cut import HEADER, KEYWORDS, OPERATORS
+from mcd.dsl.cut import HEADER, INNER, KEYWORDS, OPERATORS
 from mcd.dsl.diagnostics import Findings
 from mcd.dsl.parse import parse
 from mcd.dsl.source import SourceText
 
 GRAMMAR = files("mcd.grammar").joinpath("mcd.lark").read_text("utf-8")
-INNER = ("stage", "as", "of", "like", "trained")
 
 
 @pytest.fixture(scope="module")

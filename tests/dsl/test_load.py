@@ -174,11 +174,10 @@ def test_syntax_error_in_an_import_silences_its_missing_names(tmp_path: Path) ->
 
 
 def test_declarations_that_count_in_the_root_alone(tmp_path: Path) -> None:
-    path = write(
-        tmp_path, main='import "a.mcd" as a', a="source s = [{t: 1}] { text = .t }\nexpect coverage(tokens) > 0"
-    )
+    ignored = "source s = [{t: 1}] { text = .t }\ngradient { stop = 99 }\nexpect coverage(tokens) > 0"
+    path = write(tmp_path, main='import "a.mcd" as a', a=ignored)
     warned = [item for item in check(path)[1].items if item.code is codes.ROOT_ONLY]
-    assert [marked(item) for item in warned] == [("a.mcd", "source"), ("a.mcd", "expect")]
+    assert [marked(item) for item in warned] == [("a.mcd", "source"), ("a.mcd", "gradient"), ("a.mcd", "expect")]
     assert all(item.severity is Severity.WARNING for item in warned)
 
 

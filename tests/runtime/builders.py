@@ -14,8 +14,11 @@ from mcd.compiler.plan import (
     Contract,
     ContrastPlan,
     CrossRef,
+    GradientPlan,
+    KeepPlan,
     LikePlan,
     Line,
+    LiveTerm,
     Plan,
     PredictPlan,
     RampPlan,
@@ -28,7 +31,7 @@ from mcd.compiler.plan import (
     TowardPlan,
     WeighPlan,
 )
-from mcd.runtime.batch import AttendRows, Batch, HiddenRows, WeighRows
+from mcd.runtime.batch import AttendRows, Batch, HiddenRows, KeepRows, WeighRows
 from mcd.runtime.groups import Groups, group_rules, weighted
 
 torch.set_num_threads(1)  # The models are tiny: more threads only wait for each other.
@@ -113,6 +116,14 @@ def make_weigh(id: str = "boost", **values: Any) -> WeighPlan:
     return WeighPlan(id=id, **BASE, **({"subject": TOKENS, "factor": 4.0, "field": None, "only": False} | values))
 
 
+LIVE = LiveTerm(live="loss")
+
+
+def make_keep(id: str = "hard", **values: Any) -> KeepPlan:
+    given = {"subject": TOKENS, "score": (LIVE,), "end": "top", "share": 0.5, "per": "record"}
+    return KeepPlan(id=id, **BASE, **(given | values))
+
+
 def make_ramp(start: float, end: float | None = None, shape: str = "linear") -> RampPlan:
     return RampPlan(start=start, end=start if end is None else end, shape=shape)
 
@@ -123,13 +134,17 @@ def make_stage(name: str, start: float, end: float, **values: Any) -> StagePlan:
 
 
 def make_plan(
-    *rules: RulePlan, stages: tuple[StagePlan, ...] = (), learned: tuple[str, ...] = (), **contract: Any
+    *rules: RulePlan,
+    stages: tuple[StagePlan, ...] = (),
+    learned: tuple[str, ...] = (),
+    gradient: GradientPlan | None = None,
+    **contract: Any,
 ) -> Plan:
     numbers: dict[str, Any] = {"layers": LAYERS, "heads": HEADS, "hidden": WIDTH, "vocab": VOCAB, "context": CONTEXT}
     model = Contract(architecture=None, causal=True, **(numbers | contract))
     return Plan(
         version="0", edition=1, spec="a.mcd", model=model, tokenizer=Tokenizer(digest="0"), columns=(), sets={},
-        anchors={}, learned=learned, rules=rules, stages=stages,
+        anchors={}, learned=learned, rules=rules, stages=stages, gradient=gradient,
     )  # fmt: skip
 
 
@@ -152,6 +167,8 @@ def make_batch(
     labels: dict[str, list[int]] | None = None,
     vectors: dict[str, Tensor] | None = None,
     weigh: dict[str, list[tuple[int, int, float]]] | None = None,
+    keep: dict[str, list[tuple[int, int]]] | None = None,
+    measures: Tensor | None = None,
     seed: int = 3,
     length: int | None = None,
 ) -> Batch:
@@ -169,9 +186,11 @@ def make_batch(
         attention_mask=mask,
         scored=scored,
         weigh=_weigh_rows(groups, weigh or {}),
+        keep=_keep_rows(groups, keep or {}),
         attend=tuple(_attend_rows(group.rules, found, len(lengths)) for group in groups.attend),
         hidden=tuple(_hidden_rows(group.rules, found, labels or {}, vectors or {}) for group in groups.hidden),
         ids=tuple(f"r{i}" for i in range(len(lengths))),
+        measures=measures,
     )
 
 
@@ -241,6 +260,11 @@ def _weigh_rows(groups: Groups, weigh: dict[str, list[tuple[int, int, float]]]) 
     found = [(*row, i) for i, rule in enumerate(groups.weigh) for row in weigh.get(rule.id, [])]
     columns = [torch.tensor([row[i] for row in found]) for i in range(4)]
     return WeighRows(columns[0].long(), columns[1].long(), columns[3].long(), columns[2].float())
+
+
+def _keep_rows(groups: Groups, keep: dict[str, list[tuple[int, int]]]) -> KeepRows:
+    found = [(*row, i) for i, rule in enumerate(groups.keep) for row in keep.get(rule.id, [])]
+    return KeepRows(*(torch.tensor([row[i] for row in found], dtype=torch.int64) for i in range(3)))
 
 
 # --- one of everything -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from mcd.runtime.losses.contrast import contrast
 from mcd.runtime.losses.like import like
 from mcd.runtime.losses.predict import predict
 from mcd.runtime.losses.rows import KeyRows
-from mcd.runtime.losses.token import token_loss
+from mcd.runtime.losses.token import token_losses
 from mcd.runtime.probes import Probes
 from mcd.runtime.supervise import supervise
 from mcd.runtime.terms import AttendTerm, by_rule, hidden_term, pool
@@ -279,16 +279,17 @@ def test_token_loss_predicts_from_the_row_before() -> None:
     Weights 5 (ignored), 1, 3: -ln 3/4 + 3 ln 2 = 0.287682 + 2.079442 = 2.367124.
     """
     logits = torch.tensor([[[0.25, 0.75], [0.5, 0.5], [0.9, 0.1]]]).log()
-    loss = token_loss(logits, torch.tensor([[0, 1, 0]]), torch.tensor([[5.0, 1.0, 3.0]]))
-    assert loss.item() == pytest.approx(2.367124, abs=1e-6)
+    losses = token_losses(logits, torch.tensor([[0, 1, 0]]))
+    assert losses[0].tolist() == pytest.approx([0, 0.287682, 0.693147], abs=1e-6)
+    assert (losses * torch.tensor([[5.0, 1.0, 3.0]])).sum().item() == pytest.approx(2.367124, abs=1e-6)
 
 
 def test_token_loss_of_half_precision_logits_is_in_float32() -> None:
     logits = torch.randn(1, 5, 7).bfloat16()
-    ids, weights = torch.tensor([[1, 2, 3, 4, 5]]), torch.ones(1, 5)
-    loss = token_loss(logits, ids, weights)
-    assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(token_loss(logits.double(), ids, weights).item(), rel=1e-6)
+    ids = torch.tensor([[1, 2, 3, 4, 5]])
+    losses = token_losses(logits, ids)
+    assert losses.dtype == torch.float32
+    assert losses[0].tolist() == pytest.approx(token_losses(logits.double(), ids)[0].tolist(), rel=1e-6)
 
 
 def make_two_records(per: str) -> tuple[Any, Batch]:

@@ -1,4 +1,5 @@
-"""A contrast over the batch of two ranks gives what one process gives for both their records together."""
+"""Two ranks give what one process gives for both their records together: contrasts over the batch, and weights that only a pass
+knows."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from mcd.compiler.plan import Plan
 from mcd.runtime.batch import Batch
 from mcd.runtime.supervise import supervise
 
-from .builders import MLP, make_batch, make_contrast, make_model, make_plan
+from .builders import LIVE, MLP, make_batch, make_contrast, make_keep, make_model, make_plan, make_weigh
 
 LENGTHS = [9, 6]
 ROWS = [(0, [1, 2]), (0, [3]), (0, [5, 6]), (0, [8]), (0, [7]), (1, [0]), (1, [2, 3]), (1, [5])]
@@ -38,6 +39,18 @@ def make_part(plan: Plan, record: int) -> Batch:
     return Batch(**{**{name: getattr(part, name) for name in part.__slots__}, "input_ids": ids})
 
 
+LIVELY = make_plan(make_weigh(factor=None, score=(1.0, 1.0, LIVE, "+", "/")), make_keep(share=0.5))
+
+
+def make_lively(records: list[int]) -> Batch:
+    """Some of two records, every token weighed and ranked by its loss."""
+    lengths = [LENGTHS[record] for record in records]
+    rows = [(place, at) for place, length in enumerate(lengths) for at in range(1, length)]
+    part = make_batch(LIVELY, lengths, weigh={"boost": [(*row, 1.0) for row in rows]}, keep={"hard": rows})
+    ids = make_batch(LIVELY, LENGTHS).input_ids[records, : max(lengths)]
+    return Batch(**{**{name: getattr(part, name) for name in part.__slots__}, "input_ids": ids})
+
+
 IDS = ("group", "other")
 PER = ("row", "record")
 
@@ -57,6 +70,7 @@ def run(rank: int, folder: str) -> None:
     for per in PER:
         plan = make_two(per)
         torch.save(step(plan, make_part(plan, rank)), f"{folder}/{per}{rank}.pt")
+    torch.save(step(LIVELY, make_lively([rank])), f"{folder}/live{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -66,6 +80,11 @@ def test_two_ranks_give_what_one_process_gives(tmp_path: Path, monkeypatch: pyte
     processes.spawn(run, (str(tmp_path),), nprocs=2)
     for per in PER:
         agree(per, *(torch.load(tmp_path / f"{per}{rank}.pt") for rank in range(2)))
+    one, other = (torch.load(tmp_path / f"live{rank}.pt") for rank in range(2))
+    whole = step(LIVELY, make_lively([0, 1]))
+    torch.testing.assert_close((one["loss"] + other["loss"]) / 2, whole["loss"])
+    for a, b, expected in zip(one["gradients"], other["gradients"], whole["gradients"], strict=True):
+        torch.testing.assert_close((a + b) / 2, expected, atol=1e-6, rtol=1e-4)
 
 
 def agree(per: str, one: dict[str, Any], other: dict[str, Any]) -> None:

@@ -1,0 +1,8 @@
+[
+  (block)
+  (curriculum)
+  (frame_body)
+  (list)
+  (map)
+  (arguments)
+] @fold

@@ -1,0 +1,12 @@
+[
+  (block)
+  (curriculum)
+  (frame_body)
+  (list)
+  (map)
+  (arguments)
+  (parameters)
+  (parenthesized)
+] @indent.begin
+
+["}" "]" ")"] @indent.branch @indent.end
