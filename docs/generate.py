@@ -22,6 +22,7 @@ from mcd.dsl.diagnostics import Code, Findings
 from mcd.dsl.explain import FOLDER, GIVEN, HEADINGS, SPEC, Example, parse
 from mcd.dsl.format import format_source
 from mcd.dsl.source import SourceText
+from mcd.grammar.tables import grammar, tables
 
 HERE = Path(__file__).parent
 PAGES = HERE / "diagnostics"
@@ -87,6 +88,7 @@ def generated() -> Files:
         HERE / "diagnostics.md": diagnostics(),
         HERE / "schema" / "plan.json": schema(Plan),
         HERE / "schema" / "manifest.json": schema(Manifest),
+        HERE.parent / "grammar" / "tables.json": tables(grammar()),
     }
 
 

@@ -48,17 +48,35 @@ class Loaded:
 
 def find_root(path: Path) -> Path:
     """The project root of the spec at `path` (resolved): the nearest folder with mcd.toml or pyproject.toml, else its own."""
-    for folder in path.parents:
-        if any((folder / mark).is_file() for mark in ROOT_MARKS):
-            return folder
-    return path.parent
+    return next((folder for folder in path.parents if is_marked(folder)), path.parent)
 
 
-def load(path: Path, findings: Findings) -> Loaded | None:
+def is_marked(folder: Path) -> bool:
+    """Whether a folder is a project root by a file in it."""
+    return any((folder / mark).is_file() for mark in ROOT_MARKS)
+
+
+class Disk:
+    """Where spec files are read from. An editor has its own, with what it holds unsaved in front of the disk."""
+
+    def has(self, path: Path) -> bool:
+        """Whether there is a file at `path`."""
+        return path.is_file()
+
+    def read(self, path: Path, shown: str) -> SourceText:
+        """The text of the file at `path`, called `shown` in findings. Raises `Failure` where it cannot be read."""
+        return read_source(path, shown)
+
+    def parse(self, path: Path, source: SourceText, findings: Findings) -> ast.Spec:
+        """The tree of what was read at `path`."""
+        return parse(source, findings)
+
+
+def load(path: Path, findings: Findings, disk: Disk | None = None) -> Loaded | None:
     """The files of the spec at `path`; None where the root file itself cannot be read."""
     path = Path(os.path.realpath(path))
     root = find_root(path)
-    loader = _Loader(root, findings)
+    loader = _Loader(root, findings, disk or Disk())
     first = loader.file(path, "", DataPlace(str(path)))
     if first is None:
         return None
@@ -118,6 +136,7 @@ def shown_path(path: Path, root: Path) -> str:
 class _Loader:
     root: Path
     findings: Findings
+    disk: Disk
     files: dict[Path, File] = field(default_factory=dict)
 
     def file(self, path: Path, prefix: str, place: Place | DataPlace) -> File | None:
@@ -127,16 +146,16 @@ class _Loader:
         if len(self.files) >= MAX_FILES:
             self.findings.add(codes.TOO_MANY_FILES.at(place, f"a spec reads at most {MAX_FILES} files"))
             return None
-        if not path.is_file():
+        if not self.disk.has(path):
             self.findings.add(codes.NO_FILE.at(place, f"no file `{path.name}`", help=near_files(path)))
             return None
         try:
-            source = read_source(path, shown_path(path, self.root))
+            source = self.disk.read(path, shown_path(path, self.root))
         except Failure as failure:
             self.findings.items.extend(failure.diagnostics)
             return None
         before = len(self.findings.items)
-        spec = parse(source, self.findings)
+        spec = self.disk.parse(path, source, self.findings)
         self.files[path] = File(path, prefix, source, spec, broken=len(self.findings.items) > before)
         return self.files[path]
 

@@ -56,6 +56,16 @@ def _source(env: Env, item: ast.Source) -> c.Source:
     return c.Source(item.name.name, form, files, records, given["id"], split, text, item.name.place)
 
 
+def read_without_block(env: Env, item: ast.Source) -> c.Source | None:
+    """A source by its value alone, for who wants its records while the block is not written yet; None without a good value."""
+    with suppress(Reported):
+        form, files, records = _value(env, item)
+        return c.Source(
+            item.name.name, form, files, records, None, c.ConstantSplit("train"), c.Template(()), item.name.place
+        )
+    return None
+
+
 Format = Literal["jsonl", "parquet", "csv", "arrow", "conllu", "inline"]
 
 
