@@ -32,7 +32,6 @@ NOUNS: Mapping[str, tuple[str, ...]] = {
 """A name's type and modifiers, by what declares it."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Role:
     """The characters `[start, end)` are of one of `TYPES`, with some of `MODIFIERS`."""
