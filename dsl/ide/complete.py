@@ -201,6 +201,12 @@ class _Completer:
                 yield function("next")
             case Type.RAMP:
                 yield function("ramp")
+            case Type.SCORE | Type.ORDER | Type.FACTOR:
+                yield function("measure")
+                if entry.type is not Type.ORDER:
+                    yield Item("live.loss", "word", "the training model's own", rank=1)
+            case Type.MIX:
+                yield from self._named("source")
             case Type.LABEL:
                 yield from self._data_attributes((self._where.owner,) if self._where.owner else ())
         if entry.type in READ:
@@ -278,7 +284,7 @@ class _Completer:
             return spans
         if (concept := self._state.concepts.get(found)) is not None:
             return concept.spans
-        if isinstance(found.item, ast.Attend | ast.Signal | ast.Weigh):
+        if isinstance(found.item, ast.Attend | ast.Signal | ast.Weigh | ast.Keep):
             subject = found.item.query if isinstance(found.item, ast.Attend) else found.item.subject
             return self._spans_of(subject.name) if isinstance(subject, ast.Name) else None
         known: c.SpanSet | None = self._state.known.get((found, Type.SPAN))

@@ -266,7 +266,7 @@ class _Walk:
             self._levels.append(_Level(Attribute("stage")))
         elif called and last is not None and last.text not in OPERATORS:
             self._levels.append(_Level(_call(last.text, kind)))
-        elif bracket == "{":
+        elif bracket == "{" and not (isinstance(level.slot, Value) and level.slot.entry.type is Type.MIX):
             self._levels.append(_Level(Nothing()))
         else:
             self._levels.append(_Level(level.slot))

@@ -14,6 +14,7 @@ from ..vocabulary import (
     FORMATS,
     HEADS_FILE,
     MAPS,
+    MEASURE,
     NEXT,
     RAMP,
     REQUIRED,
@@ -35,6 +36,7 @@ FUNCTIONS: Mapping[str, Table] = {
     "split": SPLIT_STRIDE,
     "ramp": RAMP,
     "coverage": COVERAGE,
+    "measure": MEASURE,
 }
 """Everything that is called, with its parameters."""
 
@@ -125,6 +127,16 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         "factor": "What the token loss is multiplied by.",
         "only": "Gives factor 0 to every token outside the set.",
     },
+    "keep": {
+        "score": "What tokens are ranked by: numbers of a measure, `live.loss`, and arithmetic over them.",
+        "top": "The share of the tokens that is kept, from the highest score down.",
+        "bottom": "The share of the tokens that is kept, from the lowest score up.",
+        "per": "Whether tokens are ranked within a record, or over the whole batch.",
+    },
+    "curriculum": {
+        "mix": "The shares of tokens that come from each source.",
+        "order": "What records are ordered by.",
+    },
     "stage": {
         "only": "The rules that act in this stage; all others are silent.",
         "token_loss": "The factor of the token loss.",
@@ -168,6 +180,7 @@ CALLED: Mapping[str, str] = {
     "hash": "Shares of splits by a digest of the id: `hash(train: 90%, valid: 10%)`.",
     "ramp": "A factor that goes from one value to another over its stage.",
     "coverage": "The number of spans of a set.",
+    "measure": "A number per token that `mcd measure` wrote.",
     "length": "The length of a text in characters.",
     "linked": "Joins by a record's own list of pairs: `linked(.align, query.index, key.index)`.",
 }

@@ -63,6 +63,8 @@ curriculum {
   stage first 40% { only = [axis, coref] }
   stage second 60% { coref.factor = ramp(1, 0.3, cosine)  anaphora.back.factor = 0 }
 }
+
+weigh smiles: smile { factor = 2 }
 """
 
 RECORD = '{"id": "1", "premise": "she", "answer": "yes", "mentions": [{"start": 0, "end": 3, "kind": "pronoun", "entity": 7}]}\n'
