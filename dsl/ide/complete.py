@@ -178,7 +178,7 @@ class _Completer:
                 yield from self._named("concept")
             case Type.RULE | Type.RULES:
                 yield from self._named("rule")
-            case Type.LAYERS:
+            case Type.LAYERS | Type.DEPTH:
                 yield from self._layers()
             case Type.HEADS:
                 yield from (Item(word, "word") for word in HEAD_WORDS)

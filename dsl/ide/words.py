@@ -133,6 +133,11 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         "bottom": "The share of the tokens that is kept, from the lowest score up.",
         "per": "Whether tokens are ranked within a record, or over the whole batch.",
     },
+    "gradient": {
+        "scale": "What the parameter gradients of blocks are multiplied by: `{0..2: 0.1}`; 0 is the embedding.",
+        "stop": "Where no gradient flows down, but for those of rules that read below.",
+        "conflicts": "`project` removes from the rules' gradient what goes against that of the token loss; `sum` adds them.",
+    },
     "curriculum": {
         "mix": "The shares of tokens that come from each source.",
         "order": "What records are ordered by.",
