@@ -14,6 +14,30 @@ from enum import StrEnum
 from .source import DataPlace, Place
 
 
+class Applicability(StrEnum):
+    """How sure a fix is: `certain` keeps or restores what the author meant and is applied by `--fix`, `maybe` is offered alone."""
+
+    CERTAIN = "certain"
+    MAYBE = "maybe"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What stands at `place` becomes `text`; an empty place inserts, an empty text deletes."""
+
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A change that would end a finding: `title` says it as a command, `edits` are apart from each other and all are made or none."""
+
+    title: str
+    edits: tuple[Edit, ...]
+    applicability: Applicability = Applicability.CERTAIN
+
+
 class Severity(StrEnum):
     """How a finding counts: an error stops what was asked for, a warning does not."""
 
@@ -37,9 +61,10 @@ class Code:
         *,
         help: str | None = None,
         related: Iterable[Related] = (),
+        fixes: Iterable[Fix] = (),
     ) -> Diagnostic:
         """A finding of this kind at `place`."""
-        return Diagnostic(self, message, place, help, tuple(related))
+        return Diagnostic(self, message, place, help, tuple(related), tuple(fixes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +77,28 @@ class Related:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding: the fact in one line, where it is, and at most one line of help."""
+    """One finding: the fact in one line, where it is, at most one line of help, and what would end it.
+
+    `fixes`: the likeliest first, at most one of them certain. `level` is the severity that a project gives it instead of the
+    code's own.
+    """
 
     code: Code
     message: str
     place: Place | DataPlace | None = None
     help: str | None = None
     related: tuple[Related, ...] = ()
+    fixes: tuple[Fix, ...] = ()
+    level: Severity | None = None
 
     @property
     def severity(self) -> Severity:
-        return self.code.severity
+        return self.level or self.code.severity
+
+    @property
+    def certain(self) -> Fix | None:
+        """The fix that `--fix` applies."""
+        return next((fix for fix in self.fixes if fix.applicability is Applicability.CERTAIN), None)
 
 
 class Failure(Exception):
@@ -85,6 +121,12 @@ class Findings:
     @property
     def failed(self) -> bool:
         return any(item.severity is Severity.ERROR for item in self.items)
+
+
+def replacing(place: Place, text: str, applicability: Applicability = Applicability.CERTAIN) -> Fix:
+    """The fix that puts `text` in place of what is typed at `place`."""
+    title = f"replace `{place.text}` with `{text}`" if place.text else f"insert `{text}`"
+    return Fix(title if text else f"remove `{place.text}`", (Edit(place, text),), applicability)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
