@@ -15,7 +15,7 @@ from .source import DataPlace, Place
 
 
 class Applicability(StrEnum):
-    """How sure a fix is: `certain` keeps or restores what the author meant and is applied by `--fix`, `maybe` is offered alone."""
+    """How sure a fix is: `certain` says what the author meant, and `--fix` makes it; `maybe` is offered alone."""
 
     CERTAIN = "certain"
     MAYBE = "maybe"
@@ -31,7 +31,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A change that would end a finding: `title` says it as a command, `edits` are apart from each other and all are made or none."""
+    """A change that would end a finding. `title` says it as a command; `edits` do not touch each other, and all are made or none."""
 
     title: str
     edits: tuple[Edit, ...]
