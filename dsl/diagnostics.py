@@ -31,7 +31,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A change that would end a finding. `title` says it as a command; `edits` do not touch each other, and all are made or none."""
+    """A change that would end a finding. `title` says it as a command; `edits` lie apart, and all are made or none."""
 
     title: str
     edits: tuple[Edit, ...]
