@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,11 +54,17 @@ def find_root(path: Path) -> Path:
     return path.parent
 
 
-def load(path: Path, findings: Findings) -> Loaded | None:
-    """The files of the spec at `path`; None where the root file itself cannot be read."""
+def load(
+    path: Path, findings: Findings, *, texts: Mapping[Path, str] | None = None, base: Path | None = None
+) -> Loaded | None:
+    """The files of the spec at `path`; None where the root file itself cannot be read.
+
+    `texts` stand for the content of files, by resolved path. `base`: the folder to which paths are shown relative, instead of
+    the project root, where they lie below it.
+    """
     path = Path(os.path.realpath(path))
     root = find_root(path)
-    loader = _Loader(root, findings)
+    loader = _Loader(root, findings, texts or {}, base)
     first = loader.file(path, "", DataPlace(str(path)))
     if first is None:
         return None
@@ -118,6 +124,8 @@ def shown_path(path: Path, root: Path) -> str:
 class _Loader:
     root: Path
     findings: Findings
+    texts: Mapping[Path, str]
+    base: Path | None
     files: dict[Path, File] = field(default_factory=dict)
 
     def file(self, path: Path, prefix: str, place: Place | DataPlace) -> File | None:
@@ -127,11 +135,11 @@ class _Loader:
         if len(self.files) >= MAX_FILES:
             self.findings.add(codes.TOO_MANY_FILES.at(place, f"a spec reads at most {MAX_FILES} files"))
             return None
-        if not path.is_file():
+        if path not in self.texts and not path.is_file():
             self.findings.add(codes.NO_FILE.at(place, f"no file `{path.name}`", help=near_files(path)))
             return None
         try:
-            source = read_source(path, shown_path(path, self.root))
+            source = self.read(path)
         except Failure as failure:
             self.findings.items.extend(failure.diagnostics)
             return None
@@ -139,6 +147,12 @@ class _Loader:
         spec = parse(source, self.findings)
         self.files[path] = File(path, prefix, source, spec, broken=len(self.findings.items) > before)
         return self.files[path]
+
+    def read(self, path: Path) -> SourceText:
+        """The text of a file."""
+        below = self.base is not None and path.is_relative_to(self.base)
+        shown = shown_path(path, self.base if self.base is not None and below else self.root)
+        return SourceText(shown, self.texts[path], path) if path in self.texts else read_source(path, shown)
 
     def follow(self, file: File) -> Iterator[File]:
         """Files that `file` imports and nobody imported before. Aliases are taken in order, so that prefixes do not depend on

@@ -56,15 +56,15 @@ def read_source(path: Path, shown: str) -> SourceText:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise Failure(UNREADABLE.at(DataPlace(shown), f"cannot read `{shown}`: {reason}")) from None
-    return decode_source(data, shown)
+    return decode_source(data, shown, path)
 
 
-def decode_source(data: bytes, shown: str) -> SourceText:
+def decode_source(data: bytes, shown: str, path: Path | None = None) -> SourceText:
     """The text of a spec file that has been read. Raises `Failure` where it is too large or not UTF-8."""
     if len(data) > MAX_BYTES:
         raise Failure(_too_large(DataPlace(shown)))
     try:
-        return SourceText(shown, data.decode("utf-8-sig"))
+        return SourceText(shown, data.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"byte 0x{data[error.start]:02X} on line {line} is not valid UTF-8"

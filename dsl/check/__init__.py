@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,7 +32,7 @@ from . import layers, pairs, scores, template  # noqa: F401  (they register read
 from .concepts import check_definitions
 from .constants import check_lets, check_types
 from .contradictions import check_contradictions
-from .declare import declare
+from .declare import declare, is_module
 from .env import Declaration, Env, Reported, State, on_trial
 from .frames import expand, merge_alike
 from .gradient import check_gradient
@@ -48,23 +48,52 @@ from .template import slots
 D = TypeVar("D", c.Named, c.Concept)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check gave: the program, None iff an error was found; the findings; what the passes know, None where the file
+    could not be read."""
+
+    program: c.Program | None
+    findings: Findings
+    state: State | None
+
+
 def check(path: Path, model: Path | None = None, settings: Sequence[str] = ()) -> tuple[c.Program | None, Findings]:
     """The program that the spec at `path` states, and all that was found; the program is None iff an error was.
 
     `model` is a config.json that replaces the numbers of the spec's own model; `settings` are `NAME=VALUE`, values that replace
     those of constants of the root file.
     """
+    checked = examine(path, model, settings)
+    return checked.program, checked.findings
+
+
+def examine(
+    path: Path,
+    model: Path | None = None,
+    settings: Sequence[str] = (),
+    *,
+    texts: Mapping[Path, str] | None = None,
+    base: Path | None = None,
+    modules: bool = False,
+) -> Checked:
+    """A check with all that it knows. `texts` and `base` are as in `load`.
+
+    With `modules`, a file that declares nothing of what counts in a root file alone is one that others import: it needs no model
+    and no source, takes no settings, and gives no program.
+    """
     findings = Findings()
-    loaded = load(path, findings)
+    loaded = load(path, findings, texts=texts, base=base)
     if loaded is None:
-        return None, findings
+        return Checked(None, findings, None)
     state = State(loaded, findings)
+    state.module = modules and is_module(loaded.files[0])
     declare(state)
-    given = apply_settings(state, settings)
+    given = apply_settings(state, () if state.module else settings)
     expand(state)
     program = _check(state, model, given)
     merge_alike(findings)
-    return (None if findings.failed else program), findings
+    return Checked(None if findings.failed else program, findings, state)
 
 
 def _check(state: State, model: Path | None, settings: Settings) -> c.Program | None:

@@ -107,7 +107,8 @@ class State:
     constants that the command line sets. `known`: what constants were read as. `fields`: the keys that records of an inline
     source have; other sources are not known before they are read. `marked`: the fields that `markup` reads, with the source
     that its set is restricted to. `shapes`: of span sets, by identity. `tensors`: shapes in files of vectors. `special_tokens`:
-    those of tokenizer files. `read`: files whose content the check depended on, besides the spec's own.
+    those of tokenizer files. `read`: files whose content the check depended on, besides the spec's own. `module`: the root file
+    is one that others import, so that it lacks nothing where it has no model and no source.
     """
 
     loaded: Loaded
@@ -131,6 +132,7 @@ class State:
     tensors: dict[Path, dict[str, tuple[int, ...]]] = field(default_factory=dict)
     special_tokens: dict[Path, frozenset[str] | None] = field(default_factory=dict)
     read: set[Path] = field(default_factory=set)
+    module: bool = False
 
     def value(self, constant: Declaration) -> Value | None:
         """What a constant or a parameter stands for; None for a parameter without an argument."""

@@ -35,7 +35,7 @@ def check_sources(env: Env) -> None:
         with suppress(Reported):
             env.state.sources[item.name.name] = _source(env, item)
     env.state.sources_failed = not items or len(env.state.sources) < len(items) or env.file.broken
-    if not items and not env.file.broken:
+    if not (items or env.file.broken or env.state.module):
         place = header(env.file)
         message = "the spec has no source"
         env.report(

@@ -23,6 +23,7 @@ from mcd.dsl.render import render_text
 from mcd.dsl.source import Place
 
 DATA = Path(__file__).parent / "data" / "check"
+LINT = Path(__file__).parent / "data" / "lint"
 
 MODEL = """
 model m { layers = 4  heads = 2  hidden = 8  vocab = 100  causal = true  tokenizer = "tokenizer.json"  context = 64 }
@@ -172,7 +173,9 @@ def test_program(root: Path, title: str, text: str) -> None:
 
 def test_every_code_has_a_program() -> None:
     """Codes of the check are all in the programs, but for those that other tests of the check name."""
-    seen = {code for path in DATA.glob("*.txt") for code, _, _ in EXPECTED.findall(path.read_text())}
+    seen = {
+        code for path in [*DATA.glob("*.txt"), *LINT.glob("*.txt")] for code, _, _ in EXPECTED.findall(path.read_text())
+    }
     elsewhere = "".join(
         (Path(__file__).parent / f"{name}.py").read_text() for name in ("test_load", "test_check_parts", "test_frames")
     )
