@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import TextIO
 
 import click
 
 from ..dsl.diagnostics import Diagnostic, Severity
-from ..dsl.render import in_order, render_json, render_text
+from ..dsl.render import in_order, render_concise, render_github, render_json, render_junit, render_sarif, render_text
+
+_RENDERERS: Mapping[str, Callable[[Sequence[Diagnostic], Sequence[str]], str]] = {
+    "text": lambda found, files: render_text(found),
+    "concise": lambda found, files: render_concise(found),
+    "json": render_json,
+    "sarif": render_sarif,
+    "github": lambda found, files: render_github(found),
+    "junit": render_junit,
+}
+FORMATS = tuple(_RENDERERS)
+"""How findings may be printed."""
 
 
 class ExitCode(IntEnum):
@@ -22,16 +33,26 @@ class ExitCode(IntEnum):
     USAGE = 2
 
 
-def report(diagnostics: Sequence[Diagnostic], format: str = "text", *, err: bool = False) -> ExitCode:
-    """Print findings on standard output, or on standard error with `err`, and say how to exit. JSON is printed even if empty."""
+def report(
+    diagnostics: Sequence[Diagnostic], format: str = "text", *, err: bool = False, files: Sequence[str] = ()
+) -> ExitCode:
+    """Print findings on standard output, or on standard error with `err`, and say how to exit.
+
+    Forms for programs are printed even if empty. `files`: those that were checked, as shown.
+    """
     stream = sys.stderr if err else sys.stdout
-    if format == "json":
-        click.echo(render_json(diagnostics), nl=False, err=err)
-    else:
-        # click takes the colour out again where the stream is no terminal.
-        click.echo(render_text(diagnostics, color=in_color(stream)) + _further(diagnostics), nl=False, err=err)
+    text, code = rendered(diagnostics, format, files=files)
+    if format == "text":
+        text = render_text(diagnostics, color=in_color(stream)) + _further(diagnostics)
+    # click takes the colour out again where the stream is no terminal.
+    click.echo(text, nl=False, err=err)
+    return code
+
+
+def rendered(diagnostics: Sequence[Diagnostic], format: str, *, files: Sequence[str] = ()) -> tuple[str, ExitCode]:
+    """Findings in one of `FORMATS`, without colour, and how to exit."""
     failed = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
-    return ExitCode.FINDINGS if failed else ExitCode.CLEAN
+    return _RENDERERS[format](diagnostics, files), ExitCode.FINDINGS if failed else ExitCode.CLEAN
 
 
 def in_color(stream: TextIO | None = None) -> bool:

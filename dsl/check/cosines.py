@@ -1,10 +1,10 @@
 """What rules ask of the cosine between a hidden state and an anchor, and whether all of it can be had at once.
 
-`toward` asks for 1; `is_a` for at least its margin, `opposes` for at most minus that, `distinct` for a value between the two. Rules
-are compared where their canonical subject, a layer and a stage are the same, and where both read the same pool or one reads each
-token, since a bound that every token meets is met by their mean. Two things are impossible: bounds on one anchor that exclude each
-other, and a state near to two anchors that are orthogonal: by Bessel's inequality the squares of its cosines add up to at most 1.
-A learned anchor moves to where it is asked to be, and a map in between does what it likes; both are left out.
+`toward` asks for 1; `is_a` for at least its margin, `opposes` for at most minus that, `distinct` for a value between the two.
+Rules are compared where their canonical subject, a layer and a stage are the same, and where what one pools follows from what
+the other does. Two things are impossible: bounds on one anchor that exclude each other, and a state near to anchors that are
+orthogonal: by Bessel's inequality the squares of its cosines add up to at most 1. A learned anchor moves to where it is asked
+to be, and a map in between does what it likes; both are left out.
 """
 
 from __future__ import annotations
@@ -91,8 +91,15 @@ def _subject(rule: c.Toward | c.Relate) -> c.SpanSet:
 
 def _together(rule: c.Toward | c.Relate, other: c.Toward | c.Relate, acting: Acting) -> bool:
     """Whether two rules speak of the same states at the same time."""
-    pooled = rule.pool == other.pool or "each" in (rule.pool, other.pool)
-    return pooled and bool(acting[rule.id] & acting[other.id])
+    return bool(acting[rule.id] & acting[other.id]) and (_implies(rule, other) or _implies(other, rule))
+
+
+def _implies(rule: c.Toward | c.Relate, other: c.Toward | c.Relate) -> bool:
+    """Whether a bound that `rule` sets is one for what `other` pools. States near to a vector, or to its opposite, form a convex
+    cone, so that their mean is in it as well; those that are far from both do not."""
+    if rule.pool != "each" or other.pool in ("each", "first", "last"):
+        return rule.pool in (other.pool, "each")
+    return not (isinstance(rule, c.Relate) and rule.relation == "distinct")
 
 
 def _excluded(asked: Asked, rivals: list[Asked], layer: c.Layer) -> Diagnostic | None:

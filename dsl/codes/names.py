@@ -33,7 +33,7 @@ MISSING_DECLARATION = Code("MCD223", "missing-declaration", "A spec lacks a decl
 UNUSED_IMPORT = Code("MCD230", "unused-import", "A file is imported, and nothing comes of it.", Severity.WARNING)
 UNUSED_DECLARATION = Code("MCD231", "unused-declaration", "Nothing that acts uses a declaration.", Severity.WARNING)
 SHADOWS_PRELUDE = Code(
-    "MCD232", "shadows-prelude", "A name hides what the language calls by it, in all of its file.", Severity.WARNING
+    "MCD232", "shadows-prelude", "A name hides `tokens` or `record`, in all of its file.", Severity.WARNING
 )
 SHADOWS_FILE = Code("MCD233", "shadows-file", "A name in a frame hides a name of the file around it.", Severity.WARNING)
 

@@ -34,6 +34,12 @@ CANCELLED_WEIGHT = Code(
     "A weight is multiplied by 0, since another rule takes the same spans.",
     Severity.WARNING,
 )
+SPAN_NOT_SEEN = Code(
+    "MCD350", "span-not-seen", "A span matches nothing in the records that were looked at.", Severity.WARNING
+)
+RULE_NOT_SEEN = Code(
+    "MCD351", "rule-not-seen", "A rule finds nothing in the records that were looked at.", Severity.WARNING
+)
 OUTSIDE_DEPTH = Code(
     "MCD370",
     "outside-depth",

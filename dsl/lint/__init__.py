@@ -1,7 +1,7 @@
 """What is dubious in a spec that may well be right: warnings, all of them.
 
-Takes what a check knows. Passes over names work on every file, also beside errors; those over rules need the whole program. What a
-project or a comment makes of a finding is for `levels`.
+Takes what a check knows. Passes over names work on every file, also beside errors; those over rules need the whole program.
+What a project or a comment makes of a finding is for `levels`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Names that hide others.
 
-A file's names win over what the language calls by them, its prelude, and a frame's over those of the file around it. Both are
-meant so, since an edition must be able to add words; but where it happens to a word that exists, a reader takes one for the other.
+A file's names win over the prelude's, and a frame's over those of the file around it. Both are meant so, since an edition must be
+able to add words; but where it happens to a set that every spec has, one is taken for the other in silence. A selector that is
+hidden, or `final`, is an error where somebody writes it, and so no matter here.
 """
 
 from __future__ import annotations
@@ -14,16 +15,7 @@ from ..check.env import Declaration, Env, State
 from ..codes import names as codes
 from ..diagnostics import Related
 from ..load import File
-from ..vocabulary import LATER_VALUES, PRELUDE_SETS, SELECTORS
-
-PRELUDE = {
-    **dict.fromkeys(PRELUDE_SETS, "the spans of that name"),
-    **dict.fromkeys(SELECTORS, "the selector of that name"),
-    **dict.fromkeys(LATER_VALUES, "the value of that name"),
-    "final": "the layer of that name",
-}
-"""What the language looks up after the names of the file, and what each is."""
-
+from ..vocabulary import PRELUDE_SETS
 
 def check_shadows(state: State) -> None:
     """Report what hides a name, where it is declared."""
@@ -38,8 +30,8 @@ def check_shadows(state: State) -> None:
 
 
 def _check_prelude(env: Env, ident: ast.Ident, noun: str) -> None:
-    if ident.name in PRELUDE:
-        message = f"the {noun} `{ident.name}` hides {PRELUDE[ident.name]}"
+    if ident.name in PRELUDE_SETS:
+        message = f"the {noun} `{ident.name}` hides the set of spans that every spec has"
         env.report(codes.SHADOWS_PRELUDE.at(ident.place, message))
 
 

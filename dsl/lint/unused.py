@@ -84,7 +84,7 @@ def _note(state: State, file: File, item: ast.Item, acting: set[File | Declarati
     own = state.names[file].get(ident.name) if ident is not None else None
     outer = file.frame if isinstance(file, Expansion) else None
     if own is not None and own.item is item and isinstance(item, OPTIONAL):
-        if _acts(state, file, item, acting) or (_exports(state, file) and not own.ident.name.startswith("_")):
+        if _acts(state, file, item, acting) or (_exports(state, file, item) and not own.ident.name.startswith("_")):
             graph[outer].add(own)
         outer = own
     for node in (item, *(item.parameters if isinstance(item, ast.Frame) else ())):
@@ -93,9 +93,9 @@ def _note(state: State, file: File, item: ast.Item, acting: set[File | Declarati
         graph[outer].add(used.frame)
 
 
-def _exports(state: State, file: File) -> bool:
-    """Whether the public names of a file are there for others."""
-    return isinstance(file, Expansion) or bool(file.prefix) or state.module
+def _exports(state: State, file: File, item: ast.Item) -> bool:
+    """Whether a public name of a file is there for others. What it imports is not."""
+    return not isinstance(item, ast.Import) and (isinstance(file, Expansion) or bool(file.prefix) or state.module)
 
 
 def _reached(graph: Graph) -> set[Declaration]:
@@ -147,7 +147,7 @@ def _items(file: File) -> Iterator[ast.Item]:
 
 
 def _lines(place: Place) -> Place:
-    """A declaration with the blanks around it, its line break and the lines that document it, as far as nothing else stands there."""
+    """A declaration with its line break and the lines that document it, as far as nothing else stands on its lines."""
     text, start, end = place.source.text, place.start, place.end
     while start > 0 and text[start - 1] in " \t":
         start -= 1
