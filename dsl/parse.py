@@ -31,10 +31,11 @@ from .codes.syntax import (
     UNREADABLE,
 )
 from .cut import KEYWORDS, RESERVED, Piece, cut
-from .diagnostics import Diagnostic, Failure, Findings, did_you_mean
+from .diagnostics import Diagnostic, Edit, Failure, Findings, Fix, did_you_mean
 from .limits import MAX_BRACKETS, MAX_BYTES
-from .slips import Trouble, explain
+from .slips import explain
 from .source import DataPlace, Place, SourceText
+from .trouble import Trouble
 
 EDITION = 1
 
@@ -87,7 +88,9 @@ def parse(source: SourceText, findings: Findings) -> ast.Spec:
         edition = EDITION
         start = len(text) - len(text.lstrip())
         help = "write `mcd 1` as the first line"
-        findings.add(MISSING_HEADER.at(Place(source, start, start), "the spec does not state its edition", help=help))
+        insert = Fix(f"insert `mcd {EDITION}`", (Edit(Place(source, 0, 0), f"mcd {EDITION}\n\n"),))
+        place = Place(source, start, start)
+        findings.add(MISSING_HEADER.at(place, "the spec does not state its edition", help=help, fixes=[insert]))
     return ast.Spec(edition, tuple(part for part in parts if not isinstance(part, Header)), whole)
 
 

@@ -21,7 +21,7 @@ from .. import checked as c
 from ..codes import names as codes
 from ..codes import values as value_codes
 from ..contract import Contract
-from ..diagnostics import Diagnostic, Findings, Related, did_you_mean
+from ..diagnostics import Diagnostic, Findings, Related, did_you_mean, replacing
 from ..load import File, Loaded, locate
 from ..source import Place
 from ..vocabulary import Type
@@ -240,8 +240,9 @@ class Env:
         if found.noun not in nouns:
             message = f"expected a {wanted}, found `{shown(expr)}`, a {found.noun}"
             constant = isinstance(found.item, ast.Let | ast.Parameter) and not isinstance(expr, ast.Param)
-            help = f"write `${shown(expr)}`" if constant else None
-            raise self.fail(value_codes.WRONG_TYPE.at(expr.place, message, help=help))
+            meant = f"${shown(expr)}"
+            help, fixes = (f"write `{meant}`", [replacing(expr.place, meant)]) if constant else (None, [])
+            raise self.fail(value_codes.WRONG_TYPE.at(expr.place, message, help=help, fixes=fixes))
         return found
 
     def _private(self, expr: ast.Expr) -> Declaration | None:

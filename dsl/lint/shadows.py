@@ -17,6 +17,7 @@ from ..diagnostics import Related
 from ..load import File
 from ..vocabulary import PRELUDE_SETS
 
+
 def check_shadows(state: State) -> None:
     """Report what hides a name, where it is declared."""
     for file in state.loaded.files:
