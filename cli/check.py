@@ -165,7 +165,8 @@ def _finish(swept: Swept, options: Options, *, err: bool = False) -> ExitCode:
         if options.write_baseline:
             write_file(path, written(found, path))
         try:
-            found = compared(found, path, str(options.baseline), swept.files)
+            found, stale = compared(found, path, str(options.baseline), swept.files)
+            found += swept.leveled(stale)
         except Failure as failure:
             found = [*found, *failure.diagnostics]
     return _report(found, swept, options, err)

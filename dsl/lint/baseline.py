@@ -37,7 +37,9 @@ def written(found: Iterable[Diagnostic], path: Path) -> str:
     return json.dumps({"version": VERSION, "findings": entries}, indent=2, ensure_ascii=False) + "\n"
 
 
-def compared(found: Sequence[Diagnostic], path: Path, shown: str, checked: Iterable[Path]) -> list[Diagnostic]:
+def compared(
+    found: Sequence[Diagnostic], path: Path, shown: str, checked: Iterable[Path]
+) -> tuple[list[Diagnostic], list[Diagnostic]]:
     """Findings without those of the baseline at `path`, and one for each of its entries in a `checked` file that did not come.
 
     Raises Failure where it cannot be read.
@@ -51,7 +53,7 @@ def compared(found: Sequence[Diagnostic], path: Path, shown: str, checked: Itera
         else:
             kept.append(item)
     files = {_relative(file, path.parent) for file in checked}
-    return [*kept, *(_stale(entry, shown) for entry, count in left.items() if count > 0 and entry.path in files)]
+    return kept, [_stale(entry, shown) for entry, count in left.items() if count > 0 and entry.path in files]
 
 
 def _entry(found: Diagnostic, folder: Path) -> Entry | None:

@@ -33,7 +33,7 @@ def graded(
     if not any(item.severity is Severity.ERROR for item in kept):
         idle = [item for named in comments.values() for item in unused(named)]
         kept += [item for item in idle if not _passes(item, comments)]
-    return [graded for item in kept if (graded := _leveled(item, projects)) is not None]
+    return [graded for item in kept if (graded := leveled(item, projects)) is not None]
 
 
 def _passes(found: Diagnostic, comments: Mapping[Path, list[Allow]]) -> bool:
@@ -47,8 +47,8 @@ def _passes(found: Diagnostic, comments: Mapping[Path, list[Allow]]) -> bool:
     return passes
 
 
-def _leveled(found: Diagnostic, projects: Mapping[Path, Project]) -> Diagnostic | None:
-    """A finding at the level that its project gives it; None where it is allowed."""
+def leveled(found: Diagnostic, projects: Mapping[Path, Project]) -> Diagnostic | None:
+    """A finding at the level that its project gives it, the first one where it is in no spec; None where it is allowed."""
     if found.code.severity is Severity.ERROR:
         return found
     path = found.place.source.file if isinstance(found.place, Place) else None

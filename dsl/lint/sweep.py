@@ -19,7 +19,7 @@ from ..fixes import certain_fixes
 from ..load import File, find_root
 from ..source import Place
 from . import lint
-from .levels import graded
+from .levels import graded, leveled
 from .project import Level, Project, overridden, read_project
 
 MAX_ROUNDS = 20
@@ -57,6 +57,10 @@ class Swept:
     def findings(self) -> list[Diagnostic]:
         """All findings at their levels."""
         return graded(self.found.values(), self.files.values(), self.projects, self.wanted.skipped)
+
+    def leveled(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
+        """Findings about no spec, at the levels of the first project."""
+        return [item for each in found if (item := leveled(each, self.projects)) is not None]
 
     @property
     def shown(self) -> list[str]:
