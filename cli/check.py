@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from ..dsl.lint.sweep import Swept, Wanted, repair, sweep
 from ..dsl.load import find_root
 from .files import STDIN, difference, read_spec, spec_files, write_file
 from .options import model_option, settings_option
-from .output import FORMATS, ExitCode, rendered, report
+from .output import FORMATS, Context, ExitCode, rendered, report
 
 UNSEEN = frozenset({"MCD350", "MCD351"})
 """Findings that only the data shows."""
+RECORDS = 200
+"""How many records of each source `--data` looks at."""
 
 
 class WarningName(click.ParamType[str]):
@@ -45,9 +48,23 @@ class Options:
     write_baseline: bool
     fix: bool
     diff: bool
+    data: int | None
 
 
-@click.command
+class Command(click.Command):
+    """A command whose `--data` may stand without its number."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments with the number that is meant where none follows."""
+        after = [*args[1:], ""]
+        full = [
+            f"{arg}={RECORDS}" if arg == "--data" and not follows.isdigit() else arg
+            for arg, follows in zip(args, after, strict=True)
+        ]
+        return super().parse_args(ctx, full)
+
+
+@click.command(cls=Command)
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path))
 @click.option(
     "--format", type=click.Choice(FORMATS), default="text", show_default=True, help="How findings are printed."
@@ -62,6 +79,12 @@ class Options:
 @click.option("--write-baseline", is_flag=True, help="Write the warnings that there are to the baseline.")
 @click.option("--fix", is_flag=True, help="Make the fixes that are certain, in the specs that are named.")
 @click.option("--diff", is_flag=True, help="With --fix: print what it would change, and write nothing.")
+@click.option(
+    "--data",
+    type=click.IntRange(1),
+    metavar="[N]",
+    help="Also look at N records of each source (200 without a number): what spans and rules find there, and lose.",
+)
 @click.option("--stdin-filename", default="<stdin>", metavar="NAME", help="What `-`, standard input, is taken for.")
 @model_option
 @settings_option
@@ -87,7 +110,8 @@ def command(
     _check_usage(specs, chosen)
     levels: dict[str, Level] = {code.id: "error" for word in error for code in resolve(word, "error")[0]}
     levels |= {code.id: "allow" for word in allow for code in resolve(word, "allow")[0]}
-    wanted = Wanted(model, settings, levels, strict, Path(os.path.realpath(Path.cwd())), UNSEEN)
+    skipped = frozenset[str]() if chosen.data else UNSEEN
+    wanted = Wanted(model, settings, levels, strict, Path(os.path.realpath(Path.cwd())), skipped)
     given = _given(specs, stdin_filename)
     context.exit(_run(given, wanted, chosen))
 
@@ -158,7 +182,15 @@ def _before(path: Path, given: Given) -> str:
 
 
 def _finish(swept: Swept, options: Options, *, err: bool = False) -> ExitCode:
-    """Hold findings against the baseline, or write it, and report what is left."""
+    """Look at the data, hold findings against the baseline, or write it, and report what is left."""
+    more: dict[str, Any] = {}
+    lead = ""
+    if options.data is not None:
+        # What reads data takes as long to import as a check takes in all.
+        data = import_module(".data", __package__)
+        taken, brought = data.sampled(swept.programs, options.data)
+        swept.add(brought)
+        more, lead = {"data": data.as_json(taken)}, data.text(taken)
     found = swept.findings()
     if options.baseline is not None:
         path = Path(os.path.realpath(options.baseline))
@@ -169,12 +201,12 @@ def _finish(swept: Swept, options: Options, *, err: bool = False) -> ExitCode:
             found += swept.leveled(stale)
         except Failure as failure:
             found = [*found, *failure.diagnostics]
-    return _report(found, swept, options, err)
+    return _report(found, options, err, Context(tuple(swept.shown), more, lead))
 
 
-def _report(found: list[Diagnostic], swept: Swept, options: Options, err: bool) -> ExitCode:
+def _report(found: list[Diagnostic], options: Options, err: bool, context: Context) -> ExitCode:
     if options.output is None:
-        return report(found, options.format, err=err, files=swept.shown)
-    text, code = rendered(found, options.format, files=swept.shown)
+        return report(found, options.format, err=err, context=context)
+    text, code = rendered(found, options.format, context)
     write_file(options.output, text)
     return code

@@ -5,22 +5,34 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
 from ..dsl.diagnostics import Diagnostic, Severity
 from ..dsl.render import in_order, render_concise, render_github, render_json, render_junit, render_sarif, render_text
 
-_RENDERERS: Mapping[str, Callable[[Sequence[Diagnostic], Sequence[str]], str]] = {
-    "text": lambda found, files: render_text(found),
-    "concise": lambda found, files: render_concise(found),
-    "json": render_json,
-    "sarif": render_sarif,
-    "github": lambda found, files: render_github(found),
-    "junit": render_junit,
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a report says besides its findings: the files that were checked, as shown; more for JSON; what text begins with."""
+
+    files: tuple[str, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+    lead: str = ""
+
+
+_RENDERERS: Mapping[str, Callable[[Sequence[Diagnostic], Context], str]] = {
+    "text": lambda found, context: context.lead + render_text(found),
+    "concise": lambda found, context: render_concise(found),
+    "json": lambda found, context: render_json(found, context.files, **context.more),
+    "sarif": lambda found, context: render_sarif(found, context.files),
+    "github": lambda found, context: render_github(found),
+    "junit": lambda found, context: render_junit(found, context.files),
 }
+NOTHING = Context()
 FORMATS = tuple(_RENDERERS)
 """How findings may be printed."""
 
@@ -34,25 +46,25 @@ class ExitCode(IntEnum):
 
 
 def report(
-    diagnostics: Sequence[Diagnostic], format: str = "text", *, err: bool = False, files: Sequence[str] = ()
+    diagnostics: Sequence[Diagnostic], format: str = "text", *, err: bool = False, context: Context = NOTHING
 ) -> ExitCode:
     """Print findings on standard output, or on standard error with `err`, and say how to exit.
 
-    Forms for programs are printed even if empty. `files`: those that were checked, as shown.
+    Forms for programs are printed even if empty.
     """
     stream = sys.stderr if err else sys.stdout
-    text, code = rendered(diagnostics, format, files=files)
+    text, code = rendered(diagnostics, format, context)
     if format == "text":
-        text = render_text(diagnostics, color=in_color(stream)) + _further(diagnostics)
+        text = context.lead + render_text(diagnostics, color=in_color(stream)) + _further(diagnostics)
     # click takes the colour out again where the stream is no terminal.
     click.echo(text, nl=False, err=err)
     return code
 
 
-def rendered(diagnostics: Sequence[Diagnostic], format: str, *, files: Sequence[str] = ()) -> tuple[str, ExitCode]:
+def rendered(diagnostics: Sequence[Diagnostic], format: str, context: Context) -> tuple[str, ExitCode]:
     """Findings in one of `FORMATS`, without colour, and how to exit."""
     failed = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
-    return _RENDERERS[format](diagnostics, files), ExitCode.FINDINGS if failed else ExitCode.CLEAN
+    return _RENDERERS[format](diagnostics, context), ExitCode.FINDINGS if failed else ExitCode.CLEAN
 
 
 def in_color(stream: TextIO | None = None) -> bool:

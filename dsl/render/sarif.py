@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import string
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 from ...version import VERSION
 from ..diagnostics import Code, Diagnostic, Fix, Related
@@ -20,6 +20,7 @@ from .text import in_order
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 FINGERPRINT = "mcd/v1"
+_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~/")
 
 
 def render_sarif(diagnostics: Sequence[Diagnostic], files: Sequence[str] = ()) -> str:
@@ -101,7 +102,8 @@ def _location(place: Place | DataPlace) -> dict[str, Any]:
 
 
 def _artifact(path: str) -> dict[str, Any]:
-    return {"uri": quote(path, safe="/")}
+    """A relative URI, RFC 3986: whatever is not unreserved there, or `/`, is written as its bytes in UTF-8."""
+    return {"uri": "".join(chr(byte) if chr(byte) in _UNRESERVED else f"%{byte:02X}" for byte in path.encode())}
 
 
 def _region(place: Place) -> dict[str, int]:
