@@ -9,11 +9,14 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import click
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
 from mcd.cli import main
 from mcd.dsl.diagnostics import Code, Diagnostic, Failure
+
+from ..projects import project
 
 ROOT = Path(__file__).parents[2]
 
@@ -246,6 +249,40 @@ def test_fix(folder: Path) -> None:
 def test_fix_of_standard_input(folder: Path) -> None:
     result = CliRunner().invoke(main.mcd, ["check", "--fix", "-"], input="span a = tokens\n")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "mcd 1\n\nspan a = tokens\n", "")
+
+
+# --- data
+
+
+def test_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spans = "".join(f'span {name} = regex("{name}")\n' for name in ("cat", "ca", "wolf"))
+    rules = spans + "weigh cat | ca | wolf { factor = 2 }\n"
+    spec = project(
+        tmp_path, f'source s = jsonl("data.jsonl") {{ text = .text }}\n{rules}', [{"text": "the cat \x1b"}] * 5
+    )
+    result = run("check", "--data", spec.name)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("spec.mcd: looked at 5 of `s`, ")
+    assert "  ca            5          5\n    ragged: 5 with an edge inside a token\n" in result.stdout
+    assert "      data.jsonl:1: the |[ca]t |\\u{1B}\n" in result.stdout
+    assert "warning[MCD350]: `wolf` matches nothing in the 5 records that were looked at" in result.stdout
+    assert run("check", "--data", "3", "-W", "spec.mcd").exit_code == 1
+    found = json.loads(run("check", "--data=3", "--format", "json", "spec.mcd").stdout)
+    schema = json.loads((ROOT / "docs" / "schema" / "check.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(found)
+    (data,) = found["data"]
+    assert (data["records"], [spans["name"] for spans in data["spans"]]) == ({"s": 3}, ["cat", "ca", "wolf"])
+    assert data["spans"][1]["examples"]["ragged"]["text"] == "the |[ca]t |\x1b"
+
+
+def test_what_is_wrong_with_the_data_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = 'source s = jsonl("data.jsonl") { text = .text }\nspan cat = phrases("cat")\nweigh cat { factor = 2 }\n'
+    project(tmp_path, text, [{"text": ["no"]}])
+    assert run("check", "spec.mcd").exit_code == 0
+    result = run("check", "--format", "concise", "--data", "spec.mcd")
+    assert (result.exit_code, result.stdout.splitlines()[0][:34]) == (1, "data.jsonl:1: error[MCD508]: `data")
 
 
 # --- the start of a process

@@ -80,7 +80,10 @@ def test_rules_and_what_they_lose(taken):
     """In r1 `cat` stands between two birds: one pair points forward. r2 has no bird. The labels 2 of r2 are outside."""
     one, _ = taken
     link, back, near = (found(one.rules, name) for name in ("link", "back", "near"))
-    assert back.examples["matched"].text == "a |bird |and |the |cat |saw |a |[bird] -> a |bird |and |the |[cat]| saw |a |bird"
+    assert (
+        back.examples["matched"].text
+        == "a |bird |and |the |cat |saw |a |[bird] -> a |bird |and |the |[cat] |saw |a |bird"
+    )
     assert back.records == 1 and link.records == 1
     assert near.counts["outside"] == 1
     assert near.examples["outside"].record == "r2"
