@@ -13,6 +13,8 @@ from ..dsl import checked as c
 from ..dsl.diagnostics import Diagnostic, Failure
 from ..dsl.render import visible
 
+LOST: Mapping[str, str] = {**WORDS, "ragged": "edges inside a token"}
+"""What becomes of spans and edges, in words."""
 SHOWN = 40
 """Spans and rules that are shown one by one; the others that lost nothing are counted."""
 
@@ -68,7 +70,7 @@ def _table(head: str, found: list[Finds]) -> Iterator[str]:
     for finds in shown:
         yield f"  {visible(finds.name):<{width}}  {finds.records:>9,}  {finds.counts['matched']:>9,}"
         for cause, count in _losses(finds).items():
-            yield f"    {cause}: {count:,} {WORDS.get(cause, '')}".rstrip()  # type: ignore[call-overload]
+            yield f"    {cause}: {count:,} {LOST[cause]}"
             if cause in finds.examples:
                 example = finds.examples[cause]
                 yield f"      {visible(example.record)}: {visible(example.text)}"
@@ -77,7 +79,7 @@ def _table(head: str, found: list[Finds]) -> Iterator[str]:
 
 
 def _losses(finds: Finds) -> Mapping[str, int]:
-    return {cause: finds.counts[cause] for cause in WORDS if finds.counts[cause]}
+    return {cause: finds.counts[cause] for cause in LOST if finds.counts[cause]}
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ NO_WARNING = Code("MCD253", "no-warning", "An error cannot be allowed, or be les
 TWO_PROJECTS = Code(
     "MCD254",
     "two-projects",
-    "pyproject.toml is not read for mcd, since mcd.toml configures the project.",
+    "Two files configure the project, and `mcd.toml` alone is read.",
     Severity.WARNING,
 )
 UNUSED_ALLOW = Code("MCD255", "unused-allow", "A comment allows a warning that does not come.", Severity.WARNING)

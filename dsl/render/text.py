@@ -59,7 +59,8 @@ def summary(diagnostics: Iterable[Diagnostic]) -> str:
     severities = [diagnostic.severity for diagnostic in found]
     counts = {severity: severities.count(severity) for severity in Severity}
     parts = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
-    files = len({path for diagnostic in found if (path := path_of(diagnostic)) is not None})
+    paths = {path for diagnostic in found if (path := path_of(diagnostic)) is not None}
+    files = sum(not path.startswith("--") for path in paths)  # what was typed as an option is no file
     where = f" in {files} file{'s' if files > 1 else ''}" if files else ""
     return (", ".join(parts) or "no findings") + where
 

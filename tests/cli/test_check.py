@@ -20,6 +20,8 @@ from ..projects import project
 
 ROOT = Path(__file__).parents[2]
 
+FURTHER = "`mcd explain {}` tells why, and shows an example\n"
+
 MODEL = """
 model m { layers = 4  heads = 2  hidden = 8  vocab = 100  causal = true  tokenizer = "tokenizer.json"  context = 64 }
 source s = [{ text: "a b" }] { text = .text }
@@ -56,7 +58,7 @@ def test_findings(spec: Path) -> None:
     result = run("check", str(spec))
     assert result.exit_code == 1
     assert result.stdout.startswith("error[MCD101]: expected a value after `=`, found `=`\n --> a.mcd:2:10\n")
-    assert result.stdout.endswith("\n\n1 error in 1 file\n")
+    assert result.stdout.endswith("\n\n1 error in 1 file\n" + FURTHER.format("MCD101"))
     assert result.stderr == ""
 
 
@@ -64,14 +66,14 @@ def test_several_specs_and_a_missing_one(spec: Path) -> None:
     result = run("check", "a.mcd", "no.mcd", "a.mcd")
     assert result.exit_code == 1
     assert "no file `no.mcd`" in result.stdout
-    assert result.stdout.endswith("\n\n2 errors in 2 files\n")
+    assert result.stdout.endswith("\n\n2 errors in 2 files\n" + FURTHER.format("MCD101"))
 
 
 def test_warnings_alone_are_clean(folder: Path) -> None:
     (folder / "a.mcd").write_text("mcd 1\nspan _a = tokens\n")
     result = run("check", "a.mcd")
     assert result.exit_code == 0
-    assert result.stdout.endswith("1 warning in 1 file\n")
+    assert result.stdout.endswith("1 warning in 1 file\n" + FURTHER.format("MCD231"))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ def test_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("check", "--data", spec.name)
     assert result.exit_code == 0
     assert result.stdout.startswith("spec.mcd: looked at 5 of `s`, ")
-    assert "  ca            5          5\n    ragged: 5 with an edge inside a token\n" in result.stdout
+    assert "  ca            5          5\n    ragged: 5 edges inside a token\n" in result.stdout, result.stdout
     assert "      data.jsonl:1: the |[ca]t |\\u{1B}\n" in result.stdout
     assert "warning[MCD350]: `wolf` matches nothing in the 5 records that were looked at" in result.stdout
     assert run("check", "--data", "3", "-W", "spec.mcd").exit_code == 1
@@ -314,7 +316,7 @@ def test_a_failure_prints_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     found: Diagnostic = Code("MCD199", "bad", "Bad.").at(None, "no")
     failing(monkeypatch, Failure(found))
     result = run("compile")
-    assert (result.exit_code, result.stderr) == (1, "error[MCD199]: no\n\n1 error\n")
+    assert (result.exit_code, result.stderr) == (1, "error[MCD199]: no\n\n1 error\n" + FURTHER.format("MCD199"))
 
 
 def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
