@@ -13,7 +13,7 @@ from ..dsl import checked as c
 from ..dsl.diagnostics import Diagnostic, Failure
 from ..dsl.render import visible
 
-LOST: Mapping[str, str] = {**WORDS, "ragged": "edges inside a token"}
+LOST: Mapping[str, str] = {**{str(cause): words for cause, words in WORDS.items()}, "ragged": "edges inside a token"}
 """What becomes of spans and edges, in words."""
 SHOWN = 40
 """Spans and rules that are shown one by one; the others that lost nothing are counted."""
