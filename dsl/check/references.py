@@ -13,7 +13,7 @@ from .. import ast
 from ..vocabulary import BLOCKS, Type
 from .env import Declaration, Env
 
-WORDS = (Type.WORD, Type.BOOL, Type.HEADS, Type.LAYERS, Type.LABEL, Type.ATTRIBUTE)
+WORDS = (Type.WORD, Type.BOOL, Type.HEADS, Type.LAYERS, Type.LABEL, Type.ATTRIBUTE, Type.ORDER)
 """Types of attributes whose bare names are no references."""
 
 

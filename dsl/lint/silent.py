@@ -37,7 +37,7 @@ def _why(rule: c.Rule, stages: tuple[c.Stage, ...]) -> Diagnostic | None:
     if isinstance(rule, c.Weigh):
         if rule.factor == 1 and not rule.only:
             return codes.SILENT_RULE.at(rule.place, f"`{rule.id}` multiplies losses by 1, which changes nothing")
-    elif rule.weight == 0:
+    elif not isinstance(rule, c.Keep) and rule.weight == 0:
         return codes.SILENT_RULE.at(rule.place, f"`{rule.id}` has weight 0, so that it never acts")
     if acting_stages(rule, stages):
         return None

@@ -28,6 +28,7 @@ signal far: half { layers = 2  toward = axis.anchor }
 signal gone: none { layers = 2  toward = axis.anchor }
 signal whole: pair { layers = 2  toward = axis.anchor }
 weigh loud: axis { factor = 3 }
+keep hard: cat { score = live.loss  top = 50%  per = record }
 """
 TEXTS = [
     "the cat saw a red dog",
