@@ -26,7 +26,7 @@ from .batch import Edges, Spans, TextBatch
 from .counted import Counted, Found, merge
 from .evaluation.evaluate import Evaluation, Evaluator
 from .files.shards import ShardWriter, shard_rows, shard_schema
-from .manifest import ShardEntry
+from .manifest import ChatCause, ShardEntry
 from .plan import Digest
 from .recipe import Recipe
 from .sources.base import Tally, Task
@@ -42,7 +42,8 @@ class Outcome:
     """What a task, or several merged, wrote and counted.
 
     `sets` and `labels` count by set key and by rule; `dropped` counts records by cause; `seen` holds the fields that some
-    record had, with their source; `ids` holds a hash of every record's id by split, where two splits could share one.
+    record had, with their source; `ids` holds a hash of every record's id by split, where two splits could share one; `chat`
+    counts messages by source.
     """
 
     shards: list[ShardEntry] = field(default_factory=list)
@@ -51,6 +52,7 @@ class Outcome:
     dropped: Counter[str] = field(default_factory=Counter)
     seen: set[tuple[str, checked.FieldPath]] = field(default_factory=set)
     ids: dict[str, list[IdHashes]] = field(default_factory=dict)
+    chat: dict[str, Counter[ChatCause]] = field(default_factory=dict)
 
     def add(self, other: Outcome) -> None:
         """Take in the outcome of another task."""
@@ -59,6 +61,8 @@ class Outcome:
         merge(self.labels, other.labels)
         self.dropped += other.dropped
         self.seen |= other.seen
+        for source, counts in other.chat.items():
+            self.chat.setdefault(source, Counter()).update(counts)
         for split, hashes in other.ids.items():
             self.ids.setdefault(split, []).extend(hashes)
 
@@ -110,7 +114,10 @@ class Executor:
                     writers[split] = stack.enter_context(ShardWriter(path, self._schema))
                 return writers[split]
 
-            for batch, splits in read_batches(source, self._root, task, self.fields, self._encoder, tally):
+            strict = self._recipe.model.lost == "error"
+            for batch, splits in read_batches(
+                source, self._root, task, self.fields, self._encoder, tally, strict=strict
+            ):
                 measured = self.measure(batch, splits, outcome)
                 rows = shard_rows(batch, self._recipe, measured.aligned, measured.columns, self._schema)
                 split_of_row = splits.index[measured.aligned.parts.record]
@@ -120,6 +127,7 @@ class Executor:
             outcome.shards = [writers[split].close(split, work, source.name) for split in sorted(writers)]
         outcome.dropped += tally.dropped
         outcome.seen |= {(source.name, path) for path in tally.seen}
+        outcome.chat.setdefault(source.name, Counter()).update(tally.chat)
         return outcome
 
     def measure(self, batch: TextBatch, splits: Splits, outcome: Outcome) -> Measured:
@@ -127,6 +135,7 @@ class Executor:
         recipe, evaluation = self._recipe, self._evaluator.start(batch)
         spans = {stored.digest: evaluation.spans(stored.definition) for stored in recipe.sets}
         edges = {stored.digest: evaluation.join(stored.join) for stored in recipe.edges}
+        outcome.chat.setdefault(batch.source, Counter())["entries"] += evaluation.unplaced
         aligned = align(batch, recipe, spans, edges)
         columns = field_columns(batch, recipe, spans, self._encoder)
         labels = count_labels(batch, recipe, spans, columns, aligned.dropped)

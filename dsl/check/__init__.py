@@ -28,7 +28,7 @@ from .. import checked as c
 from ..diagnostics import Findings
 from ..load import load
 from ..vocabulary import COUNTED_TYPES, PLAIN_TYPES, Type
-from . import layers, pairs, scores, template  # noqa: F401  (they register readers)
+from . import chat, layers, pairs, scores, template  # noqa: F401  (they register readers)
 from .concepts import check_definitions
 from .constants import check_lets, check_types
 from .contradictions import check_contradictions
@@ -43,7 +43,6 @@ from .rules import check_rules
 from .schedule import check_claims, check_stages
 from .settings import Settings, apply_settings
 from .sources import check_sources
-from .template import slots
 
 D = TypeVar("D", c.Named, c.Concept)
 
@@ -154,4 +153,4 @@ def _kept(definitions: Mapping[Declaration, D | None]) -> tuple[D, ...]:
 def _marked(state: State, source: c.Source) -> tuple[c.FieldPath, ...]:
     """The slots of a source that some `markup` reads."""
     read = {path for of, path in state.marked if of in (None, source.name)}
-    return tuple(sorted(read & set(slots(source.text))))
+    return tuple(sorted(read & set(source.text.slots)))

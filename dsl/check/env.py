@@ -104,7 +104,8 @@ class State:
 
     `files`: those of the spec, each before its expansions. `opened`: what an `import` or a `use` gives names of; those that
     failed are missing. `lets`: constants and parameters, and whether they are good. `given`: the values of parameters, and of
-    constants that the command line sets. `known`: what constants were read as. `fields`: the keys that records of an inline
+    constants that the command line sets. `known`: what constants were read as. `chat`: the
+    model's chat template; `chat_failed`: there may be one that could not be read. `fields`: the keys that records of an inline
     source have; other sources are not known before they are read. `marked`: the fields that `markup` reads, with the source
     that its set is restricted to. `shapes`: of span sets, by identity. `tensors`: shapes in files of vectors. `special_tokens`:
     those of tokenizer files. `read`: files whose content the check depended on, besides the spec's own. `module`: the root file
@@ -122,6 +123,8 @@ class State:
     contract: Contract | None = None
     model_name: str | None = None
     model: c.Model | None = None
+    chat: c.ChatTemplate | None = None
+    chat_failed: bool = True
     sources: dict[str, c.Source] = field(default_factory=dict)
     sources_failed: bool = False
     fields: dict[str, frozenset[str]] = field(default_factory=dict)

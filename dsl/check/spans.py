@@ -93,12 +93,20 @@ def shape(env: Env, spans: c.SpanSet) -> Shape:
         case c.Filter() | c.Take() | c.Edge() | c.Neighbour() | c.Predicting() | c.OfSource() | c.Named():
             parts = [shape(env, spans.base)]
             attributes = NO_ATTRIBUTES if isinstance(spans, c.Neighbour | c.Predicting) else parts[0].attributes
+        case c.Slot(path):
+            parts, attributes = [], None if _of_messages(env, path) else NO_ATTRIBUTES
         case _:
             parts, attributes = [], SELECTED.get(type(spans), NO_ATTRIBUTES)
     depth = 1 + max((part.depth for part in parts), default=0)
     found = Shape(depth, 1 + sum(part.size for part in parts), attributes)
     env.state.shapes[id(spans)] = (spans, found)
     return found
+
+
+def _of_messages(env: Env, path: c.FieldPath) -> bool:
+    """Whether a slot may hold messages, whose keys are attributes."""
+    texts = [source.text for source in env.state.sources.values()]
+    return env.state.sources_failed or any(isinstance(text, c.Chat) and text.path == path for text in texts)
 
 
 def _either(left: Shape, right: Shape) -> frozenset[str] | None:

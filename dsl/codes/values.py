@@ -53,4 +53,9 @@ MEASURE_MISPLACED = Code(
 LIVE_ORDER = Code("MCD361", "live-order", "`order` reads what only a pass of the training model knows.")
 CONSTANT_SCORE = Code("MCD362", "constant-score", "A score is the same for every token or record.")
 
+CHAT_FILE = Code("MCD380", "chat-file", "A file gives no chat template.")
+CHAT_SYNTAX = Code("MCD381", "chat-syntax", "A chat template is broken.")
+CHAT_WORD = Code("MCD382", "chat-word", "A chat template uses a part of Jinja that is not rendered here.")
+NO_CHAT_TEMPLATE = Code("MCD383", "no-chat-template", "A source holds messages, and no model names a chat template.")
+CHAT_TOKENS = Code("MCD384", "chat-tokens", "A chat template reads special tokens that no config beside it gives.")
 NOT_SUPPORTED = Code("MCD390", "not-supported", "A construct of the language that has no meaning yet.")

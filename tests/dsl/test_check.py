@@ -178,7 +178,13 @@ def test_every_code_has_a_program() -> None:
     }
     elsewhere = "".join(
         (Path(__file__).parents[1] / f"{name}.py").read_text()
-        for name in ("dsl/test_load", "dsl/test_check_parts", "dsl/test_frames", "compiler/test_sample")
+        for name in (
+            "dsl/test_load",
+            "dsl/test_check_parts",
+            "dsl/test_frames",
+            "dsl/test_chat",
+            "compiler/test_sample",
+        )
     )
     declared = {code for module in (names, values, model) for code in vars(module).items() if isinstance(code[1], Code)}
     missing = [
