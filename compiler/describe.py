@@ -101,8 +101,15 @@ def _source(source: c.Source) -> str:
             split = f"by {field_text(path)}"
         case c.ConstantSplit(name):
             split = f'all "{name}"'
-    text = "".join(part if isinstance(part, str) else f"{{{field_text(part)}}}" for part in source.text.parts)
-    return f"{source.name}: {source.format}, {where}; split {split}; text {text!r}"
+    return f"{source.name}: {source.format}, {where}; split {split}; {_text(source.text)}"
+
+
+def _text(text: c.Template | c.Chat) -> str:
+    if isinstance(text, c.Template):
+        parts = "".join(part if isinstance(part, str) else f"{{{field_text(part)}}}" for part in text.parts)
+        return f"text {parts!r}"
+    also = "".join(f", {field_text((name,))}" for name in text.template.fields)
+    return f"messages {field_text(text.path)}{also} through the chat template of {text.template.path}; no added tokens"
 
 
 def describe_rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:

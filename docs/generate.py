@@ -46,10 +46,7 @@ error[MCD407]: no layer 9: the model `m` has layers 0..4
   |                             ^
 ```
 
-`mcd check --format json` prints one object, `{"version": 1, "diagnostics": [...]}`. An entry has `code`, `name`,
-`severity`, `message`, `help` (or null), `path`, `start` and `end`, and `related`, further places with a message each.
-`start` and `end` are `{"offset", "line", "column"}`: characters from 0, lines and columns from 1. For a data file only
-its line may be known; where nothing is, they are null.
+[`mcd check`](check.md) prints them as text, JSON, SARIF and more, and tells how warnings are raised or allowed.
 
 `mcd explain MCD407`, or `mcd explain no-such-layer`, tells what a code means and why, with an example that gives it and
 one that does not; the codes below lead to the same pages. `mcd explain` lists all codes, and `--format json` prints

@@ -7,7 +7,7 @@ text or JSON. Whatever cannot go on raises `Failure` with all it found.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -64,7 +64,8 @@ class Code:
         fixes: Iterable[Fix] = (),
     ) -> Diagnostic:
         """A finding of this kind at `place`."""
-        return Diagnostic(self, message, place, help, tuple(related), tuple(fixes))
+        offered = help.fixes(place) if isinstance(help, Suggestion) and isinstance(place, Place) else ()
+        return Diagnostic(self, message, place, help, tuple(related), (*fixes, *offered))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +130,26 @@ def replacing(place: Place, text: str, applicability: Applicability = Applicabil
     return Fix(title if text else f"remove `{place.text}`", (Edit(place, text),), applicability)
 
 
+class Suggestion(str):
+    """A help line that suggests other names for `name`, so that a finding where that was typed can offer to put them there."""
+
+    name: str
+    candidates: tuple[str, ...]
+
+    def __new__(cls, name: str, candidates: Sequence[str]) -> Suggestion:
+        self = super().__new__(cls, "did you mean " + " or ".join(f"`{n}`" for n in candidates) + "?")
+        self.name, self.candidates = name, tuple(candidates)
+        return self
+
+    def fixes(self, place: Place) -> tuple[Fix, ...]:
+        """A name for what is typed at `place`, where that is the name: bare, as a constant, or in quotes."""
+        for form in ("{}", "${}", '"{}"'):
+            if place.text == form.format(self.name):
+                return tuple(replacing(place, form.format(near), Applicability.MAYBE) for near in self.candidates)
+        return ()
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A help line with at most four near names, or None where nothing is near."""
     near = difflib.get_close_matches(name, sorted(set(known)), n=4, cutoff=0.6)
-    if not near:
-        return None
-    return "did you mean " + " or ".join(f"`{n}`" for n in near) + "?"
+    return Suggestion(name, near) if near else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,26 +57,33 @@ def is_marked(folder: Path) -> bool:
 
 
 class Disk:
-    """Where spec files are read from. An editor has its own, with what it holds unsaved in front of the disk."""
+    """Where spec files are read from. `texts` stand for the content of files, by resolved path; an editor has more to say."""
+
+    def __init__(self, texts: Mapping[Path, str] | None = None) -> None:
+        self.texts = {} if texts is None else texts
 
     def has(self, path: Path) -> bool:
         """Whether there is a file at `path`."""
-        return path.is_file()
+        return path in self.texts or path.is_file()
 
     def read(self, path: Path, shown: str) -> SourceText:
         """The text of the file at `path`, called `shown` in findings. Raises `Failure` where it cannot be read."""
-        return read_source(path, shown)
+        return SourceText(shown, self.texts[path], path) if path in self.texts else read_source(path, shown)
 
     def parse(self, path: Path, source: SourceText, findings: Findings) -> ast.Spec:
         """The tree of what was read at `path`."""
         return parse(source, findings)
 
 
-def load(path: Path, findings: Findings, disk: Disk | None = None) -> Loaded | None:
-    """The files of the spec at `path`; None where the root file itself cannot be read."""
+def load(path: Path, findings: Findings, *, disk: Disk | None = None, base: Path | None = None) -> Loaded | None:
+    """The files of the spec at `path`; None where the root file itself cannot be read.
+
+    `disk`: where they are read from. `base`: the folder to which paths are shown relative, instead of the project root, where
+    they lie below it.
+    """
     path = Path(os.path.realpath(path))
     root = find_root(path)
-    loader = _Loader(root, findings, disk or Disk())
+    loader = _Loader(root, findings, disk or Disk(), base)
     first = loader.file(path, "", DataPlace(str(path)))
     if first is None:
         return None
@@ -137,6 +144,7 @@ class _Loader:
     root: Path
     findings: Findings
     disk: Disk
+    base: Path | None
     files: dict[Path, File] = field(default_factory=dict)
 
     def file(self, path: Path, prefix: str, place: Place | DataPlace) -> File | None:
@@ -150,7 +158,7 @@ class _Loader:
             self.findings.add(codes.NO_FILE.at(place, f"no file `{path.name}`", help=near_files(path)))
             return None
         try:
-            source = self.disk.read(path, shown_path(path, self.root))
+            source = self.read(path)
         except Failure as failure:
             self.findings.items.extend(failure.diagnostics)
             return None
@@ -158,6 +166,12 @@ class _Loader:
         spec = self.disk.parse(path, source, self.findings)
         self.files[path] = File(path, prefix, source, spec, broken=len(self.findings.items) > before)
         return self.files[path]
+
+    def read(self, path: Path) -> SourceText:
+        """The text of a file."""
+        below = self.base is not None and path.is_relative_to(self.base)
+        shown = shown_path(path, self.base if self.base is not None and below else self.root)
+        return self.disk.read(path, shown)
 
     def follow(self, file: File) -> Iterator[File]:
         """Files that `file` imports and nobody imported before. Aliases are taken in order, so that prefixes do not depend on

@@ -28,12 +28,13 @@ from .codes.syntax import (
     UNREADABLE,
 )
 from .cut import KEYWORDS, RESERVED, Piece, cut
-from .diagnostics import Diagnostic, Failure, Findings, did_you_mean
+from .diagnostics import Diagnostic, Edit, Failure, Findings, Fix, did_you_mean
 from .lalr import END, Parser, State, Token, Unexpected, load
 from .limits import MAX_BRACKETS, MAX_BYTES
 from .move import moved
-from .slips import Trouble, explain
+from .slips import explain
 from .source import DataPlace, Place, SourceText
+from .trouble import Trouble
 
 EDITION = 1
 
@@ -55,15 +56,15 @@ def read_source(path: Path, shown: str) -> SourceText:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise Failure(UNREADABLE.at(DataPlace(shown), f"cannot read `{shown}`: {reason}")) from None
-    return decode_source(data, shown)
+    return decode_source(data, shown, path)
 
 
-def decode_source(data: bytes, shown: str) -> SourceText:
+def decode_source(data: bytes, shown: str, path: Path | None = None) -> SourceText:
     """The text of a spec file that has been read. Raises `Failure` where it is too large or not UTF-8."""
     if len(data) > MAX_BYTES:
         raise Failure(_too_large(DataPlace(shown)))
     try:
-        return SourceText(shown, data.decode("utf-8-sig"))
+        return SourceText(shown, data.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"byte 0x{data[error.start]:02X} on line {line} is not valid UTF-8"
@@ -102,7 +103,9 @@ def parse(source: SourceText, findings: Findings, known: Pieces | None = None) -
         edition = EDITION
         start = len(text) - len(text.lstrip())
         help = "write `mcd 1` as the first line"
-        findings.add(MISSING_HEADER.at(Place(source, start, start), "the spec does not state its edition", help=help))
+        insert = Fix(f"insert `mcd {EDITION}`", (Edit(Place(source, 0, 0), f"mcd {EDITION}\n\n"),))
+        place = Place(source, start, start)
+        findings.add(MISSING_HEADER.at(place, "the spec does not state its edition", help=help, fixes=[insert]))
     return ast.Spec(edition, tuple(part for part in parts if not isinstance(part, Header)), whole)
 
 

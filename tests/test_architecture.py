@@ -15,19 +15,20 @@ ORDER = ("grammar", "dsl", "compiler", "runtime", "cli")
 
 LIBRARIES = {
     "grammar": {"lark"},
-    "dsl": {"pygments", "re2", "safetensors"},
-    "compiler": {"ahocorasick_rs", "numpy", "pyarrow", "pydantic", "safetensors", "tokenizers"},
+    "dsl": {"jinja2", "pygments", "re2", "safetensors"},
+    "compiler": {"ahocorasick_rs", "jinja2", "numpy", "pyarrow", "pydantic", "safetensors", "tokenizers"},
     "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers"},
     "cli": {"click", "lsprotocol", "pygls", "tokenizers"},
 }
 
 HOMES = {
     "lark": {"grammar/tables.py"},
+    "jinja2": {"dsl/chat/parse.py", "compiler/chat/expressions.py", "compiler/chat/statements.py"},
     "pygments": {"dsl/pygments.py"},
     "re2": {"dsl/patterns.py"},
     "ahocorasick_rs": {"compiler/selectors/phrases.py"},
 }
-"""Libraries that stand behind one module's interface."""
+"""Libraries that stand behind the interface of one module, or of few."""
 
 HOW = {f"compiler/{name}.py" for name in ("plan", "recipe", "manifest", "lower", "verify", "describe", "compile")}
 """Modules that plan and account: they touch no Arrow array."""

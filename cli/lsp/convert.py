@@ -12,7 +12,6 @@ from ...dsl.diagnostics import Applicability, Code, Diagnostic, Fix, Severity
 from ...dsl.explain import FOLDER
 from ...dsl.ide.items import Item, ItemKind
 from ...dsl.ide.outline import Symbol
-from ...dsl.ide.project import Analysis
 from ...dsl.ide.rename import Change
 from ...dsl.ide.semantic import MODIFIERS, TYPES, Role
 from ...dsl.source import DataPlace, Place
@@ -58,15 +57,14 @@ ITEMS: Mapping[ItemKind, types.CompletionItemKind] = {
 
 
 class Converter:
-    """Turns what some specs hold into the editor's positions and URIs."""
+    """Turns what specs hold into the editor's positions and URIs."""
 
-    def __init__(self, server: Server, analyses: Iterable[Analysis]) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
-        self._analyses = list(analyses)
 
     def location(self, place: Place) -> types.Location | None:
-        """Where a place is; None for one in a file that no spec at hand has."""
-        path = next((path for one in self._analyses if (path := one.path_of(place)) is not None), None)
+        """Where a place is; None for one in what was typed elsewhere."""
+        path = place.source.file
         return None if path is None else types.Location(self._server.uri(path), self._range(path, place))
 
     def diagnostic(self, found: Diagnostic) -> types.Diagnostic:
@@ -93,7 +91,7 @@ class Converter:
         )
 
     def action(self, found: Diagnostic, fix: Fix) -> types.CodeAction | None:
-        """A fix of a finding; None where it changes a file that no spec at hand has."""
+        """A fix of a finding; None where it changes what is no file."""
         edits: dict[str, list[types.TextEdit]] = {}
         for edit in fix.edits:
             where = self.location(edit.place)

@@ -15,7 +15,7 @@ from ...dsl.format import format_source
 from ...dsl.ide.complete import complete
 from ...dsl.ide.names import Occurrence
 from ...dsl.ide.outline import folds, outline
-from ...dsl.ide.project import Analysis, findings_of
+from ...dsl.ide.project import Analysis
 from ...dsl.ide.rename import Refused, rename, renamed_at
 from ...dsl.ide.semantic import MODIFIERS, TYPES, roles
 from ...dsl.load import locate
@@ -101,8 +101,8 @@ def _names_at(ls: Server, document: Document, position: types.Position) -> Itera
 
 def definition(ls: Server, params: types.DefinitionParams) -> types.Location | None:
     """Where a name is declared; from the path of an import, the file."""
-    for analysis, name in _names_at(ls, params.text_document, params.position):
-        return Converter(ls, [analysis]).location(name.found.ident.place)
+    for _, name in _names_at(ls, params.text_document, params.position):
+        return Converter(ls).location(name.found.ident.place)
     where = _at(ls, params.text_document, params.position)
     spec = ls.analysis(where[0]) if where is not None else None
     file = spec.file(where[0]) if where is not None and spec is not None else None
@@ -163,7 +163,7 @@ def do_rename(ls: Server, params: types.RenameParams) -> types.WorkspaceEdit | N
         changes = rename(ls.project, where[0], where[2], params.new_name)
     except Refused as refused:
         raise JsonRpcException(str(refused), REQUEST_FAILED) from None
-    return Converter(ls, ()).changes(changes)
+    return Converter(ls).changes(changes)
 
 
 # --- at a cursor -----------------------------------------------------------------------------------------------------
@@ -200,9 +200,8 @@ def code_actions(ls: Server, params: types.CodeActionParams) -> list[types.CodeA
         return None
     path, lines, start = where
     end = lines.offset(params.range.end)
-    analyses = ls.project.of_file(path)
-    convert = Converter(ls, analyses)
-    found = findings_of(analyses).get(path, [])
+    convert = Converter(ls)
+    found = ls.project.findings(ls.project.of_file(path)).get(path, [])
     offered = [
         convert.action(diagnostic, fix)
         for diagnostic in found

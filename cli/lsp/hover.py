@@ -156,7 +156,7 @@ def _rule(analysis: Analysis, id: str) -> Iterator[str]:
 
 def _plan(analysis: Analysis) -> Plan | None:
     """The plan of what is right in the spec."""
-    draft = analysis.examined.draft
+    draft = analysis.checked.draft
     with suppress(LookupError, ValueError, TypeError, AttributeError):
         return lower(draft, NO_TOKENIZER, VERSION).plan if draft is not None else None
     return None

@@ -21,7 +21,7 @@ from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from ...dsl.diagnostics import Diagnostic, Failure
-from ...dsl.ide.project import Analysis, Project, findings_of
+from ...dsl.ide.project import Analysis, Project
 from ...version import VERSION
 from .convert import Converter
 from .positions import Lines, changed, lines
@@ -144,13 +144,13 @@ class Server(LanguageServer):
         try:
             analyses = self.project.of_file(path) or [self.project.analysis(path)]
             changed = {file for analysis in analyses for file in analysis.paths}
-            for file, found in findings_of(self.project.known(changed)).items():
-                self._show(file, found, path, analyses)
+            for file, found in self.project.findings(self.project.known(changed)).items():
+                self._show(file, found, path)
         except Exception as error:
             self.failed(error)
 
-    def _show(self, file: Path, found: Iterable[Diagnostic], edited: Path, analyses: list[Analysis]) -> None:
-        convert = Converter(self, analyses)
+    def _show(self, file: Path, found: Iterable[Diagnostic], edited: Path) -> None:
+        convert = Converter(self)
         shown = [convert.diagnostic(diagnostic) for diagnostic in found]
         if file == edited or self._published.get(file, []) != shown:
             self._send(file, shown)

@@ -5,6 +5,7 @@ A file's pieces are parsed once per text, so that a check after a keystroke pars
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from .. import ast
@@ -19,6 +20,7 @@ class Documents(Disk):
 
     def __init__(self) -> None:
         self._texts: dict[Path, str] = {}
+        super().__init__(self._texts)
         self._pieces: dict[Path, Pieces] = {}
 
     def put(self, path: Path, text: str) -> None:
@@ -39,32 +41,24 @@ class Documents(Disk):
         """The text of a file that is open."""
         return self._texts.get(path)
 
-    def has(self, path: Path) -> bool:
-        return path in self._texts or super().has(path)
-
-    def read(self, path: Path, shown: str) -> SourceText:
-        text = self._texts.get(path)
-        return super().read(path, shown) if text is None else SourceText(shown, text)
-
     def parse(self, path: Path, source: SourceText, findings: Findings) -> ast.Spec:
         return parse(source, findings, self._pieces.setdefault(path, {}))
 
 
-class Changed(Documents):
+class Changed(Disk):
     """Documents with a few of them changed, to see what a change would do. What it is made of stays as it is."""
 
-    def __init__(self, documents: Documents, texts: dict[Path, str]) -> None:
-        super().__init__()
+    def __init__(self, documents: Documents, texts: Mapping[Path, str]) -> None:
+        super().__init__(texts)
         self._below = documents
-        self._texts = texts
 
     def has(self, path: Path) -> bool:
-        return path in self._texts or self._below.has(path)
+        return path in self.texts or self._below.has(path)
 
     def read(self, path: Path, shown: str) -> SourceText:
-        return super().read(path, shown) if path in self._texts else self._below.read(path, shown)
+        return super().read(path, shown) if path in self.texts else self._below.read(path, shown)
 
     def parse(self, path: Path, source: SourceText, findings: Findings) -> ast.Spec:
         return (
-            super().parse(path, source, findings) if path in self._texts else self._below.parse(path, source, findings)
+            super().parse(path, source, findings) if path in self.texts else self._below.parse(path, source, findings)
         )

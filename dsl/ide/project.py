@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..check import Examined, examine
+from ..check import Checked, examine
 from ..check.env import State
-from ..diagnostics import Diagnostic, Failure
+from ..diagnostics import Diagnostic, Failure, Findings
+from ..lint import lint
+from ..lint.levels import graded
+from ..lint.project import Project as Settings
+from ..lint.project import read_project
+from ..lint.sweep import Identity, identity
 from ..load import MAX_FILES, File, find_root, is_marked
-from ..source import Place, SourceText
+from ..source import Place
 from .documents import Documents
 from .names import Names
 
 SUFFIX = ".mcd"
+UNSEEN = ("MCD350", "MCD351")
+"""Findings that only the data shows, which nobody looks at while a spec is being written."""
 MAX_FOLDERS = 5000
 MAX_ROOTS = 8
 """How many of the specs that a file belongs to are checked while it is being written."""
@@ -35,11 +42,11 @@ class Analysis:
     """What the check of the spec at `root` found out."""
 
     root: Path
-    examined: Examined
+    checked: Checked
 
     @property
     def state(self) -> State | None:
-        return self.examined.state
+        return self.checked.state
 
     @cached_property
     def names(self) -> Names:
@@ -59,13 +66,10 @@ class Analysis:
         files = self.state.loaded.files if self.state else ()
         return next((file for file in files if file.path == path), None)
 
-    def path_of(self, place: Place) -> Path | None:
-        """The file that a place is in."""
-        return self._by_source.get(place.source)
 
-    @cached_property
-    def _by_source(self) -> dict[SourceText, Path]:
-        return {file.source: file.path for file in self.state.loaded.files} if self.state else {}
+def place_of(found: Diagnostic) -> Path | None:
+    """The file that a finding is in, where it is in a spec file."""
+    return found.place.source.file if isinstance(found.place, Place) else None
 
 
 class Project:
@@ -75,6 +79,7 @@ class Project:
         self.documents = Documents()
         self._analyses: dict[Path, Analysis] = {}
         self._imports: dict[Path, dict[Path, tuple[Path, ...]]] = {}
+        self._settings: dict[Path, tuple[Settings, Sequence[Diagnostic]]] = {}
 
     def put(self, path: Path, text: str) -> None:
         """A document was opened, or has a new text."""
@@ -99,6 +104,7 @@ class Project:
         if paths is None:
             self._analyses.clear()
             self._imports.clear()
+            self._settings.clear()
             return
         changed = set(paths)
         self._analyses = {root: known for root, known in self._analyses.items() if changed.isdisjoint(known.paths)}
@@ -106,8 +112,40 @@ class Project:
     def analysis(self, root: Path) -> Analysis:
         """What the check of the spec at `root` finds out."""
         if root not in self._analyses:
-            self._analyses[root] = Analysis(root, examine(root, disk=self.documents))
+            checked = examine(root, disk=self.documents, modules=True)
+            lint(checked)
+            self._analyses[root] = Analysis(root, checked)
         return self._analyses[root]
+
+    def findings(self, analyses: Iterable[Analysis]) -> dict[Path, list[Diagnostic]]:
+        """What is found in each file of some specs, each finding once, at the levels of their projects. A finding about a data
+        file, or about no place, stands at the root."""
+        paths: dict[Path, list[Diagnostic]] = {}
+        found: dict[Identity, Diagnostic] = {}
+        roots: dict[Identity, Path] = {}
+        files: dict[Path, File] = {}
+        projects: dict[Path, Settings] = {}
+        for analysis in analyses:
+            settings, wrong = self._settings_of(analysis.root)
+            projects[settings.root] = settings
+            files.update((file.path, file) for file in (analysis.state.loaded.files if analysis.state else ()))
+            for diagnostic in (*analysis.checked.findings.items, *wrong):
+                roots.setdefault(identity(diagnostic), analysis.root)
+                found.setdefault(identity(diagnostic), diagnostic)
+            paths.update((path, []) for path in (analysis.root, *files) if path not in paths)
+        for diagnostic in graded(found.values(), files.values(), projects, UNSEEN):
+            path = place_of(diagnostic) or roots.get(identity(diagnostic))
+            if path is not None:
+                paths.setdefault(path, []).append(diagnostic)
+        return paths
+
+    def _settings_of(self, root: Path) -> tuple[Settings, Sequence[Diagnostic]]:
+        """What the project of a root file says about findings, and what is wrong with that."""
+        folder = find_root(root)
+        if folder not in self._settings:
+            findings = Findings()
+            self._settings[folder] = read_project(folder, findings), tuple(findings.items)
+        return self._settings[folder]
 
     def known(self, paths: Iterable[Path]) -> list[Analysis]:
         """The specs that some files belong to, of those whose check is up to date."""
@@ -171,19 +209,3 @@ def _specs_below(root: Path) -> Iterator[Path]:
                 count += 1
         if count >= MAX_FILES or looked >= MAX_FOLDERS:
             return
-
-
-def findings_of(analyses: Iterable[Analysis]) -> dict[Path, list[Diagnostic]]:
-    """What is found in each file, each finding once though several specs share the file. A finding about a data file, or about
-    no place, stands at the root."""
-    found: dict[Path, dict[tuple[object, ...], Diagnostic]] = {}
-    for analysis in analyses:
-        for path in analysis.paths:
-            if path.suffix == SUFFIX:
-                found.setdefault(path, {})
-        for diagnostic in analysis.examined.findings.items:
-            place = diagnostic.place
-            path = (analysis.path_of(place) if isinstance(place, Place) else None) or analysis.root
-            where = (place.start, place.end) if isinstance(place, Place) else place
-            found.setdefault(path, {}).setdefault((diagnostic.code.id, diagnostic.message, where), diagnostic)
-    return {path: list(each.values()) for path, each in found.items()}

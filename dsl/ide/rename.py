@@ -77,17 +77,17 @@ def _check_free(analysis: Analysis, found: Occurrence, name: str) -> None:
 def _verify(project: Project, analyses: Sequence[Analysis], changes: dict[Path, list[Change]]) -> None:
     texts = {path: apply(project.documents.read(path, path.name).text, some) for path, some in changes.items()}
     for analysis in analyses:
-        after = Analysis(analysis.root, examine(analysis.root, disk=Changed(project.documents, texts)))
+        after = Analysis(analysis.root, examine(analysis.root, disk=Changed(project.documents, texts), modules=True))
         new = _codes(after) - _codes(analysis)
         if new:
-            item = next(item for item in after.examined.findings.items if item.code.id in new)
+            item = next(item for item in after.checked.findings.items if item.code.id in new)
             raise Refused(f"that would be an error: {item.message}")
         if _meanings(analysis.names) != _meanings(after.names):
             raise Refused("another name would come to mean something else")
 
 
 def _codes(analysis: Analysis) -> Counter[str]:
-    return Counter(item.code.id for item in analysis.examined.findings.items if item.severity is Severity.ERROR)
+    return Counter(item.code.id for item in analysis.checked.findings.items if item.severity is Severity.ERROR)
 
 
 def _meanings(names: Names) -> list[tuple[Path, int]]:

@@ -123,9 +123,16 @@ class Editor:
         async with self.arrived:
             await self.arrived.wait_for(holds)
 
-    def codes(self, uri: str) -> list[str]:
+    def codes(self, uri: str, *, warnings: bool = True) -> list[str]:
         """The codes of what is found in a document, with the underlined text."""
-        return [f"{found.code} {self.text(uri, found.range)}".strip() for found in self.findings.get(uri, [])]
+        found = [
+            each for each in self.findings.get(uri, []) if warnings or each.severity is types.DiagnosticSeverity.Error
+        ]
+        return [f"{each.code} {self.text(uri, each.range)}".strip() for each in found]
+
+    def errors(self, uri: str) -> list[str]:
+        """The same without warnings."""
+        return self.codes(uri, warnings=False)
 
     # --- positions, in UTF-16 units unless the server was asked for others
 
@@ -231,3 +238,11 @@ class Editor:
             modifiers = [name for at, name in enumerate(legend.token_modifiers) if bits >> at & 1]
             found.add((self.text(uri, place), " ".join([legend.token_types[kind], *modifiers])))
         return found
+
+    def actions(self, uri: str, marked: str) -> list[types.CodeAction]:
+        """The fixes that are offered at a cursor."""
+        where = self.at(uri, marked)["position"]
+        params = types.CodeActionParams(
+            types.TextDocumentIdentifier(uri), types.Range(where, where), types.CodeActionContext([])
+        )
+        return list(self.run(self.client.text_document_code_action_async(params)) or ())

@@ -13,7 +13,7 @@ from .client import Editor
 LOGIC = """mcd 1
 
 ## Words that give a reason.
-span reason = phrases("because", "since")
+span reason = phrases("because", "since") | _private
 concept cause { spans = reason  anchor = orthonormal }
 span _private = phrases("hidden")
 
@@ -55,13 +55,13 @@ attend coref: pronoun -> mention where query.entity == key.entity and key before
   weight = 0.5
 }
 signal axis: causality { layers = 50%  toward = causality.anchor  weight = 0.2 }
-relate causality is_a logic.cause { layers = 4  margin = 0.3 }
+relate causality is_a logic.cause { layers = 6  margin = 0.3 }
 
 use logic.cue(pronoun, depth: $middle) as anaphora
 
 curriculum {
   stage first 40% { only = [axis, coref] }
-  stage second 60% { coref.factor = ramp(1, 0.3, cosine)  anaphora.back.factor = 0 }
+  stage second 60% { coref.factor = ramp(1, 0.3, cosine)  anaphora.back.factor = 0.5 }
 }
 
 weigh smiles: smile { factor = 2 }

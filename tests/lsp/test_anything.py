@@ -12,7 +12,7 @@ from mcd.cli.lsp.hover import hover
 from mcd.compiler.sources.sample import sample
 from mcd.dsl.ide.complete import complete
 from mcd.dsl.ide.outline import folds, outline
-from mcd.dsl.ide.project import Project, findings_of
+from mcd.dsl.ide.project import Project
 from mcd.dsl.ide.rename import Refused, rename
 from mcd.dsl.ide.semantic import roles
 
@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Path]:
 def ask_everything(project: Project, path: Path, text: str, offset: int) -> None:
     project.put(path, text)
     analyses = project.of_file(path)
-    findings_of(analyses)
+    project.findings(analyses)
     for analysis in analyses:
         proposals = complete(analysis, path, text, offset, sample)
         assert 0 <= proposals.start <= offset
@@ -87,7 +87,7 @@ def test_every_cursor_of_a_spec(project: tuple[Project, Path]) -> None:
     known, path = project
     known.put(path, SPEC)
     (analysis,) = known.of_file(path)
-    assert analysis.examined.findings.items == []
+    assert analysis.checked.findings.items == []
     for name in analysis.names.of_file(path):
         changes = rename(known, path, name.start, "brandnew")
         assert sum(map(len, changes.values())) == len(analysis.names.of(name.key))

@@ -27,7 +27,7 @@ def uri(editor: Editor, folder: Path) -> str:
         ("attend co|ref", "layers 4..6: `heads any: 0.5 x [max(0, log 0.6 - log p(keys))]`"),
         ("signal ax|is", "layers 4: `0.2 x [1 - cos to causality]`"),
         ("sig|nal axis", "layers 4: `0.2 x [1 - cos to causality]`"),
-        ("rel|ate causality", "layers 4: `1 x [is_a logic.cause: max(0, 0.3 - cos)]`"),
+        ("rel|ate causality", "layers 6: `1 x [is_a logic.cause: max(0, 0.3 - cos)]`"),
         ("anaphora.ba|ck", "layers 4..6: `heads any: 1 x [-log p(keys)]`"),
         ("layers = $mid|dle", "layers: `50%..75%`, layers 4..6 of `small`"),
         ("let mid|dle", "Where meaning forms."),

@@ -114,7 +114,7 @@ def test_fixes_become_actions(folder: Path) -> None:
     sure = Fix("Call it `reply`", (Edit(place, "reply"),))
     unsure = Fix("Call it `other`", (Edit(place, "other"),), Applicability.MAYBE)
     finding = Code("MCD199", "odd", "Odd.").at(place, "odd name", fixes=[sure, unsure])
-    actions = [Converter(server, [analysis]).action(finding, fix) for fix in finding.fixes]
+    actions = [Converter(server).action(finding, fix) for fix in finding.fixes]
     assert [(action.title, action.is_preferred) for action in actions] == [
         ("Call it `reply`", True),
         ("Call it `other`", False),
@@ -123,6 +123,28 @@ def test_fixes_become_actions(folder: Path) -> None:
     assert edit.new_text == "reply"
     assert (edit.range.start.character, edit.range.end.character) == (37, 43)
     assert actions[0].diagnostics[0].range == edit.range
+
+
+def test_a_misspelt_name_has_a_fix(editor: Editor, uri: str) -> None:
+    editor.edit(uri, "attend coref: pronoun", "attend coref: pronown")
+    editor.edit(uri, "pick = nearest", "pick = neerest")
+    found = {action.title: action for action in editor.actions(uri, "attend coref: pro|nown")}
+    assert set(found) == {"replace `pronown` with `pronoun`"}
+    (action,) = found.values()
+    assert "attend coref: pronoun ->" in editor.applied(uri, action.edit.changes[uri])
+    assert action.kind == types.CodeActionKind.QuickFix
+    assert editor.actions(uri, "weigh smi|les") == []
+
+
+def test_a_level_of_the_project_counts(editor: Editor, folder: Path) -> None:
+    """A warning that mcd.toml raises is an error, one that a comment allows is none."""
+    (folder / "mcd.toml").write_text('[check]\nerror = ["unused-declaration"]\n', "utf-8")
+    uri = editor.open(folder / "main.mcd")
+    editor.edit(uri, "concept causality", "span idle = tokens\nconcept causality")
+    assert editor.errors(uri) == ["MCD231 idle"]
+    assert any(action.title.startswith("remove") for action in editor.actions(uri, "span id|le"))
+    editor.edit(uri, "span idle", "# mcd: allow unused-declaration\nspan idle")
+    assert editor.codes(uri) == []
 
 
 def test_actions_without_findings(editor: Editor, uri: str) -> None:

@@ -23,7 +23,7 @@ def uri(editor: Editor, folder: Path) -> str:
     [
         ("attend coref: pro|noun", "main.mcd", 'pronoun = mention where kind == "pronoun"'),
         ("layers = $mid|dle", "main.mcd", "middle: layers = 50%..75%"),
-        ("spans = logic.rea|son", "lib/logic.mcd", 'reason = phrases("because", "since")'),
+        ("spans = logic.rea|son", "lib/logic.mcd", 'reason = phrases("because", "since") | _private'),
         ("spans = lo|gic.reason", "main.mcd", "logic"),
         ("is_a logic.cau|se", "lib/logic.mcd", "cause { spans = reason  anchor = orthonormal }"),
         ("toward = causa|lity.anchor", "main.mcd", "causality { spans = logic.reason  anchor = orthonormal }"),
@@ -98,7 +98,7 @@ def test_rename_a_constant_keeps_its_dollar(editor: Editor, uri: str) -> None:
 def test_rename_an_alias_and_a_rule_that_a_stage_names(editor: Editor, uri: str) -> None:
     text = editor.rename(uri, "as ana|phora", "anew")["main.mcd"]
     assert "as anew" in text
-    assert "anew.back.factor = 0" in text
+    assert "anew.back.factor = 0.5" in text
     text = editor.rename(uri, "attend co|ref", "copy")["main.mcd"]
     assert "only = [axis, copy]" in text
     assert "copy.factor = ramp" in text
