@@ -28,7 +28,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p mcd
 	$(BIN)/mcd fmt --check specs dsl/explained/given
-	$(BIN)/mcd check specs/*/*.mcd
+	$(BIN)/mcd check -W specs
 	$(BIN)/python -m specs.recall.generate --check
 	$(BIN)/python -m specs.wordnet.train_tokenizer --check
 	$(BIN)/python -m specs.wordnet.concepts --check

@@ -49,6 +49,51 @@ class Marks:
 
 
 @dataclass(frozen=True, eq=False)
+class Messages:
+    """The messages of records that a chat template renders, and where it put their contents.
+
+    Per message: `record[M]`, non-decreasing; `number[M]`, from 0 in its record; `contents`, M strings; `keys`, M entries each,
+    null where a message lacks one. A *run* is a content, or what is left of it, in one place of the text: `run_message[R]`, the
+    message, by its place among the M, with records non-decreasing; `[run_start, run_end)`. A *piece* is a part of a run whose
+    characters are those of the content, one by one: `piece_run[P]`, non-decreasing; `piece_start`, `piece_offset` in the content,
+    increasing within a run, and `piece_length`. Places are code points from the start of the text, or of the content.
+    """
+
+    path: tuple[str, ...]
+    record: Ints
+    number: Ints
+    contents: pa.StringArray
+    keys: Mapping[str, pa.Array]
+    run_message: Ints
+    run_start: Ints
+    run_end: Ints
+    piece_run: Ints
+    piece_start: Ints
+    piece_offset: Ints
+    piece_length: Ints
+
+    def of_records(self, start: int, stop: int) -> Messages:
+        """Those of the records `[start, stop)`, counted from there."""
+        first, last = np.searchsorted(self.record, (start, stop)).tolist()
+        low, high = np.searchsorted(self.record[self.run_message], (start, stop)).tolist()
+        begin, end = np.searchsorted(self.piece_run, (low, high)).tolist()
+        return Messages(
+            self.path,
+            self.record[first:last] - start,
+            self.number[first:last],
+            self.contents[first:last],
+            {name: column[first:last] for name, column in self.keys.items()},
+            self.run_message[low:high] - first,
+            self.run_start[low:high],
+            self.run_end[low:high],
+            self.piece_run[begin:end] - low,
+            self.piece_start[begin:end],
+            self.piece_offset[begin:end],
+            self.piece_length[begin:end],
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class TextBatch:
     """Records of one source, rendered and tokenised.
 
@@ -68,6 +113,8 @@ class TextBatch:
     """Row number of each record in its source file, from 0, for diagnostics."""
     marks: Mapping[tuple[str, ...], Marks] = field(default_factory=dict)
     """What is marked up in the slots that the source has marked."""
+    messages: Messages | None = None
+    """What a chat template rendered, in a source of messages."""
     path: str = ""
     """The file, as a person is shown it; empty for records that stand in the spec."""
     lines: bool = False

@@ -36,7 +36,7 @@ from .sets import COUNTED, both
 from .sources.inventory import Inventory, inventory
 from .tokens.tokenize import Encoder
 from .verify import broken_invariants
-from .whole import check_whole, dropped_findings, unmet_expectations, unmixable
+from .whole import chat_findings, check_whole, dropped_findings, unmet_expectations, unmixable
 
 Report = Callable[[int, int], None]
 """Called after every task with the number of tasks done and in all."""
@@ -58,7 +58,12 @@ def prepare(program: c.Program) -> tuple[Lowered, Encoder]:
     if encoder.size > program.model.vocab:
         message = f"the tokenizer has {encoder.size} tokens, model `{program.model.name}` a vocabulary of {program.model.vocab}"
         raise Failure(codes.VOCABULARY.at(program.model.place, message))
-    tokenizer = Tokenizer(digest=encoder.digest, prefix=len(encoder.prefix), suffix=len(encoder.suffix))
+    tokenizer = Tokenizer(
+        digest=encoder.digest,
+        prefix=len(encoder.prefix),
+        suffix=len(encoder.suffix),
+        bare=tuple(sorted(source.name for source in program.sources if isinstance(source.text, c.Chat))),
+    )
     lowered = lower(program, tokenizer, VERSION)
     if broken := broken_invariants(lowered.plan):
         raise AssertionError("; ".join(broken))
@@ -160,6 +165,11 @@ def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outco
         rules={},
         files=(),
         shards=tuple(sorted(outcome.shards, key=lambda shard: shard.path)),
+        chat={
+            source.name: {cause: count for cause, count in sorted(outcome.chat[source.name].items()) if count}
+            for source in recipe.sources
+            if isinstance(source.text, c.Chat)
+        },
     )
 
 
@@ -176,6 +186,7 @@ def _account(program: c.Program, lowered: Lowered, manifest: Manifest) -> tuple[
         *unmet_expectations(program, manifest),
         *unmixable(program, manifest),
         *dropped_findings(program, manifest),
+        *chat_findings(program, manifest),
     ]
     errors = [found for found in findings if found.severity is Severity.ERROR]
     if errors:

@@ -61,7 +61,7 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("sources", [_source(source) for source in program.sources]),
         ("sets", [f"{key[:8]}  {info.kind:<4}  {info.written}" for key, info in plan.sets.items()]),
         ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
-        ("rules", _table(_rule(rule, plan) for rule in plan.rules)),
+        ("rules", _table(describe_rule(rule, plan) for rule in plan.rules)),
         ("gradient", list(_gradient(plan.gradient))),
         ("schedule", [*_records(plan), *(_stage(stage, plan.model.layers) for stage in plan.stages)]),
         ("expects", [f"coverage({e.written}) {e.op} {e.count:g} of {e.of}" for e in program.expects]),
@@ -101,15 +101,23 @@ def _source(source: c.Source) -> str:
             split = f"by {field_text(path)}"
         case c.ConstantSplit(name):
             split = f'all "{name}"'
-    text = "".join(part if isinstance(part, str) else f"{{{field_text(part)}}}" for part in source.text.parts)
-    return f"{source.name}: {source.format}, {where}; split {split}; text {text!r}"
+    return f"{source.name}: {source.format}, {where}; split {split}; {_text(source.text)}"
 
 
-def _rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
+def _text(text: c.Template | c.Chat) -> str:
+    if isinstance(text, c.Template):
+        parts = "".join(part if isinstance(part, str) else f"{{{field_text(part)}}}" for part in text.parts)
+        return f"text {parts!r}"
+    also = "".join(f", {field_text((name,))}" for name in text.template.fields)
+    return f"messages {field_text(text.path)}{also} through the chat template of {text.template.path}; no added tokens"
+
+
+def describe_rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
+    """A rule's id, its line, what it is about, its layers, and its formula with heads and weight."""
     where = f"{rule.line.file}:{rule.line.line}"
     match rule:
         case AttendPlan():
-            return (rule.id, where, _edges(rule, plan), f"layers {_layers(rule.layers)}", _attend(rule))
+            return (rule.id, where, _edges(rule, plan), f"layers {describe_layers(rule.layers)}", _attend(rule))
         case TowardPlan():
             target = rule.anchor if rule.anchor is not None else f".{rule.field}"
             loss = "1 - cos" if rule.loss == "cosine" else "mean squared error"
@@ -147,7 +155,7 @@ def _factor(rule: WeighPlan) -> str:
 
 def _hidden(rule: HiddenRule, plan: Plan, formula: str) -> tuple[str, ...]:
     where = f"{rule.line.file}:{rule.line.line}"
-    layers = f"layers {_layers(rule.layers)}"
+    layers = f"layers {describe_layers(rule.layers)}"
     mean = "; mean per record" if rule.per == "record" else ""
     through = f" through {_through(rule.through)}" if rule.through is not None else ""
     to = f" -> {_set(rule.to, plan)}" if isinstance(rule, LikePlan) else ""
@@ -189,7 +197,7 @@ def _set(ref: SpanSetRef, plan: Plan) -> str:
     return plan.sets[ref.set].written if ref.set in plan.sets else ref.set
 
 
-def _layers(layers: Sequence[Layer]) -> str:
+def describe_layers(layers: Sequence[Layer]) -> str:
     """`1, 3..5, final`."""
     numbers = [layer for layer in layers if layer != "final"]
     runs: list[list[int]] = []
@@ -206,9 +214,9 @@ def _gradient(gradient: GradientPlan | None) -> Iterator[str]:
     if gradient is None:
         return
     for factor in dict.fromkeys(factor for _, factor in gradient.scale):
-        yield f"layers {_layers([layer for layer, own in gradient.scale if own == factor])} x {factor:g}"
+        yield f"layers {describe_layers([layer for layer, own in gradient.scale if own == factor])} x {factor:g}"
     if gradient.stop:
-        yield f"no gradient flows down through layers {_layers(gradient.stop)}, but for that of rules that read them"
+        yield f"no gradient flows down through layers {describe_layers(gradient.stop)}, but for that of rules that read them"
     if gradient.conflicts == "project":
         yield PROJECTION
 
@@ -230,7 +238,7 @@ def _stage(stage: StagePlan, layers: int) -> str:
         else [f"token loss {_ramp(stage.token_loss)}"]
     )
     depth = [] if stage.depth is None else [f"runs block{'s 1..' if stage.depth > 1 else ' '}{stage.depth} of {layers}"]
-    train = [] if stage.train is None else [f"trains layers {_layers(stage.train)} alone"]
+    train = [] if stage.train is None else [f"trains layers {describe_layers(stage.train)} alone"]
     said = "; ".join([*depth, *train, *only, *factors, *token]) or "every rule at its weight"
     return f"{stage.start:>4.0%} to {stage.end:>4.0%}  {stage.name}: {said}"
 

@@ -118,7 +118,7 @@ def _source(old: c.Source, new: c.Source, before: Side, after: Side) -> Iterator
         else:
             yield Change(Effect.SHARDS, subject, fact)
     if digest((old.text, old.marked)) != digest((new.text, new.marked)):
-        yield Change(Effect.SHARDS, subject, f"text {_template(old.text)} -> {_template(new.text)}")
+        yield Change(Effect.SHARDS, subject, f"text {_text(old.text)} -> {_text(new.text)}")
 
 
 def _files(subject: str, old: set[str], new: set[str]) -> Iterator[Change]:
@@ -336,7 +336,9 @@ def _split(split: c.Split) -> str:
             return field_text(path)
 
 
-def _template(text: c.Template) -> str:
+def _text(text: c.Template | c.Chat) -> str:
+    if isinstance(text, c.Chat):
+        return f"of messages {field_text(text.path)} through {text.template.path} ({digest(text.template)[:8]})"
     return repr("".join(part if isinstance(part, str) else f"{{{field_text(part)}}}" for part in text.parts))
 
 

@@ -19,14 +19,15 @@ import pyarrow as pa
 
 from ..dsl import checked
 from .alignment.align import Aligned, align
-from .alignment.fields import count_labels, field_columns
+from .alignment.fields import FieldColumn, count_labels, field_columns
 from .alignment.rows import count_rows
 from .alignment.together import count_together
-from .batch import TextBatch
-from .counted import Found, merge
-from .evaluation.evaluate import Evaluator
+from .batch import Edges, Spans, TextBatch
+from .counted import Counted, Found, merge
+from .evaluation.evaluate import Evaluation, Evaluator
 from .files.shards import ShardWriter, shard_rows, shard_schema
-from .manifest import ShardEntry
+from .manifest import ChatCause, ShardEntry
+from .plan import Digest
 from .recipe import Recipe
 from .sources.base import Tally, Task
 from .sources.reader import Splits, read_batches
@@ -41,7 +42,8 @@ class Outcome:
     """What a task, or several merged, wrote and counted.
 
     `sets` and `labels` count by set key and by rule; `dropped` counts records by cause; `seen` holds the fields that some
-    record had, with their source; `ids` holds a hash of every record's id by split, where two splits could share one.
+    record had, with their source; `ids` holds a hash of every record's id by split, where two splits could share one; `chat`
+    counts messages by source.
     """
 
     shards: list[ShardEntry] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Outcome:
     dropped: Counter[str] = field(default_factory=Counter)
     seen: set[tuple[str, checked.FieldPath]] = field(default_factory=set)
     ids: dict[str, list[IdHashes]] = field(default_factory=dict)
+    chat: dict[str, Counter[ChatCause]] = field(default_factory=dict)
 
     def add(self, other: Outcome) -> None:
         """Take in the outcome of another task."""
@@ -58,12 +61,30 @@ class Outcome:
         merge(self.labels, other.labels)
         self.dropped += other.dropped
         self.seen |= other.seen
+        for source, counts in other.chat.items():
+            self.chat.setdefault(source, Counter()).update(counts)
         for split, hashes in other.ids.items():
             self.ids.setdefault(split, []).extend(hashes)
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was found in a batch before any of it is written: spans, and edges with the sets that they join, by digest; the values
+    of fields by name; the spans without a usable label, counted by rule."""
+
+    evaluation: Evaluation
+    spans: dict[Digest, Spans]
+    edges: dict[Digest, tuple[Spans, Spans, Edges]]
+    aligned: Aligned
+    columns: dict[str, FieldColumn]
+    labels: Counted
+
+
 class Executor:
-    """What the tasks of one recipe share in one process: the tokenizer, the compiled patterns, the schema."""
+    """What the tasks of one recipe share in one process: the tokenizer, the compiled patterns, the schema.
+
+    `fields`: those of a record that its sets, edges and columns are made of.
+    """
 
     def __init__(self, recipe: Recipe, root: Path, encoder: Encoder) -> None:
         self._recipe = recipe
@@ -78,7 +99,7 @@ class Executor:
         self._schema = shard_schema(recipe)
         self._may_share_ids = _may_share_ids(recipe.sources)
         joined = join_fields(stored.join for stored in recipe.edges)
-        self._fields = sorted(field_paths(definitions) | joined | {stored.path for stored in recipe.fields})
+        self.fields = sorted(field_paths(definitions) | joined | {stored.path for stored in recipe.fields})
 
     def run(self, task: Task, number: int, work: Path) -> Outcome:
         """Run one task and write its shards below `work`, named by `number`. Raises Failure for what is wrong in the data."""
@@ -93,22 +114,28 @@ class Executor:
                     writers[split] = stack.enter_context(ShardWriter(path, self._schema))
                 return writers[split]
 
-            for batch, splits in read_batches(source, self._root, task, self._fields, self._encoder, tally):
-                rows, aligned = self._batch(batch, splits, outcome)
-                split_of_row = splits.index[aligned.parts.record]
+            strict = self._recipe.model.lost == "error"
+            for batch, splits in read_batches(
+                source, self._root, task, self.fields, self._encoder, tally, strict=strict
+            ):
+                measured = self.measure(batch, splits, outcome)
+                rows = shard_rows(batch, self._recipe, measured.aligned, measured.columns, self._schema)
+                split_of_row = splits.index[measured.aligned.parts.record]
                 for place in np.unique(split_of_row).tolist():
                     chosen = rows if len(splits.names) == 1 else rows.filter(pa.array(split_of_row == place))
                     writer(splits.names[place]).write(chosen)
             outcome.shards = [writers[split].close(split, work, source.name) for split in sorted(writers)]
         outcome.dropped += tally.dropped
         outcome.seen |= {(source.name, path) for path in tally.seen}
+        outcome.chat.setdefault(source.name, Counter()).update(tally.chat)
         return outcome
 
-    def _batch(self, batch: TextBatch, splits: Splits, outcome: Outcome) -> tuple[pa.RecordBatch, Aligned]:
-        """The rows of one batch; counts into `outcome`."""
+    def measure(self, batch: TextBatch, splits: Splits, outcome: Outcome) -> Measured:
+        """What one batch holds; counts into `outcome`."""
         recipe, evaluation = self._recipe, self._evaluator.start(batch)
         spans = {stored.digest: evaluation.spans(stored.definition) for stored in recipe.sets}
         edges = {stored.digest: evaluation.join(stored.join) for stored in recipe.edges}
+        outcome.chat.setdefault(batch.source, Counter())["entries"] += evaluation.unplaced
         aligned = align(batch, recipe, spans, edges)
         columns = field_columns(batch, recipe, spans, self._encoder)
         labels = count_labels(batch, recipe, spans, columns, aligned.dropped)
@@ -123,7 +150,7 @@ class Executor:
         )
         if self._may_share_ids:
             _note_ids(batch, splits, outcome.ids)
-        return shard_rows(batch, recipe, aligned, columns, self._schema), aligned
+        return Measured(evaluation, spans, edges, aligned, columns, labels)
 
 
 def _may_share_ids(sources: Sequence[checked.Source]) -> bool:

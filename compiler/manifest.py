@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from .plan import Digest, Frozen
 
 MANIFEST_FORMAT = 1
@@ -32,6 +34,16 @@ Cause = Literal[
     "outside",  # labels outside the classes, and targets that are no token
     "lonely",  # spans without another of the same value to be contrasted with
     "beyond",  # rows that look ahead beyond the end of their text: no loss, since every text ends
+]
+
+
+ChatCause = Literal[
+    "messages",  # of records that were rendered
+    "unrendered",  # messages of which nothing is in the text
+    "shortened",  # messages of which a part is not in the text
+    "changed",  # messages whose content the template changed, so that nothing inside has a place
+    "special",  # messages in whose content the tokenizer reads a special token
+    "entries",  # entries of `offsets` that stand in what the template leaves out or changes
 ]
 
 
@@ -73,7 +85,8 @@ class Manifest(Frozen):
 
     `records`, `tokens`: by split; `dropped`: records by cause; `sets`: counts by the digest of a span or
     edge set, and of `tokens` and `record`, and `A+B` of two sets together; `labels`:
-    spans without a usable label, by the digest of what reads it; `rules`: counts by rule, which follow from the others.
+    spans without a usable label, by the digest of what reads it; `rules`: counts by rule, which follow from the others; `chat`:
+    messages by what became of them, of each source of messages.
     """
 
     format: int = MANIFEST_FORMAT
@@ -88,6 +101,7 @@ class Manifest(Frozen):
     rules: dict[str, Counts]
     files: tuple[FileEntry, ...]
     shards: tuple[ShardEntry, ...]
+    chat: dict[str, dict[ChatCause, int]] = Field(default_factory=dict)
 
 
 def file_digest(path: Path) -> tuple[str, int]:

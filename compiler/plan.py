@@ -40,11 +40,13 @@ class Contract(Frozen):
 
 class Tokenizer(Frozen):
     """The tokenizer that made the shards: the digest of its file's content, and how many tokens it adds before and after a
-    text. Added tokens belong to no span, `tokens` included."""
+    text. Added tokens belong to no span, `tokens` included. `bare`: the sources to whose texts it adds none, since a chat
+    template gave them their own."""
 
     digest: Digest
     prefix: int = 0
     suffix: int = 0
+    bare: tuple[str, ...] = ()
 
 
 class SetInfo(Frozen):

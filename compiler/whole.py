@@ -15,7 +15,7 @@ from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic, Failure
 from .counted import Found
 from .execute import IdHashes, Outcome
-from .manifest import Cause, Manifest
+from .manifest import Cause, ChatCause, Manifest
 from .recipe import AheadCheck, Recipe
 from .sets import RECORD, TOKENS
 from .sources.render import slots_of
@@ -35,6 +35,8 @@ DROP_WORDS = {
     "null_text": "a field of the text is missing or null",
     "too_long": "longer than the context",
     "empty_text": "the text is empty",
+    "no_messages": "the list of messages is empty",
+    "refused": "the chat template refuses or fails",
 }
 
 
@@ -47,7 +49,35 @@ def dropped_findings(program: c.Program, manifest: Manifest) -> Iterator[Diagnos
         records = "1 record" if count == 1 else f"{count:,} records"
         refused = " (`lost = error`)" if code is codes.DROPPED_REFUSED else ""
         message = f"{records} dropped: {DROP_WORDS.get(cause, cause)}{refused}"
-        yield code.at(program.sources[0].place, message)
+        help = WHICH if cause == "refused" else None
+        yield code.at(program.sources[0].place, message, help=help)
+
+
+WHICH = "`lost = error` in `model` names the first, and says why"
+CHAT_WORDS: Mapping[ChatCause, str] = {
+    "unrendered": "are not in the text that the chat template gives",
+    "shortened": "are in the text in part alone, as the chat template has it",
+    "changed": "are changed by the chat template, so that nothing inside them has a place",
+    "special": "hold the text of a special token, which the tokenizer reads as that token",
+}
+
+
+def chat_findings(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:
+    """What became of messages, by source and cause."""
+    if program.model.lost == "drop":
+        return
+    refused = program.model.lost == "error"
+    why = " (`lost = error`)" if refused else ""
+    for source in program.sources:
+        counts = manifest.chat.get(source.name, {})
+        for cause, words in CHAT_WORDS.items():
+            if count := counts.get(cause):
+                code = codes.CHAT_SPECIAL if cause == "special" else codes.CHAT_UNRENDERED
+                message = f"source `{source.name}`: {count:,} of {counts['messages']:,} messages {words}{why}"
+                yield (codes.CHAT_LOST if refused else code).at(source.place, message)
+        if count := counts.get("entries"):
+            message = f"source `{source.name}`: {count:,} entries of `offsets` stand in what the chat template leaves out{why}"
+            yield (codes.CHAT_LOST if refused else codes.CHAT_UNRENDERED).at(source.place, message)
 
 
 def unmet_expectations(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:
@@ -90,7 +120,9 @@ def check_whole(program: c.Program, recipe: Recipe, outcome: Outcome) -> None:
         *_shared_ids(program, outcome.ids),
     ]
     if not findings and not outcome.shards:
-        findings.append(codes.NOTHING_LEFT.at(program.sources[0].place, f"no record is left: {_said(outcome.dropped)}"))
+        help = WHICH if outcome.dropped["refused"] else None
+        message = f"no record is left: {_said(outcome.dropped)}"
+        findings.append(codes.NOTHING_LEFT.at(program.sources[0].place, message, help=help))
     if findings:
         raise Failure(*findings)
 

@@ -35,6 +35,7 @@ class Type(Enum):
     ANCHOR = ("an anchor", "anchors")
     OVERFLOW = ("a treatment of long texts", "treatments of long texts")
     SPLIT = ("a split", "splits")
+    CHAT = ("the file of a chat template", "files of chat templates")
     TEMPLATE = ("a text template or a field", "text templates and fields")
     TARGET = ("an anchor or a field", "anchors and fields")
     LABEL = ("a field or an attribute", "fields and attributes")
@@ -161,13 +162,14 @@ BLOCKS: Mapping[str, Table] = {
         Entry("overflow", Type.OVERFLOW),
         Entry("weights", Type.WEIGHTS),
         Entry("lost", Type.WORD, "warn", words=LOST.words),
-        later="dtype chat",
+        Entry("chat", Type.CHAT),
+        later="dtype",
     ),
     "source": _table(
         Entry("id", Type.FIELD),
         Entry("split", Type.SPLIT),
         Entry("text", Type.TEMPLATE),
-        later="chat",
+        Entry("chat", Type.FIELD),
     ),
     "concept": _table(Entry("spans", Type.SPAN), Entry("anchor", Type.ANCHOR)),
     "attend": _table(
@@ -268,7 +270,6 @@ _FILES = _table(Entry("files", Type.STRING, variadic=True))
 FORMATS: Mapping[str, Table] = dict.fromkeys(("jsonl", "parquet", "csv", "arrow", "conllu"), _FILES)
 FORMAT_TEXTS: Mapping[str, tuple[str, ...]] = {"conllu": ("text",)}
 """The field that a source's text is where it has no `text`."""
-LATER_FORMATS = ("chat",)
 
 ANCHOR_WORDS = ("orthonormal", "learned")
 ANCHORS: Mapping[str, Table] = {

@@ -55,10 +55,11 @@ class Values:
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """A batch of `B` records: `length[B]`; token ids and what they belong to, and the measures of the tokens, one row for each;
-    spans, edges and sources that rules read."""
+    """A batch of `B` records: `length[B]`; `bare[B]`, whether the tokenizer added nothing to a text; token ids and what they
+    belong to, and the measures of the tokens, one row for each; spans, edges and sources that rules read."""
 
     length: Ints
+    bare: Bools
     token: Ints
     token_record: Ints
     token_position: Ints
@@ -90,7 +91,14 @@ def gather(rows: Sequence[Row], readers: Readers) -> Gathered:
     for place, term in enumerate(readers.measures):
         found = [piece.lists(piece.chunk.measures[term.file, term.column])[2] for piece in pieces]
         measures[place] = np.concatenate(found)
-    return Gathered(np.bincount(record, minlength=len(rows)), ids, record, position, spans, edges, values, measures)
+    length = np.bincount(record, minlength=len(rows))
+    return Gathered(length, _bare(rows, readers), ids, record, position, spans, edges, values, measures)
+
+
+def _bare(rows: Sequence[Row], readers: Readers) -> Bools:
+    if not readers.bare:
+        return np.zeros(len(rows), np.bool_)
+    return np.fromiter((row.source in readers.bare for row in rows), np.bool_, len(rows))
 
 
 class _Piece:

@@ -32,13 +32,15 @@ class Layout:
         self.scored[:, :1] = False
         last = np.maximum(gathered.length - 1, 0)
         goes_on = repeat[np.arange(records), last]
-        self.end: Ints = gathered.length - np.where(goes_on, plan.tokenizer.suffix, 0)
-        content = np.arange(width) < (gathered.length - plan.tokenizer.suffix)[:, None]
-        content[:, : plan.tokenizer.prefix] = False
+        prefix = np.where(gathered.bare, 0, plan.tokenizer.prefix)
+        suffix = np.where(gathered.bare, 0, plan.tokenizer.suffix)
+        self.end: Ints = gathered.length - np.where(goes_on, suffix, 0)
+        place = np.arange(width)
+        content = (place >= prefix[:, None]) & (place < (gathered.length - suffix)[:, None])
         spans = [gathered.spans]
         if readers.reads_tokens:
-            spans.append(self._tokens(content & ~repeat, readers.tokens, plan.tokenizer.prefix))
-            spans.append(self._tokens(content & repeat, readers.tokens_again, plan.tokenizer.prefix))
+            spans.append(self._tokens(content & ~repeat, readers.tokens, prefix))
+            spans.append(self._tokens(content & repeat, readers.tokens_again, prefix))
         if readers.reads_record:
             cut = np.unique(gathered.spans.record[gathered.spans.key == readers.record_cut])
             content[cut] = False
@@ -74,9 +76,9 @@ class Layout:
         paint(mask, spans.record[mine], spans.start[mine], spans.end[mine])
         return mask
 
-    def _tokens(self, mask: Bools, key: int, prefix: int) -> Flat:
+    def _tokens(self, mask: Bools, key: int, prefix: Ints) -> Flat:
         record, start = np.nonzero(mask)
-        return Flat(record, np.full_like(record, key), start, start + 1, start - prefix)
+        return Flat(record, np.full_like(record, key), start, start + 1, start - prefix[record])
 
     def _records(self, mask: Bools, key: int) -> Flat:
         record = np.flatnonzero(mask.any(axis=1))

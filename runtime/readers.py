@@ -94,13 +94,16 @@ class _Keys:
 
 
 class Readers:
-    """The lookup tables of a plan. `numbers`: the number of every key that anything reads.
+    """The lookup tables of a plan. `numbers`: the number of every key that anything reads; `bare`: the sources whose texts
+    have no added tokens where others have some.
 
     `by_like` gives sides of slots: twice the slot for its `subject`, and 1 more for its `to`.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.groups: Groups = group_rules(plan)
+        added = plan.tokenizer.prefix + plan.tokenizer.suffix > 0
+        self.bare = frozenset(plan.tokenizer.bare) if added else frozenset[str]()
         keys = _Keys()
         self.blank, self.repeat, self.record_cut = keys(BLANK), keys(REPEAT), keys(cut(RECORD))
         self.tokens, self.tokens_again, self.record = keys(TOKENS), keys(again(TOKENS)), keys(RECORD)

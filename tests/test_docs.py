@@ -94,7 +94,8 @@ STUBS = {
     ".txt": "because\n",
     ".conllu": "",
     ".mcd": LOGIC,
-    ".json": json.dumps(CONFIG | {"heads": [[2, 0], [7, 11]]}),  # a config and a file of heads
+    # a config, a file of heads, and a config of a tokenizer
+    ".json": json.dumps(CONFIG | {"heads": [[2, 0], [7, 11]], "chat_template": "{{ messages[0].content }}"}),
 }
 PATH = re.compile(r'"([\w./*-]+)"')
 

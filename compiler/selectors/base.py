@@ -25,6 +25,8 @@ class Context(ABC):
         self.batch = batch
         self.tokens = Tokens(batch.tokens)
         self.points = CodePoints(batch.buffer)
+        self.unplaced = 0
+        """Entries of `offsets` that stand in what a chat template left out or changed."""
 
     @cached_property
     def trimmer(self) -> Trimmer:

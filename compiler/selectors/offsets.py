@@ -16,7 +16,9 @@ import pyarrow.types as pt
 from ...dsl import checked
 from ...dsl.codes.sources import OFFSETS_ENTRY, OFFSETS_OUTSIDE, OFFSETS_REPEATED, OFFSETS_RESERVED, OFFSETS_SHAPE
 from ...dsl.diagnostics import Code, Failure
-from ..batch import Bools, Ints, Spans
+from ..batch import Bools, Ints, Messages, Spans
+from ..chat.locate import Contents
+from ..chat.messages import NUMBER
 from ..evaluation.attributes import plain
 from ..evaluation.spans import empty
 from ..ragged import owners
@@ -31,12 +33,18 @@ def offsets(node: checked.Offsets, context: Context) -> Spans:
     """The spans that a field lists; none in a source without the field, or without the slot that they are counted in."""
     column = context.batch.fields.get(node.path)
     bounds = context.batch.bounds
+    messages = context.batch.messages if node.of is not None else None
+    if messages is not None and messages.path != node.of:
+        messages = None
     text = (bounds[:-1], bounds[1:]) if node.of is None else context.batch.slots.get(node.of)
-    if column is None or text is None:
+    if column is None or (text is None and messages is None):
         return empty()
     entries = _Entries.read(node, context, column)
     if entries is None:
         return empty()
+    if messages is not None:
+        return entries.in_messages(messages)
+    assert text is not None, "there is a text, or there are messages"
     start, end = entries.inside(text)
     return context.select(entries.record, start, end, entries.attributes())
 
@@ -86,6 +94,33 @@ class _Entries:
             self._fail(OFFSETS_OUTSIDE, row, fact, "expected `0 <= start < end`, counted in code points")
         return points.byte_of_char(origin, start), points.byte_of_char(origin, end)
 
+    def in_messages(self, messages: Messages) -> Spans:
+        """The spans of entries that count in contents of messages, which they name by `message`; those in what the template left
+        out are counted. Raises Failure (MCD551, MCD552)."""
+        number, start, end = self._edge(NUMBER), self._edge("start"), self._edge("end")
+        first = np.searchsorted(messages.record, self.record)
+        count = np.searchsorted(messages.record, self.record, side="right") - first
+        known = (number >= 0) & (number < count)
+        if not known.all():
+            row = int(np.argmin(known))
+            self._fail(OFFSETS_OUTSIDE, row, f"there is no message {number[row]} among {count[row]}", _NUMBERED)
+        message, contents = first + number, Contents(messages)
+        size = contents.length(message)
+        right = (start >= 0) & (start < end) & (end <= size)
+        if not right.all():
+            row = int(np.argmin(right))
+            fact = f"[{start[row]}, {end[row]}) is no range in message {number[row]}, which has {size[row]} characters"
+            self._fail(OFFSETS_OUTSIDE, row, fact, "expected `0 <= start < end`, counted in code points")
+        of, begin, stop = contents.place(message, start, end)
+        context = self.context
+        context.unplaced += len(start) - len(np.unique(of))
+        record = self.record[of]
+        origin, rows = context.batch.bounds[record], pa.array(of)
+        begin, stop = context.points.byte_of_char(origin, begin), context.points.byte_of_char(origin, stop)
+        return context.select(
+            record, begin, stop, {name: column.take(rows) for name, column in self.attributes().items()}
+        )
+
     def _edge(self, key: str) -> Ints:
         """The whole numbers under a key. Raises Failure (MCD551)."""
         if self.values.type.get_field_index(key) < 0:
@@ -129,6 +164,7 @@ class _Entries:
         _fail(code, self.node, self.context, int(self.record[row]), fact, help)
 
 
+_NUMBERED = "`message` is the number of a message in its list, from 0"
 _EXPECTED = "expected a list of `{start, end, ...}`, in code points"
 
 

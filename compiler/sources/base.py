@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,7 +18,8 @@ from ...dsl.checked import FieldPath
 from ...dsl.codes.sources import SOURCE_CORRUPT, SOURCE_UNREADABLE
 from ...dsl.diagnostics import Code, Diagnostic, Failure
 from ...dsl.source import DataPlace
-from ..batch import Ints
+from ..batch import Bools, Ints
+from ..manifest import ChatCause
 
 LINE_FORMATS = ("jsonl", "conllu")
 TASK_BYTES = 32 << 20
@@ -69,18 +72,21 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """The fields to read: `texts` as strings (numbers and booleans written out), `fields` as they are."""
+    """The fields to read: `texts` as strings (numbers and booleans written out), `fields` as they are, `raw` as JSON values."""
 
     texts: tuple[FieldPath, ...]
     fields: tuple[FieldPath, ...]
+    raw: tuple[FieldPath, ...] = ()
 
 
 @dataclass(slots=True)
 class Tally:
-    """What reading a task counts: records dropped, by cause, and the fields that some record had."""
+    """What reading a task counts: records dropped, by cause, the fields that some record had, and messages, by what became of
+    them."""
 
     dropped: Counter[str] = field(default_factory=Counter)
     seen: set[FieldPath] = field(default_factory=set)
+    chat: Counter[ChatCause] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +96,17 @@ class Rows:
     rows: Ints
     texts: Mapping[FieldPath, pa.StringArray]
     fields: Mapping[FieldPath, pa.Array]
+    raw: Mapping[FieldPath, list[Any]] = field(default_factory=dict)
+
+    def filter(self, kept: Bools) -> Rows:
+        """The rows that are `kept`."""
+        mask = pa.array(kept)
+        return Rows(
+            self.rows[kept],
+            {path: column.filter(mask) for path, column in self.texts.items()},
+            {path: column.filter(mask) for path, column in self.fields.items()},
+            {path: list(compress(values, kept.tolist())) for path, values in self.raw.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from .base import Limits, Origin, Rows, Tally, Want, shorten
 
 def chosen(names: Sequence[str], origin: Origin, want: Want) -> list[str]:
     """The columns of a file that `want` reads, in the file's order."""
-    tops = {path[0] for path in (*want.texts, *want.fields)}
+    tops = {path[0] for path in (*want.texts, *want.fields, *want.raw)}
     columns = [name for name in names if name in tops]
     for name in columns:
         if columns.count(name) > 1:
@@ -37,6 +38,7 @@ def to_rows(
             rows=numbers,
             texts={path: _as_text(_project(table, path, tally), path, origin, numbers) for path in want.texts},
             fields={path: _plain(_project(table, path, tally)) for path in want.fields if _has(table.schema, path)},
+            raw={path: [_json(value) for value in _project(table, path, tally).to_pylist()] for path in want.raw},
         )
 
 
@@ -128,6 +130,18 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([kind.field(i).with_type(_plain_type(kind.field(i).type)) for i in range(kind.num_fields)])
     return kind
+
+
+def _json(value: Any) -> Any:
+    """A value as JSON has it. A member of a struct that is null is none: columns cannot tell it from one that is absent."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case dict():
+            return {name: _json(member) for name, member in value.items() if member is not None}
+        case list():
+            return [_json(element) for element in value]
+    return str(value)
 
 
 def _as_text(column: pa.Array, path: FieldPath, origin: Origin, rows: Ints) -> pa.StringArray:

@@ -16,6 +16,9 @@ from ...dsl.checked import ConstantSplit, FieldPath, FieldSplit, HashSplit
 from ...dsl.codes.sources import BAD_ENCODING, BAD_SPLIT, NO_ID, SOURCE_UNREADABLE
 from ...dsl.diagnostics import Code, Failure
 from ..batch import Ints, Marks, TextBatch
+from ..chat.locate import special_messages
+from ..chat.messages import Chats
+from ..tokens.text import CodePoints
 from ..tokens.tokenize import Encoder
 from ..written import field_text
 from .base import Limits, Origin, Rows, Tally, Task, Want, reading
@@ -43,30 +46,30 @@ def read_batches(
     encoder: Encoder,
     tally: Tally,
     limits: Limits = LIMITS,
+    strict: bool = False,
 ) -> Iterator[tuple[TextBatch, Splits]]:
-    """The records of `task` in order, with `fields` as columns. Counts what it drops, and the fields it sees, in `tally`.
+    """The records of `task` in order, with `fields` as columns. Counts what it drops, and the fields it sees, in `tally`. With
+    `strict`, a record that a chat template refuses is a failure.
 
     Batches hold at most `limits`, and one record at least; where they are cut changes nothing but their number. Raises
     `Failure` with what is wrong in the data.
     """
     origin = origin_of(source, root, task.file)
     _check_unchanged(task, origin)
-    slots = slots_of(source.text)
     split = (source.split.path,) if isinstance(source.split, FieldSplit) else ()
     named = (source.id,) if source.id else ()
-    want = Want(tuple(dict.fromkeys((*slots, *named, *split))), tuple(dict.fromkeys(fields)))
+    chats = Chats(source.text, origin, strict) if isinstance(source.text, checked.Chat) else None
+    slots, raw = (slots_of(source.text), ()) if chats is None else ((), chats.fields)
+    want = Want(tuple(dict.fromkeys((*slots, *named, *split))), tuple(dict.fromkeys(fields)), tuple(dict.fromkeys(raw)))
     for read in FORMATS[source.format].read(task, origin, want, limits, tally):
-        rows = _with_text(read, slots, tally)
-        texts, marks = _unmarked(source, rows, origin)
-        rendered = replace(render(source.text, texts, len(rows.rows)), marks=marks)
+        rows, rendered = _templated(source, read, origin, tally) if chats is None else chats.texts(read, tally)
         _check_no_nul(rendered, rows, origin)
         ids = _ids(source, rows, task.base, origin)
         splits = _splits(source.split, ids, rows, origin)
         for start, stop in _cuts(rendered.bounds, limits):
-            yield (
-                _batch(origin, rendered, rows, ids, encoder, start, stop),
-                Splits(splits.names, splits.index[start:stop]),
-            )
+            batch = _batch(origin, rendered, rows, ids, encoder, start, stop)
+            _count_special(batch, encoder, tally)
+            yield batch, Splits(splits.names, splits.index[start:stop])
 
 
 def _check_unchanged(task: Task, origin: Origin) -> None:
@@ -79,6 +82,22 @@ def _check_unchanged(task: Task, origin: Origin) -> None:
         raise Failure(origin.at(SOURCE_UNREADABLE, fact))
 
 
+def _templated(source: checked.Source, read: Rows, origin: Origin, tally: Tally) -> tuple[Rows, Rendered]:
+    """The rows that have a text, and the texts that the template gives."""
+    assert isinstance(source.text, checked.Template), "messages are rendered elsewhere"
+    rows = _with_text(read, slots_of(source.text), tally)
+    texts, marks = _unmarked(source, rows, origin)
+    return rows, replace(render(source.text, texts, len(rows.rows)), marks=marks)
+
+
+def _count_special(batch: TextBatch, encoder: Encoder, tally: Tally) -> None:
+    """Count the messages whose content the tokenizer does not read as it is written."""
+    if batch.messages is not None:
+        points = CodePoints(batch.buffer)
+        found = special_messages(batch.messages, batch.tokens, encoder.special, points, batch.bounds)
+        tally.chat["special"] += found
+
+
 def _with_text(rows: Rows, slots: Iterable[FieldPath], tally: Tally) -> Rows:
     """The rows of which no slot is null; the others are counted."""
     whole = np.ones(len(rows.rows), np.bool_)
@@ -88,12 +107,7 @@ def _with_text(rows: Rows, slots: Iterable[FieldPath], tally: Tally) -> Rows:
     if whole.all():
         return rows
     tally.dropped["null_text"] += int((~whole).sum())
-    mask = pa.array(whole)
-    return Rows(
-        rows.rows[whole],
-        {path: column.filter(mask) for path, column in rows.texts.items()},
-        {path: column.filter(mask) for path, column in rows.fields.items()},
-    )
+    return rows.filter(whole)
 
 
 def _unmarked(
@@ -186,9 +200,10 @@ def _batch(
         bounds=rendered.bounds[start : stop + 1] - first,
         slots={path: (a[start:stop] - first, b[start:stop] - first) for path, (a, b) in rendered.slots.items()},
         fields={path: column[start:stop] for path, column in rows.fields.items()},
-        tokens=encoder.encode(rendered.texts[start:stop]),
+        tokens=encoder.encode(rendered.texts[start:stop], bare=rendered.messages is not None),
         rows=rows.rows[start:stop],
         marks={path: of_records(found, start, stop) for path, found in rendered.marks.items()},
+        messages=None if rendered.messages is None else rendered.messages.of_records(start, stop),
         path=origin.path if origin.source.files else "",
         lines=origin.source.format == "jsonl",
     )

@@ -21,7 +21,7 @@ MANY = 8
 """Findings in one block of records after which the rest of it is not read."""
 
 _DECODER = json.JSONDecoder()
-_CONVERSION_ERRORS = (pa.ArrowException, OverflowError, UnicodeEncodeError)
+CONVERSION_ERRORS = (pa.ArrowException, OverflowError, UnicodeEncodeError)
 
 
 @dataclass(slots=True)
@@ -53,7 +53,8 @@ class Records:
         """The records `objects`, whose numbers are `kept`. Raises `Failure` with what is wrong."""
         texts = {path: self._texts(path, self._values(path, objects), kept) for path in self.want.texts}
         fields = {path: self._field(path, self._values(path, objects), kept) for path in self.want.fields}
-        return Rows(np.array(kept, np.int64), texts, fields)
+        raw = {path: self._values(path, objects) for path in self.want.raw}
+        return Rows(np.array(kept, np.int64), texts, fields, raw)
 
     def _parse(self, line: str, number: int, findings: Findings) -> dict[str, Any] | None:
         if not line or line.isspace():
@@ -68,7 +69,7 @@ class Records:
             findings.add(self.origin.at(BROKEN_JSON, f"JSON that cannot be read: {shorten(error)}", number))
             return None
         if not isinstance(record, dict):
-            findings.add(self.origin.at(NOT_AN_OBJECT, f"{_kind(record)}, where a JSON object is expected", number))
+            findings.add(self.origin.at(NOT_AN_OBJECT, f"{kind_of(record)}, where a JSON object is expected", number))
             return None
         return record
 
@@ -84,7 +85,7 @@ class Records:
     def _texts(self, path: FieldPath, values: list[Any], rows: Sequence[int]) -> pa.StringArray:
         try:
             return pa.array(values, pa.string())
-        except _CONVERSION_ERRORS:
+        except CONVERSION_ERRORS:
             findings = Findings()
             texts = [self._text(path, value, row, findings) for value, row in zip(values, rows, strict=True)]
             if findings.failed:
@@ -93,11 +94,11 @@ class Records:
 
     def _text(self, path: FieldPath, value: Any, row: int, findings: Findings) -> str | None:
         if isinstance(value, str):
-            if not value.isascii() and _surrogate(value):
+            if not value.isascii() and has_surrogate(value):
                 findings.add(self.origin.at(BAD_ENCODING, f"`{field_text(path)}` holds half of a surrogate pair", row))
             return value
         if isinstance(value, list | dict):
-            fact = f"`{field_text(path)}` is {_kind(value)}, where a text is expected"
+            fact = f"`{field_text(path)}` is {kind_of(value)}, where a text is expected"
             findings.add(self.origin.at(NOT_A_TEXT, fact, row))
             return None
         if value is None or value != value:  # NaN stands for no value, as data frames write it
@@ -107,8 +108,8 @@ class Records:
     def _field(self, path: FieldPath, values: list[Any], rows: Sequence[int]) -> pa.Array:
         known = self._types.get(path, pa.null())
         try:
-            column = _convert(values, known)
-        except _CONVERSION_ERRORS as error:
+            column = convert(values, known)
+        except CONVERSION_ERRORS as error:
             bad = _first(len(values), lambda count: _fails(values[:count], known)) - 1
             raise Failure(self._mismatch(path, values[bad], rows[bad], error)) from None
         self._types[path] = column.type
@@ -116,11 +117,11 @@ class Records:
 
     def _mismatch(self, path: FieldPath, value: Any, row: int, error: Exception) -> Diagnostic:
         name = field_text(path)
-        if _surrogate(json.dumps(value, ensure_ascii=False)):
+        if has_surrogate(json.dumps(value, ensure_ascii=False)):
             return self.origin.at(BAD_ENCODING, f"`{name}` holds half of a surrogate pair", row)
         if isinstance(error, OverflowError):
             return self.origin.at(MIXED_TYPES, f"`{name}` holds a whole number beyond 64 bits", row)
-        fact = f"`{name}` is {_kind(value)} that does not go with the type of the records before"
+        fact = f"`{name}` is {kind_of(value)} that does not go with the type of the records before"
         return self.origin.at(MIXED_TYPES, fact, row)
 
 
@@ -133,7 +134,7 @@ def _load(line: str) -> Any:
     return value if end == len(line) else _DECODER.decode(line)
 
 
-def _convert(values: list[Any], known: pa.DataType) -> pa.Array:
+def convert(values: list[Any], known: pa.DataType) -> pa.Array:
     """An array of `values`, of the narrowest type that holds them and `known`."""
     column = pa.array(values)
     if column.type == known:
@@ -145,8 +146,8 @@ def _convert(values: list[Any], known: pa.DataType) -> pa.Array:
 
 def _fails(values: list[Any], known: pa.DataType) -> bool:
     try:
-        _convert(values, known)
-    except _CONVERSION_ERRORS:
+        convert(values, known)
+    except CONVERSION_ERRORS:
         return True
     return False
 
@@ -160,11 +161,12 @@ def _first(stop: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def _surrogate(text: str) -> bool:
+def has_surrogate(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which no UTF-8 has."""
     return any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     """A JSON value in words."""
     if value is None:
         return "null"

@@ -9,26 +9,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...dsl.checked import FieldPath, Template
-from ..batch import Ints, Marks
+from ...dsl.checked import Chat, FieldPath, Template
+from ..batch import Ints, Marks, Messages
 from ..tokens.text import Bytes, string_bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
     """Rendered texts: `texts[n]`, the same as bytes of `buffer` cut by `bounds[n + 1]`, and for every slot its byte range in
-    `buffer`. A slot that a template has twice is where it stands first. `marks`: what is marked up in slots."""
+    `buffer`. A slot that a template has twice is where it stands first. `marks`: what is marked up in slots; `messages`: those
+    that a chat template rendered."""
 
     texts: pa.StringArray
     buffer: Bytes
     bounds: Ints
     slots: Mapping[FieldPath, tuple[Ints, Ints]]
     marks: Mapping[FieldPath, Marks] = field(default_factory=dict)
+    messages: Messages | None = None
 
 
-def slots_of(template: Template) -> tuple[FieldPath, ...]:
-    """The fields that a template reads, in the order in which they stand first."""
-    return tuple(dict.fromkeys(part for part in template.parts if not isinstance(part, str)))
+def slots_of(text: Template | Chat) -> tuple[FieldPath, ...]:
+    """The fields that a text is made of, in the order in which they stand first."""
+    return tuple(dict.fromkeys(text.slots))
 
 
 def render(template: Template, values: Mapping[FieldPath, pa.StringArray], count: int) -> Rendered:

@@ -107,8 +107,16 @@ class Encoder:
         found: int | None = self._tokenizer.token_to_id(name)
         return found
 
-    def encode(self, texts: pa.StringArray) -> TokenTable:
-        """The tokens of `texts` (without nulls); positions are bytes in the buffer that holds all of them."""
+    @cached_property
+    def special(self) -> Bools:
+        """Per id, whether it is a special token, which a tokenizer finds in a text before all else."""
+        found = np.zeros(self.size, np.bool_)
+        found[[id for id, token in self._tokenizer.get_added_tokens_decoder().items() if token.special]] = True
+        return found
+
+    def encode(self, texts: pa.StringArray, bare: bool = False) -> TokenTable:
+        """The tokens of `texts` (without nulls); positions are bytes in the buffer that holds all of them. `bare`: without those
+        that the post-processor adds, as of a text that a chat template gave its own."""
         given = Texts(texts)
         rest = np.arange(len(given.strings))
         parts: list[tuple[Ints, _Tokens]] = []
@@ -118,7 +126,8 @@ class Encoder:
             parts.append((rows, tokens))
         if len(rest):
             parts.append((rest, self._by_library(given, rest)))
-        return self._table(_joined(parts, len(given.strings)), given.bounds)
+        tokens = _joined(parts, len(given.strings))
+        return self._table(tokens, given.bounds, *(((), ()) if bare else (self.prefix, self.suffix)))
 
     def _by_lengths(self, given: Texts, lengths: Lengths) -> tuple[Ints, _Tokens]:
         """The texts that lengths place, and their tokens."""
@@ -157,10 +166,11 @@ class Encoder:
         empty = (start == end) & (slow_start == slow_end)
         return bool((empty | ((start == slow_start) & (end == slow_end))).all())
 
-    def _table(self, tokens: _Tokens, bounds: Ints) -> TokenTable:
-        """The tokens with the post-processor's before and after those of every text."""
+    @staticmethod
+    def _table(tokens: _Tokens, bounds: Ints, prefix: tuple[int, ...], suffix: tuple[int, ...]) -> TokenTable:
+        """The tokens with `prefix` and `suffix` before and after those of every text."""
         texts = len(tokens.counts)
-        before, after = len(self.prefix), len(self.suffix)
+        before, after = len(prefix), len(suffix)
         counts = tokens.counts + before + after
         offsets = np.concatenate([[0], np.cumsum(counts)])
         record = np.repeat(np.arange(texts), counts)
@@ -171,7 +181,7 @@ class Encoder:
         added = head | tail
         edge = np.where(head, bounds[record], bounds[record + 1])
         ids, start, end = np.empty_like(record), edge, edge.copy()
-        ids[head], ids[tail] = np.tile(self.prefix, texts), np.tile(self.suffix, texts)
+        ids[head], ids[tail] = np.tile(prefix, texts), np.tile(suffix, texts)
         ids[~added], start[~added], end[~added] = tokens.ids, tokens.start, tokens.end
         return TokenTable(ids, start, end, record, offsets, added)
 

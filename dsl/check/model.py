@@ -6,6 +6,7 @@ gives; everything that is counted is counted against it. The *model* adds what t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +32,15 @@ def check_model(env: Env, override: Path | None) -> None:
     """
     item = next((item for item in env.file.spec.items if isinstance(item, ast.Model)), None)
     if item is None:
-        if not env.file.broken:
+        if not (env.file.broken or env.state.module):
             message = "the spec has no model"
             env.report(name_codes.MISSING_DECLARATION.at(header(env.file), message, help="write `model NAME { ... }`"))
         return
     env.state.model_name = item.name.name
     given = read_block(env, "model", item.block.attributes, item.name.place)
+    env.state.chat_failed = "chat" in given
+    with suppress(Reported):
+        env.state.chat = given["chat"]
     contract = env.state.contract = _contract(env, item, given, override)
     context = _context(env, given, contract)
     env.state.model = c.Model(
@@ -53,6 +57,7 @@ def check_model(env: Env, override: Path | None) -> None:
         weights=given["weights"],
         lost=given["lost"],
         place=item.name.place,
+        chat=given["chat"],
     )
 
 

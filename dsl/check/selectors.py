@@ -15,7 +15,6 @@ from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..source import Place
 from .env import Env, on_trial
-from .template import slots
 from .tokenizer import special_tokens
 from .values import check_field
 
@@ -85,19 +84,29 @@ def _only_slot(env: Env, call: ast.Call, path: c.FieldPath) -> c.FieldPath | Non
     """The slot that offsets are counted in where none is given: None where every template is its one field and nothing else."""
     fields = env.state.fields
     applies = [source for source in _sources(env) if path[0] in fields.get(source.name, path)]
-    found = {tuple(slots(source.text)) for source in applies}
-    many = next((source for source in applies if len(slots(source.text)) > 1), None)
+    _refuse_messages(env, call, applies)
+    found = {source.text.slots for source in applies}
+    many = next((source for source in applies if len(source.text.slots) > 1), None)
     if many is not None and (many.name in fields or all(len(paths) > 1 for paths in found)):
         message = f"`offsets` needs `of:`, since the template of `{many.name}` has several fields"
-        choices = " or ".join(f"`of: {_written(path)}`" for path in dict.fromkeys(slots(many.text)))
+        choices = " or ".join(f"`of: {_written(path)}`" for path in dict.fromkeys(many.text.slots))
         raise env.fail(codes.OFFSETS_OF.at(call.place, message, help=f"say {choices}"))
-    if all(len(source.text.parts) == 1 for source in applies):
+    if all(isinstance(source.text, c.Template) and len(source.text.parts) == 1 for source in applies):
         return None
     if len(found) == 1:
         return next(iter(found))[0]
     message = "`offsets` needs `of:`, since sources render the field differently"
     help = "say `of: .name`, or which source it is about: `span NAME of SOURCE = ...`"
     raise env.fail(codes.OFFSETS_OF.at(call.place, message, help=help))
+
+
+def _refuse_messages(env: Env, call: ast.Call, applies: list[c.Source]) -> None:
+    """Fail where offsets would be counted in a rendered chat, of which nobody knows the coordinates."""
+    for source in applies:
+        if isinstance(source.text, c.Chat):
+            message = f"`offsets` needs `of:`, since a chat template renders the messages of `{source.name}`"
+            help = f"say `of: {_written(source.text.path)}`; entries name their `message` by its number"
+            raise env.fail(codes.OFFSETS_OF.at(call.place, message, help=help))
 
 
 def _slot(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
@@ -108,7 +117,12 @@ def _slot(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
 def _markup(env: Env, call: ast.Call, given: Mapping[str, Any]) -> c.SpanSet:
     """A slot that is marked up, whoever reads the set: its marks leave the text."""
     path: c.FieldPath = given["path"]
-    _check_slot(env, path, _argument(call, "path").place)
+    place = _argument(call, "path").place
+    _check_slot(env, path, place)
+    for source in _sources(env):
+        if isinstance(source.text, c.Chat) and source.text.path == path:
+            message = f"`{_written(path)}` of source `{source.name}` holds messages, and `markup` reads a text"
+            raise env.fail(codes.WRONG_TYPE.at(place, message))
     if not on_trial(env.file):
         env.state.marked.add((env.of, path))
     return c.Markup(path)
@@ -140,7 +154,7 @@ def _special_tokens(env: Env) -> frozenset[str] | None:
 def _check_slot(env: Env, path: c.FieldPath, place: Place) -> None:
     """Fail on a slot that no template has, or that one has twice."""
     sources = _sources(env)
-    known = [slot for source in sources for slot in slots(source.text)]
+    known = [slot for source in sources for slot in source.text.slots]
     written = _written(path)
     if sources and path not in known:
         near = did_you_mean(written, map(_written, known))
@@ -148,7 +162,7 @@ def _check_slot(env: Env, path: c.FieldPath, place: Place) -> None:
         raise env.fail(
             name_codes.UNKNOWN_FIELD.at(place, f"{whose} {'no' if env.of else 'a'} slot `{written}`", help=near)
         )
-    twice = next((source for source in sources if slots(source.text).count(path) > 1), None)
+    twice = next((source for source in sources if source.text.slots.count(path) > 1), None)
     if twice is not None:
         message = f"`{written}` stands twice in the template of `{twice.name}`, so that it names no one place"
         raise env.fail(codes.LISTED_TWICE.at(place, message))

@@ -18,8 +18,8 @@ from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
 from ..load import MAX_FILES, confine, near_files
-from ..vocabulary import FORMAT_TEXTS, FORMATS, LATER_FORMATS, Entry, Type
-from .blocks import read_block, read_call
+from ..vocabulary import FORMAT_TEXTS, FORMATS, Entry, Type
+from .blocks import Given, read_block, read_call
 from .env import Env, Reported, header, shown
 from .values import choice, describe, field_path, listed_once, mismatch, reads, text_of
 
@@ -35,7 +35,7 @@ def check_sources(env: Env) -> None:
         with suppress(Reported):
             env.state.sources[item.name.name] = _source(env, item)
     env.state.sources_failed = not items or len(env.state.sources) < len(items) or env.file.broken
-    if not items and not env.file.broken:
+    if not (items or env.file.broken or env.state.module):
         place = header(env.file)
         message = "the spec has no source"
         env.report(
@@ -52,20 +52,39 @@ def _source(env: Env, item: ast.Source) -> c.Source:
         keys = frozenset[str]().union(*(json.loads(record) for record in records))
         env.state.fields[item.name.name] = keys
     split = given["split"] or c.ConstantSplit("train")
-    text = given["text"] or _usual_text(env, item, form, given.later)
+    text = _text(env, item, form, given)
     return c.Source(item.name.name, form, files, records, given["id"], split, text, item.name.place)
+
+
+def read_without_block(env: Env, item: ast.Source) -> c.Source | None:
+    """A source by its value alone, for who wants its records while the block is not written yet; None without a good value."""
+    with suppress(Reported):
+        form, files, records = _value(env, item)
+        return c.Source(
+            item.name.name, form, files, records, None, c.ConstantSplit("train"), c.Template(()), item.name.place
+        )
+    return None
 
 
 Format = Literal["jsonl", "parquet", "csv", "arrow", "conllu", "inline"]
 
 
-def _usual_text(env: Env, item: ast.Source, form: Format, later: bool) -> c.Template:
-    """The text of a source that states none: a field that records of its format always have."""
-    if later:
-        raise Reported
-    if form not in FORMAT_TEXTS:
-        raise env.fail(name_codes.MISSING_ATTRIBUTE.at(item.name.place, "this `source` lacks `text`"))
-    return c.Template((FORMAT_TEXTS[form],))
+def _text(env: Env, item: ast.Source, form: Format, given: Given) -> c.Template | c.Chat:
+    """The text of a source: its template, its messages, or a field that records of its format always have."""
+    if "chat" not in given:
+        if given["text"] is None and form not in FORMAT_TEXTS:
+            raise env.fail(name_codes.MISSING_ATTRIBUTE.at(item.name.place, "this `source` lacks `text` or `chat`"))
+        return given["text"] or c.Template((FORMAT_TEXTS[form],))
+    if "text" in given:
+        message = "`text` cannot stand with `chat`, which says what the text is"
+        raise env.fail(codes.ATTRIBUTES_CLASH.at(given.written["text"].name_place, message))
+    if env.state.chat is None:
+        if env.state.chat_failed:
+            raise Reported
+        message = f"source `{item.name.name}` holds messages, and no model names a chat template"
+        help = 'write `chat = "tokenizer_config.json"` in `model`'
+        raise env.fail(codes.NO_CHAT_TEMPLATE.at(given.written["chat"].name_place, message, help=help))
+    return c.Chat(given["chat"], env.state.chat)
 
 
 def _value(env: Env, item: ast.Source) -> tuple[Format, tuple[Path, ...], tuple[str, ...]]:
@@ -76,9 +95,6 @@ def _value(env: Env, item: ast.Source) -> tuple[Format, tuple[Path, ...], tuple[
             if not records:
                 raise env.fail(name_codes.NO_MATCH.at(expr.place, f"source `{item.name.name}` has no records"))
             return "inline", (), tuple(_record(env, record) for record in records)
-        case ast.Call(ast.Name(name) as callee) if name in LATER_FORMATS:
-            env.later(callee.place, f"`{name}`")
-            raise Reported
         case ast.Call(ast.Name(name) as callee):
             if name not in FORMATS:
                 near = did_you_mean(name, FORMATS)

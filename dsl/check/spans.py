@@ -14,12 +14,12 @@ from .. import checked as c
 from ..codes import model as model_codes
 from ..codes import names as name_codes
 from ..codes import values as codes
-from ..diagnostics import did_you_mean
+from ..diagnostics import Applicability, Edit, Fix, did_you_mean
 from ..source import Place
 from ..vocabulary import PRELUDE_SETS, SELECTORS, STEPS, Entry, Type
 from .blocks import read_call
 from .conditions import condition
-from .env import Env, Reported, Shape, shown
+from .env import Env, Reported, Shape, one_line, shown
 from .selectors import BUILDERS
 from .values import field_path, mismatch, reads, refuse_measures
 
@@ -93,12 +93,20 @@ def shape(env: Env, spans: c.SpanSet) -> Shape:
         case c.Filter() | c.Take() | c.Edge() | c.Neighbour() | c.Predicting() | c.OfSource() | c.Named():
             parts = [shape(env, spans.base)]
             attributes = NO_ATTRIBUTES if isinstance(spans, c.Neighbour | c.Predicting) else parts[0].attributes
+        case c.Slot(path):
+            parts, attributes = [], None if _of_messages(env, path) else NO_ATTRIBUTES
         case _:
             parts, attributes = [], SELECTED.get(type(spans), NO_ATTRIBUTES)
     depth = 1 + max((part.depth for part in parts), default=0)
     found = Shape(depth, 1 + sum(part.size for part in parts), attributes)
     env.state.shapes[id(spans)] = (spans, found)
     return found
+
+
+def _of_messages(env: Env, path: c.FieldPath) -> bool:
+    """Whether a slot may hold messages, whose keys are attributes."""
+    texts = [source.text for source in env.state.sources.values()]
+    return env.state.sources_failed or any(isinstance(text, c.Chat) and text.path == path for text in texts)
 
 
 def _either(left: Shape, right: Shape) -> frozenset[str] | None:
@@ -203,7 +211,17 @@ def _refuse_mixing(env: Env, expr: ast.Binary) -> None:
         a, b = shown(side.left), shown(side.right)
         if side is expr.left:
             ways = f"`({a} {side.op} {b}) {expr.op} {shown(expr.right)}` or `{a} {side.op} ({b} {expr.op} {shown(expr.right)})`"
+            other = side.right.place.to(expr.right.place)
         else:
             ways = f"`{shown(expr.left)} {expr.op} ({a} {side.op} {b})` or `({shown(expr.left)} {expr.op} {a}) {side.op} {b}`"
+            other = expr.left.place.to(side.left.place)
         message = f"`{side.op}` and `{expr.op}` are mixed without parentheses"
-        raise env.fail(codes.MIXED_ALGEBRA.at(expr.place, message, help=f"write {ways}"))
+        fixes = [_parentheses(side.place, Applicability.CERTAIN), _parentheses(other, Applicability.MAYBE)]
+        raise env.fail(codes.MIXED_ALGEBRA.at(expr.place, message, help=f"write {ways}", fixes=fixes))
+
+
+def _parentheses(place: Place, applicability: Applicability) -> Fix:
+    """Parentheses around a part; those around an operand say what the operators mean without them."""
+    source = place.source
+    edits = (Edit(Place(source, place.start, place.start), "("), Edit(Place(source, place.end, place.end), ")"))
+    return Fix(f"write `({one_line(place.text)})`", edits, applicability)

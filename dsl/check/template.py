@@ -48,11 +48,6 @@ def parse_template(env: Env, string: ast.String) -> c.Template:
     return c.Template(tuple(part for part in (*parts, literal) if part))
 
 
-def slots(template: c.Template) -> list[c.FieldPath]:
-    """The slots of a template, in order."""
-    return [part for part in template.parts if isinstance(part, tuple)]
-
-
 def _slot(env: Env, string: ast.String, start: int, end: int) -> c.FieldPath:
     """The field of the slot at `[start, end)`, braces included."""
     body = string.value[start + 1 : end - 1]

@@ -26,7 +26,18 @@ from .conditions import (
     Scalar,
     SpanRef,
 )
-from .inputs import ConstantSplit, FieldSplit, HashSplit, Model, Overflow, Source, Split, Template
+from .inputs import (
+    Chat,
+    ChatTemplate,
+    ConstantSplit,
+    FieldSplit,
+    HashSplit,
+    Model,
+    Overflow,
+    Source,
+    Split,
+    Template,
+)
 from .program import Coverage, Gradient, Program, Ramp, Stage
 from .rules import (
     Anchor,
@@ -88,6 +99,8 @@ __all__ = [
     "Attend",
     "Attr",
     "Before",
+    "Chat",
+    "ChatTemplate",
     "Classify",
     "Compare",
     "Concept",

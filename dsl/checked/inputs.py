@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -16,6 +16,22 @@ class Overflow:
 
     how: Literal["truncate", "split", "drop", "error"] = "truncate"
     stride: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """How messages become a text.
+
+    `templates`: Jinja by name, `default` first, `tool_use` for records with tools where there is one; `tokens`: the special
+    tokens that they read, by name (`bos_token`); `fields`: the other variables that they read, which are fields of the record.
+    `path`: the file of the templates, as a person is shown it.
+    """
+
+    templates: tuple[tuple[str, str], ...]
+    tokens: tuple[tuple[str, str], ...] = ()
+    fields: tuple[str, ...] = ()
+    path: str = field(default="", compare=False)
+    place: Place | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,7 @@ class Model:
     weights: Path | None
     lost: Lost
     place: Place = no_meaning()
+    chat: ChatTemplate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,24 @@ class Template:
 
     parts: tuple[str | FieldPath, ...]
 
+    @property
+    def slots(self) -> tuple[FieldPath, ...]:
+        """The fields that stand in it, in order."""
+        return tuple(part for part in self.parts if isinstance(part, tuple))
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """The rendered text, as the messages that a field lists, through the model's chat template."""
+
+    path: FieldPath
+    template: ChatTemplate
+
+    @property
+    def slots(self) -> tuple[FieldPath, ...]:
+        """The one field that stands in it."""
+        return (self.path,)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -84,6 +119,6 @@ class Source:
     records: tuple[str, ...]
     id: FieldPath | None
     split: Split
-    text: Template
+    text: Template | Chat
     place: Place = no_meaning()
     marked: tuple[FieldPath, ...] = ()

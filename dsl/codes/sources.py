@@ -21,7 +21,9 @@ REPEATED_COLUMN = Code("MCD512", "repeated-column", "A file has two columns of t
 BROKEN_CONLLU = Code("MCD513", "broken-conllu", "A line of a CoNLL-U file is no comment, word, token or empty node.")
 FORM_NOT_IN_TEXT = Code("MCD514", "form-not-in-text", "The words of a CoNLL-U sentence are not those of its text.")
 OFFSETS_SHAPE = Code("MCD550", "offsets-shape", "A field that `offsets` reads is no list of `{start, end, ...}`.")
-OFFSETS_ENTRY = Code("MCD551", "offsets-entry", "An entry that `offsets` reads lacks a whole number as start or end.")
+OFFSETS_ENTRY = Code(
+    "MCD551", "offsets-entry", "An entry that `offsets` reads lacks a whole number as start, end or message."
+)
 OFFSETS_OUTSIDE = Code(
     "MCD552", "offsets-outside", "An entry that `offsets` reads is no range of characters of its text."
 )
@@ -33,6 +35,18 @@ CONDITION_TYPES = Code("MCD556", "condition-types", "A condition puts together v
 PATTERN_BYTES = Code("MCD558", "pattern-bytes", "A pattern matches a part of a character.")
 TEXTS_TOO_LONG = Code("MCD559", "texts-too-long", "The texts of a set's spans are too long together to be compared.")
 BAD_MARKUP = Code("MCD560", "bad-markup", "A field that `markup` reads has marks that do not go together.")
+MESSAGES_SHAPE = Code("MCD561", "messages-shape", "A field that `chat` reads is no list of messages.")
+MESSAGE_ENTRY = Code("MCD562", "message-entry", "A message has no role, or a content that is neither text nor parts.")
+CHAT_REFUSED = Code("MCD563", "chat-refused", "A chat template refuses a record, or fails on it, under `lost = error`.")
+CHAT_LIMIT = Code("MCD564", "chat-limit", "A chat template takes more steps or characters than the limit.")
+CHAT_DATE = Code("MCD565", "chat-date", "A chat template asks for the date.")
+CHAT_SPECIAL = Code("MCD566", "chat-special", "Messages hold the text of special tokens.", Severity.WARNING)
+CHAT_UNRENDERED = Code(
+    "MCD567", "chat-unrendered", "A chat template leaves out, or changes, what messages say.", Severity.WARNING
+)
+CHAT_LOST = Code(
+    "MCD568", "chat-lost", "A chat template loses what messages say, or they hold special tokens, under `lost = error`."
+)
 LINKS_SHAPE = Code("MCD570", "links-shape", "A field that `linked` reads is no list of pairs of indices.")
 LINKS_OUTSIDE = Code(
     "MCD571", "links-outside", "An entry that `linked` reads names a span that its record does not have."

@@ -23,10 +23,11 @@ from mcd.compiler.describe import describe
 from mcd.compiler.lower import lower
 from mcd.compiler.plan import Tokenizer
 from mcd.compiler.verify import broken_invariants
-from mcd.dsl.check import check
+from mcd.dsl.check import examine
 from mcd.dsl.cut import cut
 from mcd.dsl.diagnostics import Failure, Findings, Severity
 from mcd.dsl.format import format_source
+from mcd.dsl.lint import lint
 from mcd.dsl.parse import parse
 from mcd.dsl.render import render_json, render_text
 from mcd.dsl.source import Place, SourceText
@@ -183,13 +184,15 @@ def outcome(text: str, root: Path, compiles: bool = False) -> set[str]:
     """The codes that a spec gives, or `clean`. Raises where it is not treated as it should be."""
     path = root / "fuzzed.mcd"
     path.write_text(text, encoding="utf-8", errors="surrogatepass", newline="")
-    program, findings = check(path)
+    checked = examine(path)
+    program, findings = checked.program, checked.findings
     for item in findings.items:
         assert "\n" not in item.message and item.message, item
         if isinstance(item.place, Place):
             assert 0 <= item.place.start <= item.place.end <= len(item.place.source.text), item
     assert render_text(findings.items, color=True).count("-->") >= 0 and render_json(findings.items)
     assert (program is None) == any(item.severity is Severity.ERROR for item in findings.items)
+    lint(checked)
     _formats(text)
     if program is not None:
         lowered = lower(program, Tokenizer(digest="0" * 32), "0")

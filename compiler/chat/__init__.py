@@ -1,0 +1,1 @@
+"""Chat templates: messages to text, with the place of every message. A pure, bounded interpreter of jinja2's syntax tree."""
