@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..dsl.canonical import digest
 from ..dsl.codes import shards as shard_codes
 from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic, Failure
+from ..dsl.vocabulary import COMPARE
 from .counted import Found
 from .execute import IdHashes, Outcome
 from .manifest import Cause, ChatCause, Counts, Manifest
@@ -21,15 +21,6 @@ from .sets import RECORD, TOKENS
 from .sources.render import slots_of
 from .walk import field_paths, join_fields
 from .written import field_text
-
-COMPARE: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<=": operator.le,
-    "<": operator.lt,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 
 DROP_WORDS = {
     "null_text": "a field of the text is missing or null",
