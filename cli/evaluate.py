@@ -12,11 +12,12 @@ from typing import Any
 import click
 
 from ..runtime.batch import Batch
-from ..runtime.checkpoint import Run, trained, untrained
+from ..runtime.checkpoint import trained, untrained
 from ..runtime.claims import TRAINED, UNTRAINED, Decision, decide
 from ..runtime.dataset import Dataset, load
 from ..runtime.evaluate import Score, Scores, in_batches, scores_of
 from ..runtime.run import plain
+from ..runtime.supervise import Supervised
 from .devices import device_option
 from .output import ExitCode, report
 
@@ -78,7 +79,7 @@ def command(
     found: dict[str, dict[str, Scores]] = {name: {} for name in splits}
     show = Progress(quiet)
     for name, run in _runs(model, others, dataset, seed, device):
-        with run.supervised as supervised:
+        with run as supervised:
             rows = dataset.with_plan(supervised.plan)
             for each in splits:
                 mine = rows.split(each)
@@ -99,8 +100,8 @@ def command(
 
 def _runs(
     model: Path, others: Iterable[tuple[str, Path]], dataset: Dataset, seed: int, device: Any
-) -> Iterator[tuple[str, Run]]:
-    """Every model to measure with its name, loaded when it is asked for, so that one of them is there at a time."""
+) -> Iterator[tuple[str, Supervised]]:
+    """Every model to measure with its name, loaded when it is asked for."""
     yield TRAINED, trained(model, dataset, device)
     yield UNTRAINED, untrained(model, dataset, seed, device)
     for name, path in others:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,17 +18,9 @@ from .run import PROBES_FILE, new_model, saved_model
 from .supervise import Supervised, supervise
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A model under the rules that it can answer. `unread`: the others, which read a probe, a map or a learned anchor that it does
-    not hold."""
-
-    supervised: Supervised
-    unread: tuple[str, ...]
-
-
-def trained(path: Path, dataset: Dataset, device: torch.device | str) -> Run:
-    """The model and the probes that a run left in `path`. A folder that holds a model alone answers the rules that need no more.
+def trained(path: Path, dataset: Dataset, device: torch.device | str) -> Supervised:
+    """The model and the probes that a run left in `path`. Rules that read a probe, a map or a learned anchor which is not
+    there are left out of its plan.
 
     Fails with MCD709 for probes of other sizes, and as `saved_model` and `supervise` do.
     """
@@ -43,13 +34,13 @@ def trained(path: Path, dataset: Dataset, device: torch.device | str) -> Run:
     supervised = supervise(model, known, expected={})
     if file.exists():
         supervised.probes.load(file, partly=True)
-    return Run(supervised, unread)
+    return supervised
 
 
-def untrained(path: Path, dataset: Dataset, seed: int, device: torch.device | str) -> Run:
+def untrained(path: Path, dataset: Dataset, seed: int, device: torch.device | str) -> Supervised:
     """A model with the config of the one in `path`, and probes, as `mcd train --seed SEED` starts with them."""
     model = new_model(path / "config.json", dataset, seed, device)
-    return Run(supervise(model, dataset, expected={}), ())
+    return supervise(model, dataset, expected={})
 
 
 def _names(file: Path) -> frozenset[str]:
