@@ -75,8 +75,8 @@ def test_a_relation_is_satisfied_on_its_side_of_the_margin() -> None:
 
 
 def test_accuracy_and_what_always_saying_one_class_gives() -> None:
-    """The largest logits are those of classes 1, 0, 2 and, of two equal ones, 0; right are 1, 1, 2, 0: 3 of 4. Of the labels half are
-    1, so that saying 1 is right half of the time."""
+    """The largest logits are those of classes 1, 0, 2 and, of two equal ones, 0; right are 1, 1, 2, 0: 3 of 4. Half of the labels
+    are 1, so that saying 1 is right half of the time."""
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 1.0, 0.0], [0.0, 0.0, 1.0], [5.0, 5.0, 0.0]])
     label = torch.tensor([1, 1, 2, 0])
     assert accuracy(logits, label).tolist() == [1, 0, 1, 1]
