@@ -11,8 +11,8 @@ from ..dsl import checked as c
 from ..dsl.canonical import digest
 from ..dsl.codes import shards as shard_codes
 from ..dsl.codes import sources as codes
+from ..dsl.compare import COMPARE
 from ..dsl.diagnostics import Diagnostic, Failure
-from ..dsl.vocabulary import COMPARE
 from .counted import Found
 from .execute import IdHashes, Outcome
 from .manifest import Cause, ChatCause, Counts, Manifest

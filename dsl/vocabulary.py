@@ -6,9 +6,8 @@ stands at one name: its type, its default, and what its value may be.
 
 from __future__ import annotations
 
-import operator
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
@@ -318,16 +317,6 @@ METRICS: Mapping[str, Metric] = {
     "loss": Metric(("attend", "toward", "classify", "contrast", "predict", "relate", "like", "weigh"), Bounds(low=0)),
 }
 """What a claim under `expect trained` may be about."""
-
-COMPARE: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<=": operator.le,
-    "<": operator.lt,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
-"""How a claim compares what is found with its number."""
 
 OF_RULE = _table(Entry("rule", Type.RULE, REQUIRED), _OF)
 LOSS = _table(Entry("rule", Type.RULE), _OF)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..compiler.plan import ClaimPlan
 from ..dsl.codes.runtime import CLAIM_FAILS, CLAIM_OPEN
+from ..dsl.compare import COMPARE
 from ..dsl.diagnostics import Diagnostic
 from ..dsl.source import DataPlace
-from ..dsl.vocabulary import COMPARE
 from .evaluate import Score, Scores
 
 TRAINED, UNTRAINED = "trained", "untrained"
