@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,14 @@ from .builders import (
     make_batch,
     make_classify,
     make_contrast,
+    make_keep,
     make_like,
     make_model,
     make_plan,
     make_predict,
+    make_ramp,
     make_relate,
+    make_stage,
     make_toward,
     make_weigh,
 )
@@ -180,6 +184,19 @@ def test_losses_are_those_of_training() -> None:
             sum(p.rules[rule].item() for p in parts), rel=1e-4
         )
     assert found.model["loss"].value == pytest.approx(sum(p.token.item() for p in parts), rel=1e-5)
+
+
+def test_what_belongs_to_training_takes_no_part() -> None:
+    """A stage that ends after the first block and silences everything, and a `keep` that would leave out half of the tokens."""
+    silent = make_stage("last", 0, 1, depth=1, only=(), token_loss=make_ramp(0.0))
+    plan = make_plan(*RULES, make_keep(), stages=(silent,))
+    keep = {"hard": [(0, i) for i in range(1, 5)]}
+    first, _ = batches()
+    with supervise(make_model("gpt2"), PLAN, anchors=make_anchors()) as supervised:
+        expected = scores_of(supervised, [first])
+    kept = replace(first, keep=make_batch(plan, [9, 5], keep=keep).keep)
+    with supervise(make_model("gpt2"), plan, anchors=make_anchors()) as supervised:
+        assert scores_of(supervised, [kept]) == expected
 
 
 def test_nothing_is_said_of_what_has_no_row() -> None:
