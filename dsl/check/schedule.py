@@ -117,7 +117,7 @@ def _rule_named(env: Env, expr: ast.Name | ast.Member, written: str) -> str:
     found = env.lookup(expr)
     if found is None and not env.silent(expr):
         near = did_you_mean(written, (name for name, _ in env.declarations("rule")))
-        near = near or "only a rule with a name can be named"
+        near = near or "a rule without a name cannot be referred to"
         raise env.fail(name_codes.UNKNOWN_NAME.at(expr.place, f"no rule `{written}`", help=near))
     found = env.find(expr, "rule")
     assert isinstance(found.item, RULES)
