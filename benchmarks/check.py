@@ -29,7 +29,7 @@ from lsprotocol import types
 from pygls.lsp.client import LanguageClient
 
 from mcd.dsl.cut import cut
-from mcd.dsl.ide.project import Project, findings_of
+from mcd.dsl.ide.project import Project
 
 MCD = "from mcd.cli.main import main; main()"
 HEAVY = ("torch", "transformers", "pyarrow", "numpy", "pydantic", "lsprotocol")
@@ -142,7 +142,7 @@ def again(folder: Path, rounds: int) -> None:
     def check() -> None:
         edits.reverse()
         project.put(path, edits[0])
-        findings_of(project.of_file(path))
+        project.findings(project.of_file(path))
 
     compare("  of that, the check", check, "bare parse", lambda: bare_parse(text), rounds)
 

@@ -49,12 +49,21 @@ class Cost:
 
 
 def cost(folder: Path, spec: str, **files: str) -> Cost:
-    """What `spec` costs, with `files` beside it, after a small spec."""
+    """What `spec` costs, with `files` beside it, after a small spec: the least of at most three tries, since a machine that does
+    other things takes longer for the same work."""
     small = project(folder, SOURCE, RECORDS)
     path = folder / "large.mcd"
     path.write_text(spec, encoding="utf-8")
     for name, text in files.items():
         (folder / f"{name}.mcd").write_text(text, encoding="utf-8")
+    found = _once(small, path)
+    for _ in range(2):
+        if found.seconds >= SECONDS:
+            found = min(found, _once(small, path), key=lambda cost: cost.seconds)
+    return found
+
+
+def _once(small: Path, path: Path) -> Cost:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(small), str(path)], capture_output=True, text=True, timeout=60, check=False
     )
