@@ -21,16 +21,25 @@ COMMANDS = {
     "check": (".check", "Check specs and print every finding with its place."),
     "compile": (".compile", "Compile a spec and its sources to shards."),
     "diff": (".diff", "Print what changes in meaning between two specs."),
+    "evaluate": (".evaluate", "Measure a trained model and decide the claims of its spec."),
     "explain": (".explain", "Tell what a code means, why, and how to fix it."),
     "fmt": (".fmt", "Format specs: one form for all."),
     "init": (".init", "Lay out a new project."),
+    "lsp": (".lsp", "Serve an editor, which starts it."),
     "measure": (".measure", "Run a model over compiled shards and write a number per token."),
     "plan": (".plan", "Print the plan that a spec compiles to."),
     "train": (".train", "Train a model on compiled shards."),
 }
 """Command -> its module, which has it as `command`, and the line that `mcd --help` shows."""
 
-EXTRAS = {"torch": "train", "transformers": "train", "accelerate": "train", "matplotlib": "dev"}
+EXTRAS = {
+    "torch": "train",
+    "transformers": "train",
+    "accelerate": "train",
+    "matplotlib": "dev",
+    "pygls": "lsp",
+    "lsprotocol": "lsp",
+}
 """Package that may be missing -> the extra that brings it."""
 
 

@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
 from ..dsl.diagnostics import Diagnostic, Severity
-from ..dsl.render import in_order, render_json, render_text
+from ..dsl.render import in_order, render_concise, render_github, render_json, render_junit, render_sarif, render_text
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a report says besides its findings: the files that were checked, as shown; more for JSON; what text begins with."""
+
+    files: tuple[str, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+    lead: str = ""
+
+
+_RENDERERS: Mapping[str, Callable[[Sequence[Diagnostic], Context], str]] = {
+    "text": lambda found, context: context.lead + render_text(found),
+    "concise": lambda found, context: render_concise(found),
+    "json": lambda found, context: render_json(found, context.files, **context.more),
+    "sarif": lambda found, context: render_sarif(found, context.files),
+    "github": lambda found, context: render_github(found),
+    "junit": lambda found, context: render_junit(found, context.files),
+}
+NOTHING = Context()
+FORMATS = tuple(_RENDERERS)
+"""How findings may be printed."""
 
 
 class ExitCode(IntEnum):
@@ -22,16 +45,26 @@ class ExitCode(IntEnum):
     USAGE = 2
 
 
-def report(diagnostics: Sequence[Diagnostic], format: str = "text", *, err: bool = False) -> ExitCode:
-    """Print findings on standard output, or on standard error with `err`, and say how to exit. JSON is printed even if empty."""
+def report(
+    diagnostics: Sequence[Diagnostic], format: str = "text", *, err: bool = False, context: Context = NOTHING
+) -> ExitCode:
+    """Print findings on standard output, or on standard error with `err`, and say how to exit.
+
+    Forms for programs are printed even if empty.
+    """
     stream = sys.stderr if err else sys.stdout
-    if format == "json":
-        click.echo(render_json(diagnostics), nl=False, err=err)
-    else:
-        # click takes the colour out again where the stream is no terminal.
-        click.echo(render_text(diagnostics, color=in_color(stream)) + _further(diagnostics), nl=False, err=err)
+    text, code = rendered(diagnostics, format, context)
+    if format == "text":
+        text = context.lead + render_text(diagnostics, color=in_color(stream)) + _further(diagnostics)
+    # click takes the colour out again where the stream is no terminal.
+    click.echo(text, nl=False, err=err)
+    return code
+
+
+def rendered(diagnostics: Sequence[Diagnostic], format: str, context: Context) -> tuple[str, ExitCode]:
+    """Findings in one of `FORMATS`, without colour, and how to exit."""
     failed = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
-    return ExitCode.FINDINGS if failed else ExitCode.CLEAN
+    return _RENDERERS[format](diagnostics, context), ExitCode.FINDINGS if failed else ExitCode.CLEAN
 
 
 def in_color(stream: TextIO | None = None) -> bool:

@@ -185,7 +185,7 @@ def _account(
     rules = rule_counts(plan, manifest.sets, labels, windowed_counts(plan, directory, manifest.shards))
     findings = [
         *lost_findings(program, rules),
-        *unmet_expectations(program, manifest),
+        *unmet_expectations(program, manifest, rules),
         *unmixable(program, manifest),
         *dropped_findings(program, manifest),
         *chat_findings(program, manifest),

@@ -9,6 +9,7 @@ from ..dsl.windows import described, runs
 from .lower import Lowered
 from .plan import (
     AttendPlan,
+    ClaimPlan,
     ClassifyPlan,
     ContrastPlan,
     CrossRef,
@@ -62,10 +63,10 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("sources", [_source(source) for source in program.sources]),
         ("sets", [f"{key[:8]}  {info.kind:<4}  {info.written}" for key, info in plan.sets.items()]),
         ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
-        ("rules", _table(_rule(rule, plan) for rule in plan.rules)),
+        ("rules", _table(describe_rule(rule, plan) for rule in plan.rules)),
         ("gradient", list(_gradient(plan.gradient))),
         ("schedule", [*_records(plan), *(_stage(stage, plan.model.layers) for stage in plan.stages)]),
-        ("expects", [f"coverage({e.written}) {e.op} {e.count:g} of {e.of}" for e in program.expects]),
+        ("expects", [*map(_coverage, program.expects), *map(_claim, plan.claims)]),
     ]
     return "".join(_section(title, lines) for title, lines in sections if lines)
 
@@ -115,11 +116,12 @@ def _text(text: c.Template | c.Chat) -> str:
     return f"messages {field_text(text.path)}{also} through the chat template of {text.template.path}; no added tokens"
 
 
-def _rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
+def describe_rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
+    """A rule's id, its line, what it is about, its layers, and its formula with heads and weight."""
     where = f"{rule.line.file}:{rule.line.line}"
     match rule:
         case AttendPlan():
-            return (rule.id, where, _edges(rule, plan), f"layers {_layers(rule.layers)}", _attend(rule))
+            return (rule.id, where, _edges(rule, plan), f"layers {describe_layers(rule.layers)}", _attend(rule))
         case TowardPlan():
             target = rule.anchor if rule.anchor is not None else f".{rule.field}"
             loss = "1 - cos" if rule.loss == "cosine" else "mean squared error"
@@ -157,7 +159,7 @@ def _factor(rule: WeighPlan) -> str:
 
 def _hidden(rule: HiddenRule, plan: Plan, formula: str) -> tuple[str, ...]:
     where = f"{rule.line.file}:{rule.line.line}"
-    layers = f"layers {_layers(rule.layers)}"
+    layers = f"layers {describe_layers(rule.layers)}"
     mean = "; mean per record" if rule.per == "record" else ""
     through = f" through {_through(rule.through)}" if rule.through is not None else ""
     to = f" -> {_set(rule.to, plan)}" if isinstance(rule, LikePlan) else ""
@@ -199,7 +201,7 @@ def _set(ref: SpanSetRef, plan: Plan) -> str:
     return plan.sets[ref.set].written if ref.set in plan.sets else ref.set
 
 
-def _layers(layers: Sequence[Layer]) -> str:
+def describe_layers(layers: Sequence[Layer]) -> str:
     """`1, 3..5, final`."""
     numbers = runs([layer for layer in layers if layer != "final"])
     return ", ".join([*([numbers] if numbers else []), *(["final"] if "final" in layers else [])])
@@ -209,9 +211,9 @@ def _gradient(gradient: GradientPlan | None) -> Iterator[str]:
     if gradient is None:
         return
     for factor in dict.fromkeys(factor for _, factor in gradient.scale):
-        yield f"layers {_layers([layer for layer, own in gradient.scale if own == factor])} x {factor:g}"
+        yield f"layers {describe_layers([layer for layer, own in gradient.scale if own == factor])} x {factor:g}"
     if gradient.stop:
-        yield f"no gradient flows down through layers {_layers(gradient.stop)}, but for that of rules that read them"
+        yield f"no gradient flows down through layers {describe_layers(gradient.stop)}, but for that of rules that read them"
     if gradient.conflicts == "project":
         yield PROJECTION
 
@@ -224,6 +226,14 @@ def _records(plan: Plan) -> Iterator[str]:
         yield f"order of an epoch: {score_text(plan.order)}, ascending; equal ones shuffled"
 
 
+def _coverage(claim: c.Coverage) -> str:
+    return f"coverage({claim.written}) {claim.op} {claim.count:g} of {claim.of}"
+
+
+def _claim(claim: ClaimPlan) -> str:
+    return f"trained {claim.subject} {claim.op} {claim.bound:g}  ({claim.line.file}:{claim.line.line})"
+
+
 def _stage(stage: StagePlan, layers: int) -> str:
     factors = [f"{name} {_ramp(ramp)}" for name, ramp in stage.factors.items()]
     only = [] if stage.only is None else [f"only {', '.join(stage.only)}"]
@@ -233,7 +243,7 @@ def _stage(stage: StagePlan, layers: int) -> str:
         else [f"token loss {_ramp(stage.token_loss)}"]
     )
     depth = [] if stage.depth is None else [f"runs block{'s 1..' if stage.depth > 1 else ' '}{stage.depth} of {layers}"]
-    train = [] if stage.train is None else [f"trains layers {_layers(stage.train)} alone"]
+    train = [] if stage.train is None else [f"trains layers {describe_layers(stage.train)} alone"]
     said = "; ".join([*depth, *train, *only, *factors, *token]) or "every rule at its weight"
     return f"{stage.start:>4.0%} to {stage.end:>4.0%}  {stage.name}: {said}"
 

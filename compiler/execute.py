@@ -19,14 +19,15 @@ import pyarrow as pa
 
 from ..dsl import checked
 from .alignment.align import Aligned, align
-from .alignment.fields import count_labels, field_columns
+from .alignment.fields import FieldColumn, count_labels, field_columns
 from .alignment.rows import count_rows
 from .alignment.together import count_together
-from .batch import TextBatch
-from .counted import Found, merge
-from .evaluation.evaluate import Evaluator
+from .batch import Edges, Spans, TextBatch
+from .counted import Counted, Found, merge
+from .evaluation.evaluate import Evaluation, Evaluator
 from .files.shards import ShardWriter, shard_rows, shard_schema
 from .manifest import ChatCause, ShardEntry
+from .plan import Digest
 from .recipe import Recipe
 from .sources.base import Tally, Task
 from .sources.reader import Splits, read_batches
@@ -66,8 +67,24 @@ class Outcome:
             self.ids.setdefault(split, []).extend(hashes)
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was found in a batch before any of it is written: spans, and edges with the sets that they join, by digest; the values
+    of fields by name; the spans without a usable label, counted by rule."""
+
+    evaluation: Evaluation
+    spans: dict[Digest, Spans]
+    edges: dict[Digest, tuple[Spans, Spans, Edges]]
+    aligned: Aligned
+    columns: dict[str, FieldColumn]
+    labels: Counted
+
+
 class Executor:
-    """What the tasks of one recipe share in one process: the tokenizer, the compiled patterns, the schema."""
+    """What the tasks of one recipe share in one process: the tokenizer, the compiled patterns, the schema.
+
+    `fields`: those of a record that its sets, edges and columns are made of.
+    """
 
     def __init__(self, recipe: Recipe, root: Path, encoder: Encoder) -> None:
         self._recipe = recipe
@@ -82,7 +99,7 @@ class Executor:
         self._schema = shard_schema(recipe)
         self._may_share_ids = _may_share_ids(recipe.sources)
         joined = join_fields(stored.join for stored in recipe.edges)
-        self._fields = sorted(field_paths(definitions) | joined | {stored.path for stored in recipe.fields})
+        self.fields = sorted(field_paths(definitions) | joined | {stored.path for stored in recipe.fields})
 
     def run(self, task: Task, number: int, work: Path) -> Outcome:
         """Run one task and write its shards below `work`, named by `number`. Raises Failure for what is wrong in the data."""
@@ -99,10 +116,11 @@ class Executor:
 
             strict = self._recipe.model.lost == "error"
             for batch, splits in read_batches(
-                source, self._root, task, self._fields, self._encoder, tally, strict=strict
+                source, self._root, task, self.fields, self._encoder, tally, strict=strict
             ):
-                rows, aligned = self._batch(batch, splits, outcome)
-                split_of_row = splits.index[aligned.parts.record]
+                measured = self.measure(batch, splits, outcome)
+                rows = shard_rows(batch, self._recipe, measured.aligned, measured.columns, self._schema)
+                split_of_row = splits.index[measured.aligned.parts.record]
                 for place in np.unique(split_of_row).tolist():
                     chosen = rows if len(splits.names) == 1 else rows.filter(pa.array(split_of_row == place))
                     writer(splits.names[place]).write(chosen)
@@ -112,8 +130,8 @@ class Executor:
         outcome.chat.setdefault(source.name, Counter()).update(tally.chat)
         return outcome
 
-    def _batch(self, batch: TextBatch, splits: Splits, outcome: Outcome) -> tuple[pa.RecordBatch, Aligned]:
-        """The rows of one batch; counts into `outcome`."""
+    def measure(self, batch: TextBatch, splits: Splits, outcome: Outcome) -> Measured:
+        """What one batch holds; counts into `outcome`."""
         recipe, evaluation = self._recipe, self._evaluator.start(batch)
         spans = {stored.digest: evaluation.spans(stored.definition) for stored in recipe.sets}
         edges = {stored.digest: evaluation.join(stored.join) for stored in recipe.edges}
@@ -132,7 +150,7 @@ class Executor:
         )
         if self._may_share_ids:
             _note_ids(batch, splits, outcome.ids)
-        return shard_rows(batch, recipe, aligned, columns, self._schema), aligned
+        return Measured(evaluation, spans, edges, aligned, columns, labels)
 
 
 def _may_share_ids(sources: Sequence[checked.Source]) -> bool:

@@ -22,6 +22,7 @@ from mcd.dsl.diagnostics import Code, Findings
 from mcd.dsl.explain import FOLDER, GIVEN, HEADINGS, SPEC, Example, parse
 from mcd.dsl.format import format_source
 from mcd.dsl.source import SourceText
+from mcd.grammar.tables import grammar, tables
 
 HERE = Path(__file__).parent
 PAGES = HERE / "diagnostics"
@@ -45,10 +46,7 @@ error[MCD407]: no layer 9: the model `m` has layers 0..4
   |                             ^
 ```
 
-`mcd check --format json` prints one object, `{"version": 1, "diagnostics": [...]}`. An entry has `code`, `name`,
-`severity`, `message`, `help` (or null), `path`, `start` and `end`, and `related`, further places with a message each.
-`start` and `end` are `{"offset", "line", "column"}`: characters from 0, lines and columns from 1. For a data file only
-its line may be known; where nothing is, they are null.
+[`mcd check`](check.md) prints them as text, JSON, SARIF and more, and tells how warnings are raised or allowed.
 
 `mcd explain MCD407`, or `mcd explain no-such-layer`, tells what a code means and why, with an example that gives it and
 one that does not; the codes below lead to the same pages. `mcd explain` lists all codes, and `--format json` prints
@@ -87,6 +85,7 @@ def generated() -> Files:
         HERE / "diagnostics.md": diagnostics(),
         HERE / "schema" / "plan.json": schema(Plan),
         HERE / "schema" / "manifest.json": schema(Manifest),
+        HERE.parent / "grammar" / "tables.json": tables(grammar()),
     }
 
 

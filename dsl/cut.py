@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from .limits import MAX_BRACKETS
@@ -26,6 +27,7 @@ OPERATORS = ("where", "or", "and", "not", "before", "after", "in")
 
 _CONTINUE = frozenset({*OPERATORS, *INNER})
 _SCAN = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|#[^\n]*|[()\[\]{}]|^[A-Za-z_]\w*', re.MULTILINE)
+_TOKEN = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|#[^\n]*|\w+|[^\s\w]')
 _ASSIGNED = re.compile(r"[ \t]*=(?!=)")
 _HEAD = re.compile(rf'[ \t]+(?!(?:{"|".join(OPERATORS)})\b)[A-Za-z_"{{]')
 
@@ -66,6 +68,15 @@ def cut(text: str) -> list[Piece]:
     ends = [start for _, _, start in starts[1:]] + [len(text)]
     pieces = [Piece(*start, end, deep.get(i)) for i, (start, end) in enumerate(zip(starts, ends, strict=True))]
     return pieces if pieces[0].end > 0 else pieces[1:]
+
+
+def token_at(text: str, number: int) -> int | None:
+    """Where the token of that number starts, counted from 0 as the scanner of words, strings and marks sees them; None where
+    there are not so many."""
+    if len(text) <= number:
+        return None
+    starts = (match.start() for match in _TOKEN.finditer(text) if text[match.start()] != "#")
+    return next(islice(starts, number, None), None)
 
 
 def _starts(text: str, word: str, end: int, depth: int) -> Kind | None:

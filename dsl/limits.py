@@ -5,6 +5,12 @@ from __future__ import annotations
 MAX_BYTES = 8 * 2**20
 """Size of one spec file."""
 
+MAX_DECLARATIONS = 50_000
+"""How many declarations one spec file may hold."""
+
+MAX_TOKENS = 300_000
+"""How many words, marks and numbers one spec file may hold."""
+
 MAX_BRACKETS = 100
 """How many brackets may be open at once."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,17 +48,42 @@ class Loaded:
 
 def find_root(path: Path) -> Path:
     """The project root of the spec at `path` (resolved): the nearest folder with mcd.toml or pyproject.toml, else its own."""
-    for folder in path.parents:
-        if any((folder / mark).is_file() for mark in ROOT_MARKS):
-            return folder
-    return path.parent
+    return next((folder for folder in path.parents if is_marked(folder)), path.parent)
 
 
-def load(path: Path, findings: Findings) -> Loaded | None:
-    """The files of the spec at `path`; None where the root file itself cannot be read."""
+def is_marked(folder: Path) -> bool:
+    """Whether a folder is a project root by a file in it."""
+    return any((folder / mark).is_file() for mark in ROOT_MARKS)
+
+
+class Disk:
+    """Where spec files are read from. `texts` stand for the content of files, by resolved path; an editor has more to say."""
+
+    def __init__(self, texts: Mapping[Path, str] | None = None) -> None:
+        self.texts = {} if texts is None else texts
+
+    def has(self, path: Path) -> bool:
+        """Whether there is a file at `path`."""
+        return path in self.texts or path.is_file()
+
+    def read(self, path: Path, shown: str) -> SourceText:
+        """The text of the file at `path`, called `shown` in findings. Raises `Failure` where it cannot be read."""
+        return SourceText(shown, self.texts[path], path) if path in self.texts else read_source(path, shown)
+
+    def parse(self, path: Path, source: SourceText, findings: Findings) -> ast.Spec:
+        """The tree of what was read at `path`."""
+        return parse(source, findings)
+
+
+def load(path: Path, findings: Findings, *, disk: Disk | None = None, base: Path | None = None) -> Loaded | None:
+    """The files of the spec at `path`; None where the root file itself cannot be read.
+
+    `disk`: where they are read from. `base`: the folder to which paths are shown relative, instead of the project root, where
+    they lie below it.
+    """
     path = Path(os.path.realpath(path))
     root = find_root(path)
-    loader = _Loader(root, findings)
+    loader = _Loader(root, findings, disk or Disk(), base)
     first = loader.file(path, "", DataPlace(str(path)))
     if first is None:
         return None
@@ -118,6 +143,8 @@ def shown_path(path: Path, root: Path) -> str:
 class _Loader:
     root: Path
     findings: Findings
+    disk: Disk
+    base: Path | None
     files: dict[Path, File] = field(default_factory=dict)
 
     def file(self, path: Path, prefix: str, place: Place | DataPlace) -> File | None:
@@ -127,18 +154,24 @@ class _Loader:
         if len(self.files) >= MAX_FILES:
             self.findings.add(codes.TOO_MANY_FILES.at(place, f"a spec reads at most {MAX_FILES} files"))
             return None
-        if not path.is_file():
+        if not self.disk.has(path):
             self.findings.add(codes.NO_FILE.at(place, f"no file `{path.name}`", help=near_files(path)))
             return None
         try:
-            source = read_source(path, shown_path(path, self.root))
+            source = self.read(path)
         except Failure as failure:
             self.findings.items.extend(failure.diagnostics)
             return None
         before = len(self.findings.items)
-        spec = parse(source, self.findings)
+        spec = self.disk.parse(path, source, self.findings)
         self.files[path] = File(path, prefix, source, spec, broken=len(self.findings.items) > before)
         return self.files[path]
+
+    def read(self, path: Path) -> SourceText:
+        """The text of a file."""
+        below = self.base is not None and path.is_relative_to(self.base)
+        shown = shown_path(path, self.base if self.base is not None and below else self.root)
+        return self.disk.read(path, shown)
 
     def follow(self, file: File) -> Iterator[File]:
         """Files that `file` imports and nobody imported before. Aliases are taken in order, so that prefixes do not depend on

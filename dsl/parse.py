@@ -1,4 +1,4 @@
-"""Spec text -> syntax tree: the only module that knows the parser generator.
+"""Spec text -> syntax tree.
 
 Takes the text of one file. Establishes that every declaration in the tree follows the grammar, that no tree is deeper
 than `limits.MAX_DEPTH`, and that everything left out has a finding. The file is cut first, each piece is parsed on its
@@ -8,17 +8,14 @@ own, and a piece whose declaration is complete before its error keeps it.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from threading import Lock
-from typing import Any, cast
-
-from lark import Lark, Token, UnexpectedInput, UnexpectedToken
 
 from . import ast
-from .build import Builder, Header
+from .build import Builder, Header, doc_before
 from .codes.syntax import (
     CONTROL_CHARACTER,
     MISSING_HEADER,
@@ -30,11 +27,14 @@ from .codes.syntax import (
     UNKNOWN_EDITION,
     UNREADABLE,
 )
-from .cut import KEYWORDS, RESERVED, Piece, cut
-from .diagnostics import Diagnostic, Failure, Findings, did_you_mean
-from .limits import MAX_BRACKETS, MAX_BYTES
-from .slips import Trouble, explain
+from .cut import KEYWORDS, RESERVED, Piece, cut, token_at
+from .diagnostics import Diagnostic, Edit, Failure, Findings, Fix, did_you_mean
+from .lalr import END, Parser, State, Token, Unexpected, load
+from .limits import MAX_BRACKETS, MAX_BYTES, MAX_DECLARATIONS, MAX_TOKENS
+from .move import moved
+from .slips import explain
 from .source import DataPlace, Place, SourceText
+from .trouble import Trouble
 
 EDITION = 1
 
@@ -56,38 +56,59 @@ def read_source(path: Path, shown: str) -> SourceText:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise Failure(UNREADABLE.at(DataPlace(shown), f"cannot read `{shown}`: {reason}")) from None
-    return decode_source(data, shown)
+    return decode_source(data, shown, path)
 
 
-def decode_source(data: bytes, shown: str) -> SourceText:
+def decode_source(data: bytes, shown: str, path: Path | None = None) -> SourceText:
     """The text of a spec file that has been read. Raises `Failure` where it is too large or not UTF-8."""
     if len(data) > MAX_BYTES:
         raise Failure(_too_large(DataPlace(shown)))
     try:
-        return SourceText(shown, data.decode("utf-8-sig"))
+        return SourceText(shown, data.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"byte 0x{data[error.start]:02X} on line {line} is not valid UTF-8"
         raise Failure(NOT_UTF8.at(DataPlace(shown, line), message, help="save the file as UTF-8")) from None
 
 
-def parse(source: SourceText, findings: Findings) -> ast.Spec:
-    """The tree of one file: every declaration that parses, in order. What does not is added to `findings`."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a piece at `start` of a file parsed to, without a finding."""
+
+    start: int
+    parts: tuple[ast.Item | Header, ...]
+
+
+Pieces = dict[tuple[str, str | None], Kept]
+"""Parsed pieces by their text and the documentation above it, which together say what they parse to."""
+
+
+def parse(source: SourceText, findings: Findings, known: Pieces | None = None) -> ast.Spec:
+    """The tree of one file: every declaration that parses, in order. What does not is added to `findings`.
+
+    `known`: pieces of an earlier text of the file, which need no parsing where they stand in this one; those of this text take
+    their place.
+    """
     whole = Place(source, 0, len(source.text))
     if len(source.text) > MAX_BYTES:
         findings.add(_too_large(DataPlace(source.path)))
         return ast.Spec(EDITION, (), whole)
     text = _readable(source, findings)
     pieces = cut(text)
+    if (beyond := _beyond(source, text, pieces)) is not None:
+        findings.add(beyond)
+        return ast.Spec(EDITION, (), whole)
     with _lock:
-        parts = _parse_pieces(source, text, pieces, findings)
+        parts = _parse_pieces(source, text, pieces, findings, known)
     if any(piece.kind == "header" for piece in pieces):
         edition = _check_header(parts, findings)
     else:
         edition = EDITION
         start = len(text) - len(text.lstrip())
         help = "write `mcd 1` as the first line"
-        findings.add(MISSING_HEADER.at(Place(source, start, start), "the spec does not state its edition", help=help))
+        insert = Fix(f"insert `mcd {EDITION}`", (Edit(Place(source, 0, 0), f"mcd {EDITION}\n\n"),))
+        place = Place(source, start, start)
+        findings.add(MISSING_HEADER.at(place, "the spec does not state its edition", help=help, fixes=[insert]))
     return ast.Spec(edition, tuple(part for part in parts if not isinstance(part, Header)), whole)
 
 
@@ -115,6 +136,19 @@ def _too_large(place: DataPlace) -> Diagnostic:
     return TOO_LARGE.at(place, f"`{place.path}` is larger than {MAX_BYTES // 2**20} MB, the limit for a spec file")
 
 
+def _beyond(source: SourceText, text: str, pieces: list[Piece]) -> Diagnostic | None:
+    """What to say of a file with more in it than the limits, at the first of what is too much."""
+    help = "`phrases(file: ...)` reads a list from a file, and `frame` repeats rules"
+    if len(pieces) > MAX_DECLARATIONS:
+        piece = pieces[MAX_DECLARATIONS]
+        place = Place(source, piece.start, piece.start + len(piece.word))
+        return TOO_LARGE.at(place, f"more than {MAX_DECLARATIONS:,} declarations in one spec file", help=help)
+    if (start := token_at(text, MAX_TOKENS)) is not None:
+        place = Place(source, start, start + 1)
+        return TOO_LARGE.at(place, f"more than {MAX_TOKENS:,} words and marks in one spec file", help=help)
+    return None
+
+
 def _readable(source: SourceText, findings: Findings) -> str:
     """The text with a blank for each control character, of which the first is reported."""
     found = _CONTROL.search(source.text)
@@ -128,21 +162,50 @@ def _readable(source: SourceText, findings: Findings) -> str:
     return text
 
 
-def _parse_pieces(source: SourceText, text: str, pieces: list[Piece], findings: Findings) -> list[ast.Item | Header]:
+def _parse_pieces(
+    source: SourceText, text: str, pieces: list[Piece], findings: Findings, known: Pieces | None
+) -> list[ast.Item | Header]:
     parts: list[ast.Item | Header] = []
+    seen: Pieces = {}
     for piece in pieces:
-        start: int | None = piece.start
         if piece.kind == "unknown":
             findings.add(_unknown(source, piece))
         elif piece.deep is not None:
             place = Place(source, piece.deep, piece.deep + 1)
             findings.add(TOO_DEEP.at(place, f"more than {MAX_BRACKETS} brackets are open at once"))
         elif piece.kind == "declaration" or not _is_blank(text, piece):
-            while start is not None:
-                part, start = _parse_piece(source, text[start : piece.end], start, findings)
-                if part is not None:
-                    parts.append(part)
+            if known is None:
+                parts.extend(_parse_parts(source, text, piece, findings))
+            else:
+                parts.extend(_parse_known(source, text, piece, findings, known, seen))
+    if known is not None:
+        known.clear()
+        known.update(seen)
     return parts
+
+
+def _parse_known(
+    source: SourceText, text: str, piece: Piece, findings: Findings, known: Pieces, seen: Pieces
+) -> tuple[ast.Item | Header, ...]:
+    """What a piece parses to, by what an earlier text parsed to where that had it; goes to `seen` where nothing is wrong."""
+    key = text[piece.start : piece.end], doc_before(text, piece.start)
+    before = len(findings.items)
+    if (kept := known.get(key)) is None:
+        parts = tuple(_parse_parts(source, text, piece, findings))
+    else:
+        parts = moved(kept.parts, source, piece.start - kept.start)
+    if len(findings.items) == before:
+        seen[key] = Kept(piece.start, parts)
+    return parts
+
+
+def _parse_parts(source: SourceText, text: str, piece: Piece, findings: Findings) -> Iterator[ast.Item | Header]:
+    """The declaration of a piece, and those that follow it indented."""
+    start: int | None = piece.start
+    while start is not None:
+        part, start = _parse_piece(source, text[start : piece.end], start, findings)
+        if part is not None:
+            yield part
 
 
 def _is_blank(text: str, piece: Piece) -> bool:
@@ -161,13 +224,15 @@ def _parse_piece(
     local = builder.open(source, start)
     part: ast.Item | Header | None
     try:
-        part = cast(ast.Item | Header, parser.parse(text))
-    except UnexpectedInput as error:
+        part = parser.parse(text)
+    except Unexpected as error:
         local = builder.open(source, start)
-        state = _state_before(parser, text, error)
-        part = _complete(state)
-        trouble = _trouble(source, error, state, start, part is not None)
+        # The state that raised has already built what the token allows elsewhere, and forgot some of what would have gone on.
+        state = parser.until(text, None if error.token.type == END else error.token.start_pos)
+        complete = state.ended()
+        trouble = _trouble(source, error.token, state, start, complete is not None)
         local.add(explain(trouble))
+        part = complete
         if part is not None and trouble.text in KEYWORDS:
             after = trouble.place.start
     if part is not None and not isinstance(part, Header) and not builder.close(part):
@@ -177,62 +242,19 @@ def _parse_piece(
 
 
 @cache
-def _parser() -> tuple[Lark, Builder]:
-    """The parser and the builder that it calls. Built on first use, since that takes about a tenth of a second."""
+def _parser() -> tuple[Parser, Builder]:
+    """The parser and the builder that it calls."""
     builder = Builder()
-    grammar = files(f"{__package__.rpartition('.')[0]}.grammar").joinpath("mcd.lark").read_text("utf-8")
-    lark = Lark(
-        grammar,
-        parser="lalr",
-        lexer="contextual",
-        start="piece",
-        transformer=builder,
-        keep_all_tokens=True,
-        maybe_placeholders=False,
+    return load(builder), builder
+
+
+def _trouble(source: SourceText, token: Token, state: State, start: int, complete: bool) -> Trouble:
+    first, last = token.start_pos, token.end_pos
+    if not token.type:
+        last = first + 1
+    return Trouble(
+        Place(source, start + first, start + last), token.type, state.accepts(), tuple(state.values), start, complete
     )
-    return lark, builder
-
-
-def _state_before(parser: Lark, text: str, error: UnexpectedInput) -> Any:
-    """The interactive parser right before the token of an error.
-
-    The one that raised has already reduced what that token allows elsewhere, and forgot some of what would have gone on.
-    """
-    state: Any = parser.parse_interactive(text)
-    with suppress(UnexpectedInput):
-        for token in state.lexer_thread.lex(state.parser_state):
-            if token.start_pos == _position(error):
-                break
-            state.feed_token(token)
-    return state
-
-
-def _position(error: UnexpectedInput) -> int | None:
-    if isinstance(error, UnexpectedToken):
-        return None if error.token.type == "$END" else error.token.start_pos
-    return error.pos_in_stream
-
-
-def _complete(state: Any) -> ast.Item | Header | None:
-    """The declaration that ends here, where one does."""
-    try:
-        part: ast.Item | Header = state.copy(deepcopy_values=False).feed_token(Token("$END", ""))
-    except UnexpectedToken:
-        return None
-    return part
-
-
-def _trouble(source: SourceText, error: UnexpectedInput, state: Any, start: int, complete: bool) -> Trouble:
-    if isinstance(error, UnexpectedToken):
-        kind, first, last = error.token.type, error.token.start_pos or 0, error.token.end_pos or 0
-    else:
-        position = error.pos_in_stream or 0
-        kind, first, last = "", position, position + 1
-    if kind == "$END":
-        first = last
-    place = Place(source, start + first, start + last)
-    stack = tuple(state.parser_state.value_stack)
-    return Trouble(place, kind, frozenset(state.accepts()), stack, start, complete)
 
 
 def _unknown(source: SourceText, piece: Piece) -> Diagnostic:

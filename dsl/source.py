@@ -5,14 +5,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 
 @dataclass(frozen=True, eq=False)
 class SourceText:
-    """One spec file as read. `path` is what a person is shown: relative to the project root."""
+    """One spec file as read. `path` is what a person is shown: relative to the project root, or to the working folder.
+
+    `file` is the file that it was read from, resolved; None for what was typed elsewhere.
+    """
 
     path: str
     text: str = field(repr=False)
+    file: Path | None = None
 
     @cached_property
     def line_starts(self) -> list[int]:

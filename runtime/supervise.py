@@ -154,16 +154,13 @@ class Supervised(nn.Module):
         mode and of this rank alone otherwise. A rule whose factor is 0 is computed for the record, without a gradient. In
         training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710.
         """
-        if self._hooks is None:
-            raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
-        self._check(batch)
-        batch = batch.to(self.device)
+        batch = self._taken(batch)
         scale = multipliers(self.plan, time)
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
         batch = self._joined(batch, totals.ranks)
-        with self.flow.passing(time), self._hooks.listen(self._requests(batch)) as seen:
-            logits = self._parts[0].logits(self.model, batch)
+        with self.flow.passing(time):
+            seen, logits = self._pass(batch)
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._acting)
         awake = self._awake(factors, self.flow.depth(time))
         every = [True] * len(self._weighing)
@@ -221,6 +218,12 @@ class Supervised(nn.Module):
         """Within it, random numbers are drawn that will be drawn again after it."""
         return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
+    def observe(self, batch: Batch) -> tuple[Batch, Captured, Tensor]:
+        """A forward pass for other numbers than losses: the batch where the model is, what it left for the terms, and its logits
+        [B, T, V]. Fails with MCD704 and MCD710."""
+        batch = self._taken(batch)
+        return batch, *self._pass(batch)
+
     def gradient_norms(self, losses: Losses) -> dict[str, float]:
         """The norm, over all trainable parameters, of the gradient of each rule's weight x multiplier x loss, and of `token`.
 
@@ -262,6 +265,18 @@ class Supervised(nn.Module):
         self.close()
 
     # --- parts of a step ---
+
+    def _taken(self, batch: Batch) -> Batch:
+        """A batch that fits, on the model's device."""
+        if self._hooks is None:
+            raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
+        self._check(batch)
+        return batch.to(self.device)
+
+    def _pass(self, batch: Batch) -> tuple[Captured, Tensor]:
+        assert self._hooks is not None, "`_taken` looks"
+        with self._hooks.listen(self._requests(batch)) as seen:
+            return seen, self._parts[0].logits(self.model, batch)
 
     def _rows(self, batch: Batch) -> Iterator[tuple[Term, AttendRows | HiddenRows]]:
         return zip(self.terms, (*batch.attend, *batch.hidden), strict=True)

@@ -39,14 +39,14 @@ def inventory(source: checked.Source, root: Path, findings: Findings) -> Invento
     for index in range(max(1, len(source.files))):
         origin = origin_of(source, root, index)
         try:
-            survey, digest, size = _survey(origin)
+            found, digest, size = survey(origin)
         except Failure as failure:
             findings.items.extend(failure.diagnostics)
             continue
         inputs.append(InputEntry(path=origin.path, digest=digest))
-        for part in survey.ranges:
-            tasks.append(Task(source.name, len(tasks), index, part, base, size, survey.types))
-        base += survey.rows
+        for part in found.ranges:
+            tasks.append(Task(source.name, len(tasks), index, part, base, size, found.types))
+        base += found.rows
     if not tasks and len(findings.items) == known:
         findings.add(SOURCE_EMPTY.at(source.place, f"source `{source.name}` holds no record"))
     return Inventory(source.name, tuple(inputs), tuple(tasks), base)
@@ -61,15 +61,15 @@ def origin_of(source: checked.Source, root: Path, index: int) -> Origin:
     return Origin(source, file, path.as_posix())
 
 
-def _survey(origin: Origin) -> tuple[Survey, Digest, int]:
+def survey(origin: Origin) -> tuple[Survey, Digest, int]:
     """What the format finds, and the digest and the size of all bytes."""
     content = _Content(origin)
     with reading(origin):
         blocks = iter(content)
-        survey = FORMATS[origin.source.format].survey(origin, blocks)
+        found = FORMATS[origin.source.format].survey(origin, blocks)
         for _ in blocks:  # what the format did not look at
             pass
-    return survey, content.digest.hexdigest()[:32], content.size
+    return found, content.digest.hexdigest()[:32], content.size
 
 
 class _Content:

@@ -44,8 +44,8 @@ LINE = Unit(lambda text, at: text.find(b"\n", at) + 1, lambda stream: iter(()))
 PARAGRAPH = Unit(_paragraph_end, _paragraph_rest)
 
 
-def survey(blocks: Iterator[bytes], unit: Unit) -> Survey:
-    """Ranges of about TASK_BYTES, with the number of their first line, counted while the file goes by."""
+def survey(blocks: Iterator[bytes], unit: Unit, size: int = TASK_BYTES) -> Survey:
+    """Ranges of about `size` bytes, with the number of their first line, counted while the file goes by."""
     ranges: list[Range] = []
     start = row = lines = position = counted = 0
     blank, last, text = True, b"", b""
@@ -53,7 +53,7 @@ def survey(blocks: Iterator[bytes], unit: Unit) -> Survey:
         blank = blank and not (last.removeprefix(_BOM) if position == 0 else last).strip()
         base = position - len(text)
         text += last
-        while cut := unit.end(text, max(start + TASK_BYTES - 1 - base, 0)):
+        while cut := unit.end(text, max(start + size - 1 - base, 0)):
             lines += text.count(b"\n", counted - base, cut)
             counted = base + cut
             ranges.append(Range(start, counted, row))

@@ -10,7 +10,7 @@ from typing import Any
 from .. import ast
 from ..codes import names as codes
 from ..codes import values as value_codes
-from ..diagnostics import Related, did_you_mean
+from ..diagnostics import Edit, Fix, Related, did_you_mean
 from ..source import Place
 from ..vocabulary import BLOCKS, Entry, Table
 from .env import Env, Reported
@@ -80,7 +80,20 @@ def once(env: Env, name: str, attribute: ast.Attribute, written: Mapping[str, as
     """Fail on an attribute that was `written` before, showing both."""
     if name in written:
         first = Related(written[name].name_place, "first given here")
-        raise env.fail(codes.REPEATED_ATTRIBUTE.at(attribute.name_place, f"`{name}` is given twice", related=[first]))
+        message = f"`{name}` is given twice"
+        fixes = [_removal(attribute)] if attribute.value == written[name].value else []
+        place = attribute.name_place
+        raise env.fail(codes.REPEATED_ATTRIBUTE.at(place, message, related=[first], fixes=fixes))
+
+
+def _removal(attribute: ast.Attribute) -> Fix:
+    """Takes out an attribute with the blanks before it, and its line where it stands there alone."""
+    text, start, end = attribute.place.source.text, attribute.place.start, attribute.place.end
+    while start > 0 and text[start - 1] in " \t":
+        start -= 1
+    alone = start > 0 and text[start - 1] == "\n" and text[end : end + 1] in ("\n", "")
+    place = Place(attribute.place.source, start - alone, end)
+    return Fix(f"remove the second `{'.'.join(attribute.path)}`", (Edit(place, ""),))
 
 
 def _check_complete(env: Env, table: Table, kind: str, written: Mapping[str, ast.Attribute], owner: Place) -> None:

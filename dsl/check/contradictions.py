@@ -14,29 +14,29 @@ from itertools import pairwise
 from .. import checked as c
 from ..canonical import Memo, digest
 from ..codes import values as codes
-from ..diagnostics import Code, Related
+from ..diagnostics import Code
+from .cosines import Acting, clash_of, clashing_cosines
 from .env import State
 
 
 def check_contradictions(state: State, rules: Iterable[c.Rule], stages: tuple[c.Stage, ...]) -> None:
     """Report contradictions among `rules`."""
     found = list(rules)
-    acting = {rule.id: _acting(rule, stages) for rule in found}
+    acting = {rule.id: acting_stages(rule, stages) for rule in found}
     attends = [rule for rule in found if isinstance(rule, c.Attend)]
     relates = [rule for rule in found if isinstance(rule, c.Relate)]
     memo: Memo = {}
-    _targets(state, [rule for rule in found if isinstance(rule, c.Toward)], acting, memo)
+    state.findings.items.extend(clashing_cosines(found, acting, memo))
+    _trains(state, found, stages, acting)
     _bounds(state, attends, acting, memo)
+    _floors(state, attends, acting, memo)
     _forward(state, attends)
     _circles(state, relates)
     _opposites(state, relates)
 
 
-Acting = dict[str, frozenset[int]]
-"""The stages in which a rule acts, by its id; without stages, training is one."""
-
-
-def _acting(rule: c.Rule, stages: tuple[c.Stage, ...]) -> frozenset[int]:
+def acting_stages(rule: c.Rule, stages: tuple[c.Stage, ...]) -> frozenset[int]:
+    """The places of the stages in which a rule acts; without stages, 0 stands for all of training."""
     if not isinstance(rule, c.Weigh | c.Keep) and rule.weight == 0:
         return frozenset()
     if not stages:
@@ -54,31 +54,43 @@ def acts(rule: c.Rule, stage: c.Stage) -> bool:
     return stage.only is None or rule.id in stage.only
 
 
-# --- hidden states ---------------------------------------------------------------------------------------------------
-
-
-def _targets(state: State, rules: list[c.Toward], acting: Acting, memo: Memo) -> None:
-    """Two signals that pull the same spans at the same layer toward different anchors. What goes through a map of its own can."""
-    seen: dict[tuple[str, c.Layer], list[tuple[str, c.Toward]]] = defaultdict(list)
-    for rule in rules:
-        if not isinstance(rule.target, c.Concept) or rule.through is not None:
-            continue
-        anchor, clash = rule.target.name, None
-        for layer in rule.layers.resolved:
-            alike = seen[digest(rule.subject, memo), layer]
-            rivals = ((name, other) for name, other in alike if name != anchor and acting[rule.id] & acting[other.id])
-            clash = clash or next(((layer, *rival) for rival in rivals), None)
-            alike.append((anchor, rule))
-        if clash is not None:
-            layer, name, other = clash
-            message = f"the same spans are pulled toward `{anchor}` and `{name}` at layer {layer}"
-            _report(state, codes.TARGETS_CLASH, rule, message, other)
-
-
 def _report(state: State, code: Code, rule: c.Rule, message: str, *others: c.Rule, help: str | None = None) -> None:
-    related = [Related(other.place, f"`{other.id}` is here") for other in others]
-    used = [use for each in (rule, *others) for use in each.uses]
-    state.findings.add(code.at(rule.place, message, help=help, related=(*related, *dict.fromkeys(used))))
+    state.findings.add(clash_of(code, rule, message, *others, help=help))
+
+
+# --- what is left to train ---------------------------------------------------------------------------------------------
+
+
+def _trains(state: State, rules: list[c.Rule], stages: tuple[c.Stage, ...], acting: Acting) -> None:
+    """Parts of training without a loss: `token_loss = 0`, or weight 0 on every token, and no other rule that acts.
+
+    What is wrong with a rule or a stage is told where it stands; until then nobody knows what is left.
+    """
+    if state.findings.failed:
+        return
+    for at, stage in enumerate(stages or (None,)):
+        if any(at in acting[rule.id] for rule in rules if not isinstance(rule, c.Weigh | c.Keep)):
+            continue
+        null = next((rule for rule in rules if _empties(rule, stage) and at in acting[rule.id]), None)
+        silent = stage is not None and stage.token_loss.start == 0 == stage.token_loss.end
+        when = "training" if stage is None else f"stage `{stage.name}`"
+        if stage is not None and silent:
+            message = f"{when} has no loss: `token_loss` is 0, and no rule acts"
+            state.findings.add(codes.NOTHING_TRAINS.at(stage.place, message))
+        elif null is not None:
+            message = f"{when} has no loss: `{null.id}` gives every token weight 0, and no other rule acts"
+            _report(state, codes.NOTHING_TRAINS, null, message)
+
+
+def _empties(rule: c.Rule, stage: c.Stage | None) -> bool:
+    """Whether a rule gives every token weight 0, throughout the stage."""
+    if not isinstance(rule, c.Weigh) or rule.factor != 0:
+        return False
+    subject = rule.subject
+    while isinstance(subject, c.Named):
+        subject = subject.base
+    ramp = None if stage is None else dict(stage.factors).get(rule.id)
+    return isinstance(subject, c.Tokens | c.Record) and (ramp is None or ramp.start == 1 == ramp.end)
 
 
 # --- attention -------------------------------------------------------------------------------------------------------
@@ -143,6 +155,28 @@ def _roots(spans: c.SpanSet, memo: Memo) -> Iterator[str]:
                 yield digest(selector, memo)
 
 
+def _floors(state: State, rules: list[c.Attend], acting: Acting, memo: Memo) -> None:
+    """Masses that queries owe to a set of keys of which another rule allows them less, on one head."""
+    ceilings: dict[tuple[str, int, int], list[c.Attend]] = defaultdict(list)
+    for rule in rules:
+        if rule.avoid and not rule.each:
+            for layer, head in rule.explicit():
+                ceilings[digest(rule.join, memo), layer, head].append(rule)
+    for rule in rules if ceilings else ():
+        if rule.avoid or rule.each or rule.mass is None:
+            continue
+        for layer, head in rule.explicit():
+            lower = (other for other in ceilings[digest(rule.join, memo), layer, head] if _mass(other) < _mass(rule))
+            other = next((other for other in lower if acting[rule.id] & acting[other.id]), None)
+            if other is not None:
+                message = (
+                    f"on head {head} of layer {layer} a query cannot give these keys at least {_mass(rule):g}"
+                    f" and at most {_mass(other):g}"
+                )
+                _report(state, codes.BOUNDS_CLASH, rule, message, other)
+                break
+
+
 def _forward(state: State, rules: list[c.Attend]) -> None:
     """Joins whose condition asks for the query before the key, in a causal model."""
     if state.contract is None or not state.contract.causal:
@@ -154,14 +188,32 @@ def _forward(state: State, rules: list[c.Attend]) -> None:
 
 
 def _only_forward(condition: c.Scalar) -> bool:
+    """Whether a condition holds for no key before the end of its query."""
     match condition:
         case c.Before(c.SpanRef("query", ()), c.SpanRef("key", ())):
+            return True
+        case c.Compare("==", c.SpanRef() as left, c.SpanRef() as right):
+            return _follows(left, right) or _follows(right, left)
+        case c.Compare("<=" | "<", c.Attr(c.SpanRef("query", ()), "end"), c.Attr(c.SpanRef("key", ()), "start")):
+            return True
+        case c.Compare(">=" | ">", c.Attr(c.SpanRef("key", ()), "start"), c.Attr(c.SpanRef("query", ()), "end")):
             return True
         case c.And(operands):
             return any(map(_only_forward, operands))
         case c.Or(operands):
             return all(map(_only_forward, operands))
     return False
+
+
+def _follows(key: c.SpanRef, query: c.SpanRef) -> bool:
+    """`key == query.next.next`, `key.previous == query`: the key is what comes after the query."""
+    ahead, behind = set(query.steps), set(key.steps)
+    return (
+        (key.role, query.role) == ("key", "query")
+        and bool(ahead | behind)
+        and ahead <= {"next"}
+        and behind <= {"previous"}
+    )
 
 
 # --- relations -------------------------------------------------------------------------------------------------------

@@ -24,6 +24,11 @@ ONCE = (ast.Model, ast.Gradient, ast.Curriculum)
 _COMMENT = re.compile(r'r?"(?:[^"\\\n]|\\.)*"|#[^\n]*')
 
 
+def is_module(file: File) -> bool:
+    """Whether a file declares nothing of what counts in a root file alone."""
+    return not any(isinstance(item, ROOT_ONLY) for item in file.spec.items)
+
+
 def declare(state: State) -> None:
     """Fill the state's tables of names, those of expansions aside."""
     for file in state.loaded.files:

@@ -21,7 +21,7 @@ from .. import checked as c
 from ..codes import names as codes
 from ..codes import values as value_codes
 from ..contract import Contract
-from ..diagnostics import Diagnostic, Findings, Related, did_you_mean
+from ..diagnostics import Diagnostic, Findings, Related, did_you_mean, replacing
 from ..load import File, Loaded, locate
 from ..source import Place
 from ..vocabulary import Type
@@ -108,7 +108,9 @@ class State:
     model's chat template; `chat_failed`: there may be one that could not be read. `fields`: the keys that records of an inline
     source have; other sources are not known before they are read. `marked`: the fields that `markup` reads, with the source
     that its set is restricted to. `shapes`: of span sets, by identity. `tensors`: shapes in files of vectors. `special_tokens`:
-    those of tokenizer files. `read`: files whose content the check depended on, besides the spec's own.
+    those of tokenizer files. `named`: every name that was looked for and found: the file that it means, as it stands, and what it
+    names. `read`: files whose content the check depended on, besides the spec's own. `module`: the root file is one that others
+    import, so that it lacks nothing where it has no model and no source.
     """
 
     loaded: Loaded
@@ -133,7 +135,9 @@ class State:
     shapes: dict[int, tuple[c.SpanSet, Shape]] = field(default_factory=dict)
     tensors: dict[Path, dict[str, tuple[int, ...]]] = field(default_factory=dict)
     special_tokens: dict[Path, frozenset[str] | None] = field(default_factory=dict)
+    named: list[tuple[File, ast.Expr, Declaration]] = field(default_factory=list)
     read: set[Path] = field(default_factory=set)
+    module: bool = False
 
     def value(self, constant: Declaration) -> Value | None:
         """What a constant or a parameter stands for; None for a parameter without an argument."""
@@ -241,8 +245,10 @@ class Env:
         if found.noun not in nouns:
             message = f"expected a {wanted}, found `{shown(expr)}`, a {found.noun}"
             constant = isinstance(found.item, ast.Let | ast.Parameter) and not isinstance(expr, ast.Param)
-            help = f"write `${shown(expr)}`" if constant else None
-            raise self.fail(value_codes.WRONG_TYPE.at(expr.place, message, help=help))
+            meant = f"${shown(expr)}"
+            help, fixes = (f"write `{meant}`", [replacing(expr.place, meant)]) if constant else (None, [])
+            raise self.fail(value_codes.WRONG_TYPE.at(expr.place, message, help=help, fixes=fixes))
+        self.state.named.append((self.file, expr, found))
         return found
 
     def _private(self, expr: ast.Expr) -> Declaration | None:
@@ -354,20 +360,29 @@ def plain(expr: ast.Expr) -> str:
     return shown(expr).lstrip("$")
 
 
-def walk(node: object) -> Iterator[tuple[Any, int]]:
-    """Every node below `node`, itself included, with its depth; a node comes before those below it."""
+def walk(node: object, without: str = "") -> Iterator[tuple[Any, int]]:
+    """Every node below `node`, itself included, with its depth; a node comes before those below it. What stands in a field called
+    `without` is left out."""
     stack: list[tuple[Any, int]] = [(node, 0)]
     while stack:
         found, depth = stack.pop()
-        if isinstance(found, tuple):
-            stack.extend((item, depth) for item in reversed(found))
-            continue
         kind: type = type(found)
-        if kind.__module__ == ast.__name__:
+        if kind is tuple:
+            stack.extend([(item, depth) for item in reversed(found)])
+        elif (names := _children(kind, without)) is not None:
             yield found, depth
-            stack.extend((getattr(found, name), depth + 1) for name in _children(kind))
+            stack.extend([(getattr(found, name), depth + 1) for name in names])
 
 
 @cache
-def _children(node: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(node) if field.compare)
+def _children(kind: type, without: str) -> tuple[str, ...] | None:
+    """The fields of a node that may hold nodes; None for what is no node."""
+    if kind.__module__ != ast.__name__:
+        return None
+    return tuple(
+        field.name for field in fields(kind) if field.compare and field.type not in _PLAIN and field.name != without
+    )
+
+
+_PLAIN = ("str", "str | None", "bool", "int", "int | float", "tuple[str, ...]")
+"""Types of fields that hold no node, as `ast` writes them."""

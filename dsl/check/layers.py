@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 from .. import ast
 from .. import checked as c
@@ -66,8 +67,7 @@ def layer_number(env: Env, expr: ast.Expr, entry: Entry) -> int:
         case ast.Percent(value):
             if value > 100:
                 raise env.fail(codes.OUT_OF_BOUNDS.at(expr.place, f"a depth is at most 100%, found `{shown(expr)}`"))
-            layer = math.floor(Fraction(str(value)) * top / 100 + Fraction(1, 2))
-            layer = max(layer, 1) if value > 0 else 0
+            layer = _at_share(value, top)
         case _:
             raise mismatch(
                 env, expr, entry, help="a layer is `4`, `-1`, `50%` or `final`; several are `4..6` or `[2, 4]`"
@@ -75,6 +75,13 @@ def layer_number(env: Env, expr: ast.Expr, entry: Entry) -> int:
     if contract and layer > top:
         raise _no_such_layer(env, expr, f"layers 0..{top}")
     return layer
+
+
+@lru_cache(maxsize=1024)
+def _at_share(share: float, top: int) -> int:
+    """The layer at `share` percent of `top` layers, rounded half up."""
+    layer = math.floor(Fraction(str(share)) * top / 100 + Fraction(1, 2))
+    return max(layer, 1) if share > 0 else 0
 
 
 @reads(Type.DEPTH)

@@ -75,7 +75,7 @@ def _named(state: State, definition: Declaration) -> Iterator[Declaration]:
     pending, followed = [(Env(state, start[0]), start[1])], set[Declaration]()
     while pending:
         env, root = pending.pop()
-        for node in _outside_conditions(root):
+        for node, _ in walk(root, without="condition"):
             if not isinstance(node, ast.Name | ast.Param | ast.Member):
                 continue
             found = env.lookup(node)
@@ -86,13 +86,3 @@ def _named(state: State, definition: Declaration) -> Iterator[Declaration]:
             elif (value := state.value(found)) is not None and found not in followed:
                 followed.add(found)
                 pending.append((replace(env, file=value.file), value.expr))
-
-
-def _outside_conditions(root: object) -> Iterator[object]:
-    """The nodes of a definition without those of its conditions."""
-    skipped: set[int] = set()
-    for node, _ in walk(root):
-        if isinstance(node, ast.Where):
-            skipped.update(id(inside) for inside, _ in walk(node.condition))
-        if id(node) not in skipped:
-            yield node

@@ -35,7 +35,7 @@ def check_sources(env: Env) -> None:
         with suppress(Reported):
             env.state.sources[item.name.name] = _source(env, item)
     env.state.sources_failed = not items or len(env.state.sources) < len(items) or env.file.broken
-    if not items and not env.file.broken:
+    if not (items or env.file.broken or env.state.module):
         place = header(env.file)
         message = "the spec has no source"
         env.report(
@@ -54,6 +54,16 @@ def _source(env: Env, item: ast.Source) -> c.Source:
     split = given["split"] or c.ConstantSplit("train")
     text = _text(env, item, form, given)
     return c.Source(item.name.name, form, files, records, given["id"], split, text, item.name.place)
+
+
+def read_without_block(env: Env, item: ast.Source) -> c.Source | None:
+    """A source by its value alone, for who wants its records while the block is not written yet; None without a good value."""
+    with suppress(Reported):
+        form, files, records = _value(env, item)
+        return c.Source(
+            item.name.name, form, files, records, None, c.ConstantSplit("train"), c.Template(()), item.name.place
+        )
+    return None
 
 
 Format = Literal["jsonl", "parquet", "csv", "arrow", "conllu", "inline"]
@@ -118,6 +128,9 @@ def _matches(env: Env, pattern: ast.String) -> list[Path]:
     varying = Path(pattern.value).parts[len(fixed.parts) :]
     if ".." in varying:
         raise env.fail(name_codes.OUTSIDE_ROOT.at(pattern.place, f"`{pattern.value}` goes up after a wildcard"))
+    if any("**" in part and part != "**" for part in varying):
+        alone = "`**` stands for any folders, alone between two `/`"
+        raise env.fail(name_codes.NO_MATCH.at(pattern.place, f"`{pattern.value}` matches no file", help=alone))
     start = confine(str(fixed), pattern.place, folder, root, findings)
     if start is None:
         raise Reported

@@ -14,12 +14,12 @@ from .. import checked as c
 from ..codes import model as model_codes
 from ..codes import names as name_codes
 from ..codes import values as codes
-from ..diagnostics import did_you_mean
+from ..diagnostics import Applicability, Edit, Fix, did_you_mean
 from ..source import Place
 from ..vocabulary import PRELUDE_SETS, SELECTORS, STEPS, Entry, Type
 from .blocks import read_call
 from .conditions import condition
-from .env import Env, Reported, Shape, shown
+from .env import Env, Reported, Shape, one_line, shown
 from .selectors import BUILDERS
 from .values import field_path, mismatch, reads, refuse_measures
 
@@ -211,7 +211,17 @@ def _refuse_mixing(env: Env, expr: ast.Binary) -> None:
         a, b = shown(side.left), shown(side.right)
         if side is expr.left:
             ways = f"`({a} {side.op} {b}) {expr.op} {shown(expr.right)}` or `{a} {side.op} ({b} {expr.op} {shown(expr.right)})`"
+            other = side.right.place.to(expr.right.place)
         else:
             ways = f"`{shown(expr.left)} {expr.op} ({a} {side.op} {b})` or `({shown(expr.left)} {expr.op} {a}) {side.op} {b}`"
+            other = expr.left.place.to(side.left.place)
         message = f"`{side.op}` and `{expr.op}` are mixed without parentheses"
-        raise env.fail(codes.MIXED_ALGEBRA.at(expr.place, message, help=f"write {ways}"))
+        fixes = [_parentheses(side.place, Applicability.CERTAIN), _parentheses(other, Applicability.MAYBE)]
+        raise env.fail(codes.MIXED_ALGEBRA.at(expr.place, message, help=f"write {ways}", fixes=fixes))
+
+
+def _parentheses(place: Place, applicability: Applicability) -> Fix:
+    """Parentheses around a part; those around an operand say what the operators mean without them."""
+    source = place.source
+    edits = (Edit(Place(source, place.start, place.start), "("), Edit(Place(source, place.end, place.end), ")"))
+    return Fix(f"write `({one_line(place.text)})`", edits, applicability)

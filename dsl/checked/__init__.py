@@ -38,7 +38,7 @@ from .inputs import (
     Split,
     Template,
 )
-from .program import Coverage, Gradient, Program, Ramp, Stage
+from .program import Coverage, Gradient, Metric, Program, Ramp, Stage, Trained
 from .rules import (
     Anchor,
     Attend,
@@ -131,6 +131,7 @@ __all__ = [
     "Markup",
     "Measured",
     "Member",
+    "Metric",
     "Model",
     "Named",
     "Neighbour",
@@ -175,6 +176,7 @@ __all__ = [
     "Tokens",
     "Tokens_",
     "Toward",
+    "Trained",
     "Union",
     "VectorAnchor",
     "Weigh",

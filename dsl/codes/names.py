@@ -30,6 +30,13 @@ UNKNOWN_FIELD = Code("MCD221", "unknown-field", "No source has the field, or no 
 UNKNOWN_SPLIT = Code("MCD222", "unknown-split", "No source puts records into the split.")
 MISSING_DECLARATION = Code("MCD223", "missing-declaration", "A spec lacks a declaration that every spec needs.")
 
+UNUSED_IMPORT = Code("MCD230", "unused-import", "A file is imported, and nothing comes of it.", Severity.WARNING)
+UNUSED_DECLARATION = Code("MCD231", "unused-declaration", "Nothing that acts uses a declaration.", Severity.WARNING)
+SHADOWS_PRELUDE = Code(
+    "MCD232", "shadows-prelude", "A name hides `tokens` or `record`, in all of its file.", Severity.WARNING
+)
+SHADOWS_FILE = Code("MCD233", "shadows-file", "A name in a frame hides a name of the file around it.", Severity.WARNING)
+
 UNUSED_PARAMETER = Code(
     "MCD240", "unused-parameter", "Nothing in a frame names one of its parameters.", Severity.WARNING
 )

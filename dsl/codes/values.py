@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..diagnostics import Code
+from ..diagnostics import Code, Severity
 
 WRONG_TYPE = Code("MCD301", "wrong-type", "A value of another type than its place takes.")
 OUT_OF_BOUNDS = Code("MCD302", "out-of-bounds", "A number outside the bounds of its place.")
@@ -24,6 +24,22 @@ BOUNDS_CLASH = Code("MCD321", "bounds-clash", "Attention bounds on one head add 
 FORWARD_JOIN = Code("MCD322", "forward-join", "A join can give only edges forward in time.")
 IS_A_CYCLE = Code("MCD323", "is-a-cycle", "`is_a` relations form a circle.")
 RELATIONS_CLASH = Code("MCD324", "relations-clash", "Relations contradict each other, or relate a concept to itself.")
+SILENT_RULE = Code("MCD340", "silent-rule", "A rule acts at no time of training.", Severity.WARNING)
+NOTHING_TRAINS = Code(
+    "MCD341", "nothing-trains", "A part of training has no loss: every token has weight 0, and no rule acts."
+)
+CANCELLED_WEIGHT = Code(
+    "MCD342",
+    "cancelled-weight",
+    "A weight is multiplied by 0, since another rule takes the same spans.",
+    Severity.WARNING,
+)
+SPAN_NOT_SEEN = Code(
+    "MCD350", "span-not-seen", "A span matches nothing in the records that were looked at.", Severity.WARNING
+)
+RULE_NOT_SEEN = Code(
+    "MCD351", "rule-not-seen", "A rule finds nothing in the records that were looked at.", Severity.WARNING
+)
 OUTSIDE_DEPTH = Code(
     "MCD370",
     "outside-depth",
@@ -43,3 +59,7 @@ CHAT_WORD = Code("MCD382", "chat-word", "A chat template uses a part of Jinja th
 NO_CHAT_TEMPLATE = Code("MCD383", "no-chat-template", "A source holds messages, and no model names a chat template.")
 CHAT_TOKENS = Code("MCD384", "chat-tokens", "A chat template reads special tokens that no config beside it gives.")
 NOT_SUPPORTED = Code("MCD390", "not-supported", "A construct of the language that has no meaning yet.")
+CLAIM_TIME = Code(
+    "MCD391", "claim-time", "A claim about a trained model lacks `trained`, or one about the data has it."
+)
+NO_METRIC = Code("MCD392", "no-metric", "A claim asks a rule for a number that rules of its kind do not have.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcd.compiler.compile import Compiled, compile_program
+from mcd.compiler.sample.sample import sample
 from mcd.compiler.verify import broken_invariants
 from mcd.dsl.check import check
 from mcd.dsl.codes import model as codes
@@ -113,6 +114,15 @@ def test_another_model_writes_the_plan_alone_and_counts_anew(tmp_path: Path) -> 
     assert narrow.manifest.sets == first.manifest.sets and narrow.manifest.shards == first.manifest.shards
     wide = compiled(path, out, windowed_model(tmp_path, None))
     assert wide.reused and wide.manifest.rules == first.manifest.rules
+
+
+@pytest.mark.parametrize("layers", ["1", "2", "1..2"])
+def test_a_sample_counts_as_a_compilation_does(tmp_path: Path, layers: str) -> None:
+    path = windowed(tmp_path, LINK % layers, {"model_type": "gemma2", "sliding_window": 4})
+    program, _ = check(path)
+    assert program is not None
+    (found,) = sample(program, 10).rules
+    assert +found.counts == counts(compiled(path, tmp_path / "out"))
 
 
 def test_pairs_of_whole_sets_are_not_counted(tmp_path: Path) -> None:

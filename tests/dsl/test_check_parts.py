@@ -314,7 +314,7 @@ error[MCD212]: `classes` is given twice
 3 | signal x: tokens { layers = 50%..8  classify = .a  classes = 2  classes = 3 }
   |                                                    ------- first given here
 
-3 errors
+3 errors in 1 file
 """
 
 

@@ -185,7 +185,7 @@ error[MCD407]: attention has layers 1..6 of the model `m`, found final
 6 | use outer(noun) as x
   |     ----------- `outer` is used here
 
-1 error
+1 error in 1 file
 """
 
 

@@ -1,11 +1,26 @@
-"""What a finding looks like, in text and in JSON."""
+"""What a finding looks like, in each of the forms."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 
-from mcd.dsl.diagnostics import Code, Diagnostic, Related, Severity
-from mcd.dsl.render import WIDTH, render_json, render_text, summary
+from mcd.dsl.diagnostics import Applicability, Code, Diagnostic, Related, Severity, replacing
+from mcd.dsl.render import (
+    WIDTH,
+    render_concise,
+    render_github,
+    render_json,
+    render_junit,
+    render_sarif,
+    render_text,
+    summary,
+)
+from mcd.dsl.render.sarif import fingerprint
 from mcd.dsl.source import DataPlace, Place, SourceText
 
 BAD = Code("MCD199", "bad", "Something bad.")
@@ -40,13 +55,15 @@ def test_a_finding_in_full() -> None:
         "   |      - the first\n"
         "help: rename one\n"
         "\n"
-        "1 error\n"
+        "1 error in 1 file\n"
     )
 
 
 def test_nothing_to_say() -> None:
     assert render_text([]) == ""
-    assert json.loads(render_json([])) == {"version": 1, "diagnostics": []}
+    assert render_concise([]) == render_github([]) == ""
+    empty = {"version": 1, "diagnostics": [], "files": ["a.mcd"], "summary": {"errors": 0, "warnings": 0}}
+    assert json.loads(render_json([], ["a.mcd"])) == empty
 
 
 def test_data_places() -> None:
@@ -131,9 +148,16 @@ def test_summary(errors: int, warnings: int, expected: str) -> None:
     assert summary(found) == expected
 
 
+def test_the_summary_counts_files() -> None:
+    found = [BAD.at(place("x", "x", path), "no") for path in ("a.mcd", "b.mcd", "a.mcd")]
+    assert summary(found) == "3 errors in 2 files"
+    assert summary([ODD.at(DataPlace("d", 3), "x"), ODD.at(None, "x")]) == "2 warnings in 1 file"
+
+
 def test_json() -> None:
     text = "mcd 1\nspan ä = b"
-    found = BAD.at(place(text, "ä"), "no", help="do", related=[Related(place(text, "b"), "see")])
+    fix = replacing(place(text, "ä"), "a", Applicability.MAYBE)
+    found = BAD.at(place(text, "ä"), "no", help="do", related=[Related(place(text, "b"), "see")], fixes=[fix])
     assert json.loads(render_json([found, ODD.at(DataPlace("d", 3), "x"), ODD.at(DataPlace("d"), "y")])) == {
         "version": 1,
         "diagnostics": [
@@ -154,6 +178,20 @@ def test_json() -> None:
                         "end": {"offset": 16, "line": 2, "column": 11},
                     }
                 ],
+                "fixes": [
+                    {
+                        "title": "replace `ä` with `a`",
+                        "applicability": "maybe",
+                        "edits": [
+                            {
+                                "path": "a.mcd",
+                                "start": {"offset": 11, "line": 2, "column": 6},
+                                "end": {"offset": 12, "line": 2, "column": 7},
+                                "text": "a",
+                            }
+                        ],
+                    }
+                ],
             },
             *(
                 {
@@ -166,8 +204,100 @@ def test_json() -> None:
                     "start": point,
                     "end": point,
                     "related": [],
+                    "fixes": [],
                 }
                 for message, point in [("y", None), ("x", {"offset": None, "line": 3, "column": None})]
             ),
         ],
+        "files": [],
+        "summary": {"errors": 1, "warnings": 2},
     }
+
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
+
+
+def all_kinds() -> list[Diagnostic]:
+    """Findings of every shape: with and without a place, help, other places and fixes, over lines, in data."""
+    text = "mcd 1\nspan ä = b\nweigh c {\n}\n"
+    fix = replacing(place(text, "ä"), "a")
+    return [
+        BAD.at(place(text, "ä"), "no", help="do, or: not", related=[Related(place(text, "b"), "see")], fixes=[fix]),
+        ODD.at(place(text, "weigh c {\n}", "b c/ü.mcd"), "100% of\r\nit"),
+        ODD.at(place(text, ""), "nothing there"),
+        BAD.at(DataPlace("data/a,b.jsonl", 3), "no"),
+        BAD.at(DataPlace("data/a:b.jsonl"), "no"),
+        replace(ODD.at(None, "nowhere"), level=Severity.ERROR),
+    ]
+
+
+@pytest.mark.parametrize(("name", "render"), [("check", render_json), ("sarif", render_sarif)], ids=["JSON", "SARIF"])
+def test_stable_surfaces_follow_their_schemas(name: str, render: object) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for found in (all_kinds(), []):
+        rendered = json.loads(render(found, ["a.mcd", "b c/ü.mcd"]))
+        validator.validate(rendered)
+        for broken in without_one(rendered):
+            assert not validator.is_valid(broken) or found == []
+
+
+def without_one(rendered: dict) -> Iterator[dict]:
+    """The object without each of the fields that it must have at its top, and with one that nobody knows."""
+    yield from ({name: value for name, value in rendered.items() if name != left_out} for left_out in rendered)
+    yield {**rendered, "unheard_of": 1}
+
+
+def test_concise() -> None:
+    lines = render_concise(all_kinds()).splitlines()
+    assert lines == [
+        "error[MCD198]: nowhere",
+        "a.mcd:1:1: warning[MCD198]: nothing there",
+        "a.mcd:2:6: error[MCD199]: no",
+        "b c/ü.mcd:3:1: warning[MCD198]: 100% of\\r\\nit",
+        "data/a,b.jsonl:3: error[MCD199]: no",
+        "data/a:b.jsonl: error[MCD199]: no",
+        "4 errors, 2 warnings in 4 files",
+    ]
+
+
+def test_github_escapes_what_its_commands_are_made_of() -> None:
+    assert render_github(all_kinds()).splitlines() == [
+        "::error title=MCD198 odd::nowhere",
+        "::warning file=a.mcd,line=1,endLine=1,col=1,endColumn=1,title=MCD198 odd::nothing there",
+        "::error file=a.mcd,line=2,endLine=2,col=6,endColumn=6,title=MCD199 bad::no%0Ahelp: do, or: not",
+        "::warning file=b c/ü.mcd,line=3,endLine=4,title=MCD198 odd::100%25 of\\r\\nit",
+        "::error file=data/a%2Cb.jsonl,line=3,title=MCD199 bad::no",
+        "::error file=data/a%3Ab.jsonl,title=MCD199 bad::no",
+    ]
+
+
+def test_junit_has_a_case_per_file() -> None:
+    found = [*all_kinds(), ODD.at(place("x", "x", "only.mcd"), "a \x1b bell")]
+    suite = ElementTree.fromstring(render_junit(found, ["a.mcd", "clean.mcd", "only.mcd"]))
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    assert list(cases)[:3] == ["a.mcd", "clean.mcd", "only.mcd"]
+    assert (suite.get("tests"), suite.get("failures")) == (str(len(cases)), "4")
+    assert list(cases["clean.mcd"]) == []
+    failure = cases["a.mcd"].find("failure")
+    assert failure is not None and failure.get("message") == "1 error, 1 warning in 1 file"
+    assert "a.mcd:2:6: error[MCD199]: no" in (failure.text or "")
+    assert cases["only.mcd"].find("failure") is None
+    assert "only.mcd:1:1: warning[MCD198]: a \\u{1B} bell" in (cases["only.mcd"].findtext("system-out") or "")
+
+
+def test_a_fingerprint_survives_what_moves_its_line() -> None:
+    here, there = (BAD.at(place(f"{above}span a = b", "a ="), "no") for above in ("", "# more\n\n"))
+    assert fingerprint(here) == fingerprint(there)
+    others = [BAD.at(place("span a  = b", "a "), "no"), BAD.at(place("span a = b", "a"), "not"), ODD.at(None, "no")]
+    assert len({fingerprint(found) for found in [here, *others]}) == 4
+
+
+def test_of_many_findings_the_first_are_shown() -> None:
+    source = SourceText("x.mcd", "a\n" * 700)
+    found = [BAD.at(Place(source, 2 * i, 2 * i + 1), f"number {i}") for i in range(700)]
+    lines = render_text(found).splitlines()
+    assert sum(line.startswith("error") for line in lines) == 500
+    assert lines[-3:] == ["and 200 more, which every other form lists", "", "700 errors in 1 file"]
+    assert len(render_concise(found).splitlines()) == 701

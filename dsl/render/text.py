@@ -1,4 +1,4 @@
-"""Diagnostics -> text and JSON: the only module that knows what a finding looks like.
+"""Findings as a person reads them: with the source line, or a line each.
 
 Text shows the source line as typed with the place underlined. Wide characters take two columns, a tab runs to the next
 multiple of four, and whatever a terminal would obey instead of showing is shown as a stand-in.
@@ -6,46 +6,74 @@ multiple of four, and whatever a terminal would obey instead of showing is shown
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
-from .diagnostics import Diagnostic, Severity
-from .source import DataPlace, Place
+from ..diagnostics import Diagnostic, Severity
+from ..source import DataPlace, Place
 
 TAB = 4
 WIDTH = 120
 """Columns of a source line that are shown; a longer one is cut around the place."""
+
+SHOWN = 500
+"""Findings that are shown with their lines; of more, the number is."""
 
 _STYLES = {"error": "1;31", "warning": "1;33", "help": "1;36", "gutter": "1;34", "bold": "1"}
 Paint = Callable[[str, str], str]
 
 
 def render_text(diagnostics: Sequence[Diagnostic], color: bool = False) -> str:
-    """All findings in order of their places and a summary line; empty where there is none."""
+    """Findings in order of their places, at most `SHOWN`, and a summary line; empty where there is none."""
     if not diagnostics:
         return ""
 
     def paint(style: str, text: str) -> str:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if color else text
 
-    blocks = ["\n".join(_block(diagnostic, paint)) for diagnostic in in_order(diagnostics)]
-    return "\n\n".join([*blocks, summary(diagnostics)]) + "\n"
+    found = in_order(diagnostics)
+    blocks = ["\n".join(_block(diagnostic, paint)) for diagnostic in found[:SHOWN]]
+    more = [f"and {len(found) - SHOWN:,} more, which every other form lists"] if len(found) > SHOWN else []
+    return "\n\n".join([*blocks, *more, summary(diagnostics)]) + "\n"
 
 
-def render_json(diagnostics: Sequence[Diagnostic]) -> str:
-    """All findings in order of their places, as one JSON object of version 1."""
-    found = {"version": 1, "diagnostics": [_json(diagnostic) for diagnostic in in_order(diagnostics)]}
-    return json.dumps(found, indent=2, ensure_ascii=True) + "\n"
+def render_concise(diagnostics: Sequence[Diagnostic]) -> str:
+    """A line per finding: `a.mcd:2:10: error[MCD101]: message`, and a summary line."""
+    if not diagnostics:
+        return ""
+    lines = [f"{_where(found.place)}{_tag(found)}: {visible(found.message)}" for found in in_order(diagnostics)]
+    return "\n".join([*lines, summary(diagnostics)]) + "\n"
+
+
+def _where(place: Place | DataPlace | None) -> str:
+    if isinstance(place, Place):
+        line, column = place.source.position(place.start)
+        return f"{visible(place.source.path)}:{line}:{column}: "
+    if place is None:
+        return ""
+    return visible(place.path) + (f":{place.line}: " if place.line is not None else ": ")
+
+
+def _tag(found: Diagnostic) -> str:
+    return f"{found.severity.value}[{found.code.id}]"
 
 
 def summary(diagnostics: Iterable[Diagnostic]) -> str:
-    """`2 errors, 1 warning`."""
-    severities = [diagnostic.severity for diagnostic in diagnostics]
+    """`2 errors, 1 warning in 2 files`."""
+    found = list(diagnostics)
+    severities = [diagnostic.severity for diagnostic in found]
     counts = {severity: severities.count(severity) for severity in Severity}
     parts = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
-    return ", ".join(parts) or "no findings"
+    paths = {path for diagnostic in found if (path := path_of(diagnostic)) is not None}
+    files = sum(not path.startswith("--") for path in paths)  # what was typed as an option is no file
+    where = f" in {files} file{'s' if files > 1 else ''}" if files else ""
+    return (", ".join(parts) or "no findings") + where
+
+
+def path_of(diagnostic: Diagnostic) -> str | None:
+    """The file that a finding is in, as shown; None where it has no place."""
+    place = diagnostic.place
+    return place.source.path if isinstance(place, Place) else None if place is None else place.path
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
@@ -68,7 +96,7 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 def _block(diagnostic: Diagnostic, paint: Paint) -> list[str]:
     severity = diagnostic.severity.value
-    head = paint(severity, f"{severity}[{diagnostic.code.id}]") + ": " + paint("bold", visible(diagnostic.message))
+    head = paint(severity, _tag(diagnostic)) + ": " + paint("bold", visible(diagnostic.message))
     lines = [head]
     place = diagnostic.place
     shown = [related.place for related in diagnostic.related]
@@ -163,33 +191,3 @@ def visible(text: str) -> str:
 
 def _escape(char: str) -> str:
     return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char, f"\\u{{{ord(char):X}}}")
-
-
-# --- JSON ------------------------------------------------------------------------------------------------------------
-
-
-def _json(diagnostic: Diagnostic) -> dict[str, Any]:
-    return {
-        "code": diagnostic.code.id,
-        "name": diagnostic.code.name,
-        "severity": diagnostic.severity.value,
-        "message": diagnostic.message,
-        "help": diagnostic.help,
-        **_json_place(diagnostic.place),
-        "related": [{"message": related.message, **_json_place(related.place)} for related in diagnostic.related],
-    }
-
-
-def _json_place(place: Place | DataPlace | None) -> dict[str, Any]:
-    """`offset` counts characters from 0, `line` and `column` from 1; null where unknown."""
-    if place is None:
-        return {"path": None, "start": None, "end": None}
-    if isinstance(place, DataPlace):
-        at = None if place.line is None else {"offset": None, "line": place.line, "column": None}
-        return {"path": place.path, "start": at, "end": at}
-    return {"path": place.source.path, "start": _json_point(place, place.start), "end": _json_point(place, place.end)}
-
-
-def _json_point(place: Place, offset: int) -> dict[str, int]:
-    line, column = place.source.position(offset)
-    return {"offset": offset, "line": line, "column": column}
