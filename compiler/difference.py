@@ -14,6 +14,7 @@ from typing import Any
 
 from ..dsl import checked as c
 from ..dsl.canonical import digest
+from ..dsl.windows import described
 from .lower import Lowered
 from .plan import Digest, KeepPlan, Line, Plan, RulePlan, SetInfo, WeighPlan
 from .recipe import Recipe, StoredField
@@ -75,7 +76,8 @@ def differences(old: Side, new: Side) -> tuple[Change, ...]:
 def _model(old: Side, new: Side) -> Iterator[Change]:
     for name, before, after in _unequal(old.plan.model.model_dump(), new.plan.model.model_dump()):
         effect = Effect.SHARDS if name == "context" else Effect.PLAN
-        yield Change(effect, "model", f"{name} {_said(before)} -> {_said(after)}")
+        words = described if name == "windows" else _said
+        yield Change(effect, "model", f"{name} {words(before)} -> {words(after)}")
     before_overflow, after_overflow = old.program.model.overflow, new.program.model.overflow
     if before_overflow != after_overflow:
         yield Change(Effect.SHARDS, "model", f"overflow {_overflow(before_overflow)} -> {_overflow(after_overflow)}")

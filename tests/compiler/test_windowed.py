@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mcd.compiler.compile import Compiled, compile_program
+from mcd.compiler.compile import Compiled, compile_program, prepare
+from mcd.compiler.describe import describe
+from mcd.compiler.difference import Effect, Side, differences
 from mcd.compiler.sample.sample import sample
 from mcd.compiler.verify import broken_invariants
 from mcd.dsl.check import check
@@ -129,6 +131,19 @@ def test_pairs_of_whole_sets_are_not_counted(tmp_path: Path) -> None:
     rule = "attend every: dog -> cat { layers = 1  heads = any }\n"
     result = compiled(windowed(tmp_path, rule, {"model_type": "mistral", "sliding_window": 3}), tmp_path / "out")
     assert "rows" not in counts(result, "every") and "window" not in counts(result, "every")
+
+
+def test_a_plan_and_a_difference_say_the_windows(tmp_path: Path) -> None:
+    path = windowed(tmp_path, LINK % "1", {"model_type": "gemma2", "sliding_window": 4})
+    sides = []
+    for model in (None, windowed_model(tmp_path, 8)):
+        program, _ = check(path, model)
+        assert program is not None
+        sides.append(Side(program, prepare(program)[0]))
+    assert "  sliding windows: 4 tokens at layers 1, 3\n" in describe(sides[0].program, sides[0].lowered)
+    (found,) = (change for change in differences(*sides) if change.fact.startswith("windows"))
+    assert found.fact == "windows 4 tokens at layers 1, 3 -> 8 tokens at layers 1..4"
+    assert found.effect is Effect.PLAN
 
 
 def test_windows_that_do_not_fit_break_a_plan(tmp_path: Path) -> None:
