@@ -7,6 +7,7 @@ rules; no data is read but the tokenizer file, for its digest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import TypedDict
@@ -15,11 +16,13 @@ from ..dsl import checked as c
 from ..dsl.canonical import digest
 from .plan import (
     AttendPlan,
+    CentroidPlan,
     ClassifyPlan,
     Contract,
     ContrastPlan,
     CrossRef,
     Digest,
+    DistilPlan,
     EdgeSetRef,
     GradientPlan,
     KeepPlan,
@@ -38,8 +41,9 @@ from .plan import (
     TowardPlan,
     WeighPlan,
 )
-from .recipe import AheadCheck, ContrastCheck, LabelCheck, Recipe, SetKey, StoredEdges, StoredField, StoredSet
+from .recipe import VECTORS, AheadCheck, ContrastCheck, LabelCheck, Recipe, SetKey, StoredEdges, StoredField, StoredSet
 from .scores import record_score, token_score
+from .teachers import hidden_of, teacher_plan
 from .written import field_text, written
 
 BASE_COLUMNS = ("id", "part", "source", "input_ids", "span.set", "span.start", "span.end")
@@ -64,6 +68,7 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
     order = None
     if program.order is not None:
         order = record_score(program.order, lambda path: gathered.field(path, "number", c.Record()))
+    centroids = dict(gathered.centroids())
     recipe = Recipe(
         model=program.model,
         tokenizer_digest=tokenizer.digest,
@@ -96,6 +101,8 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
         learned=tuple(
             sorted(n for n, concept in gathered.anchors.items() if isinstance(concept.anchor, c.LearnedAnchor))
         ),
+        centroids=centroids,
+        teachers={name: teacher_plan(each, program.root) for name, each in sorted(gathered.teachers.items())},
         rules=rules,
         stages=tuple(_stage(stage) for stage in program.stages),
         gradient=_gradient(program.gradient),
@@ -130,6 +137,7 @@ class _Gathered:
     rows: list[ContrastCheck | AheadCheck] = field(default_factory=list)
     pairs: set[tuple[SetKey, SetKey]] = field(default_factory=set)
     anchors: dict[str, c.Concept] = field(default_factory=dict)
+    teachers: dict[str, c.Teacher] = field(default_factory=dict)
 
     def span_set(self, definition: c.SpanSet, *attributes: str) -> SpanSetRef:
         """A reference to `definition`, stored unless it is every token or the whole record and nothing is read along it."""
@@ -158,6 +166,18 @@ class _Gathered:
         self.anchors[concept.name] = concept
         return concept.name
 
+    def teacher(self, teacher: c.Teacher) -> str:
+        self.teachers[teacher.name] = teacher
+        return teacher.name
+
+    def centroids(self) -> Iterator[tuple[str, CentroidPlan]]:
+        """The anchors that are means over spans, by name."""
+        for name, concept in sorted(self.anchors.items()):
+            if isinstance(concept.anchor, c.CentroidAnchor):
+                assert concept.spans is not None, "the checker requires spans of a concept whose anchor is their mean"
+                teacher, subject = self.teacher(concept.anchor.teacher), self.span_set(concept.spans)
+                yield name, CentroidPlan(teacher=teacher, layer=concept.anchor.layer, subject=subject)
+
     def stored_sets(self) -> tuple[StoredSet, ...]:
         return tuple(StoredSet(key, self.sets[key], tuple(sorted(self.attributes[key]))) for key in sorted(self.sets))
 
@@ -182,6 +202,8 @@ def _rule(rule: c.Rule, gathered: _Gathered) -> RulePlan:
             return _contrast(rule, gathered)
         case c.Predict():
             return _predict(rule, gathered)
+        case c.Distil():
+            return _distil(rule, gathered)
         case c.Relate():
             return _relate(rule, gathered)
         case c.Like():
@@ -252,14 +274,24 @@ def _through(through: c.Through | None) -> ThroughPlan | None:
 
 def _toward(rule: c.Toward, gathered: _Gathered) -> TowardPlan:
     anchor, column = None, None
-    if isinstance(rule.target, c.Concept):
-        anchor = gathered.anchor(rule.target)
-    else:
-        width = gathered.hidden if rule.through is None else rule.through.width
-        column = gathered.field(rule.target, "vector", rule.subject, width)
+    match rule.target:
+        case c.Concept():
+            anchor = gathered.anchor(rule.target)
+        case c.Hidden(teacher):
+            gathered.teacher(teacher)
+        case path:
+            width = gathered.hidden if rule.through is None else rule.through.width
+            column = gathered.field(path, VECTORS[rule.dtype], rule.subject, width)
     subject = gathered.span_set(rule.subject, *(() if column is None else ("index",)))
     return TowardPlan(
-        **_hidden(rule), through=_through(rule.through), subject=subject, anchor=anchor, field=column, loss=rule.loss
+        **_hidden(rule),
+        through=_through(rule.through),
+        subject=subject,
+        anchor=anchor,
+        field=column,
+        loss=rule.loss,
+        dtype=rule.dtype,
+        hidden=hidden_of(rule),
     )
 
 
@@ -311,6 +343,16 @@ def _predict(rule: c.Predict, gathered: _Gathered) -> PredictPlan:
         column = gathered.field(rule.target, "token", rule.subject)
         gathered.labels.append(LabelCheck(rule.id, subject.set, column, None, gathered.vocab))
     return PredictPlan(**_hidden(rule), through=_through(rule.through), subject=subject, ahead=ahead, field=column)
+
+
+def _distil(rule: c.Distil, gathered: _Gathered) -> DistilPlan:
+    return DistilPlan(
+        **_hidden(rule),
+        through=_through(rule.through),
+        subject=gathered.span_set(rule.subject),
+        teacher=gathered.teacher(rule.teacher),
+        temperature=rule.temperature,
+    )
 
 
 def _relate(rule: c.Relate, gathered: _Gathered) -> RelatePlan:
@@ -406,5 +448,7 @@ def written_anchor(anchor: c.Anchor | None) -> str:
             return f'embedding("{text}")'
         case c.LearnedAnchor():
             return "learned"
+        case c.CentroidAnchor(teacher, layer):
+            return f"centroid({teacher.name}, layer: {layer})"
         case None:
             raise ValueError("the checker requires an anchor of every concept that a rule is pulled toward")

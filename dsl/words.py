@@ -28,7 +28,7 @@ def _functions() -> Iterator[str]:
                 yield _FUNCTIONS_OF.get(name, name.lower())
         elif isinstance(value, Mapping) and name != "BLOCKS":
             yield from (key for key, item in value.items() if not isinstance(item, v.Type | tuple))
-        elif name.startswith("LATER_") and name != "LATER_ITEMS":
+        elif name.startswith("LATER_"):
             yield from value
 
 

@@ -38,11 +38,13 @@ READ_BY_RUNTIME = {
     ("manifest",),
     ("ramps",),
     ("sets",),
+    ("teaching",),
     ("files", "shard_reader"),
     ("files", "measures"),
+    ("files", "targets"),
     ("ragged",),
 }
-"""What of the compiler the runtime sees: the plan, the manifest, the shard files and what is measured on them."""
+"""What of the compiler the runtime sees: the plan, the manifest, the files, and what compiling asks of teachers."""
 
 FORBIDDEN = {
     "pickle",
