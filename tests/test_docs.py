@@ -97,6 +97,7 @@ STUBS = {
     # a config, a file of heads, and a config of a tokenizer
     ".json": json.dumps(CONFIG | {"heads": [[2, 0], [7, 11]], "chat_template": "{{ messages[0].content }}"}),
 }
+WEIGHTS = re.compile(r'weights = "([\w/]+)"')
 PATH = re.compile(r'"([\w./*-]+)"')
 
 
@@ -116,7 +117,11 @@ def declaration(item: str) -> str:
 
 
 def stub(folder: Path, text: str) -> None:
-    """A file for every path that a spec names, of the kind that its ending tells."""
+    """A file for every path that a spec names, of the kind that its ending tells; for weights without one a folder."""
+    for path in WEIGHTS.findall(text):
+        (folder / path).mkdir(parents=True)
+        (folder / path / "model.safetensors").touch()
+        (folder / path / "config.json").write_text(json.dumps(CONFIG | {"n_layer": 24, "n_embd": 1024}))
     for path in PATH.findall(text):
         file = folder / path.replace("*", "1")
         if file.suffix in STUBS:

@@ -24,7 +24,9 @@ from .projects import WORDS, checked, project
 from .teachers import states, write_letters, write_teacher
 from .test_end_to_end import gpt2, llama
 
-SOURCE = 'source s = jsonl("data.jsonl") { id = .id  split = .split  text = "{.text}" }\nspan cat = phrases("cat", "a red bird")\n'
+SOURCE = """source s = jsonl("data.jsonl") { id = .id  split = .split  text = "{.text}" }
+span cat = phrases("cat", "a red bird")
+"""
 RECORDS = [
     {"id": "a", "split": "train", "text": "the cat saw a red bird ."},
     {"id": "b", "split": "train", "text": "a dog and the cat ran off because of rain ."},

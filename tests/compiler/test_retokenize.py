@@ -64,7 +64,7 @@ def test_added_and_blank_tokens_pair_with_nothing_and_count_as_places():
 
 
 def test_a_teacher_reads_what_a_part_holds_and_no_more_than_it_has_positions_for():
-    """Parts `ab`, `cd`, `e`; the teacher's `bc` is in none of them as a whole. Three positions, one of them for an added token."""
+    """Parts `ab`, `cd`, `e`; the teacher's `bc` is whole in none of them. Then three positions, one for an added token."""
     own, other = list("abcde"), ["a", "bc", "d", "e"]
     cut = c.Overflow("split", 0)
     found = read(own, other, reading(), context=2, overflow=cut)
