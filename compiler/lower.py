@@ -44,7 +44,7 @@ from .plan import (
 from .recipe import VECTORS, AheadCheck, ContrastCheck, LabelCheck, Recipe, SetKey, StoredEdges, StoredField, StoredSet
 from .scores import record_score, token_score
 from .teachers import hidden_of, teacher_plan
-from .written import field_text, written
+from .written import field_text, written, written_anchor
 
 BASE_COLUMNS = ("id", "part", "source", "input_ids", "span.set", "span.start", "span.end")
 EDGE_WEIGHT = "edge.weight"
@@ -435,20 +435,3 @@ def _gradient(gradient: c.Gradient | None) -> GradientPlan | None:
 
 def _ramp(ramp: c.Ramp) -> RampPlan:
     return RampPlan(start=ramp.start, end=ramp.end, shape=ramp.shape)
-
-
-def written_anchor(anchor: c.Anchor | None) -> str:
-    """An anchor's definition in words; a file by its name alone, since paths carry no meaning."""
-    match anchor:
-        case c.Orthonormal():
-            return "orthonormal"
-        case c.VectorAnchor(file, key):
-            return f'vector("{file.name}", "{key}")'
-        case c.EmbeddingAnchor(text):
-            return f'embedding("{text}")'
-        case c.LearnedAnchor():
-            return "learned"
-        case c.CentroidAnchor(teacher, layer):
-            return f"centroid({teacher.name}, layer: {layer})"
-        case None:
-            raise ValueError("the checker requires an anchor of every concept that a rule is pulled toward")

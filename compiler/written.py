@@ -211,3 +211,20 @@ _COMPOUND = (
 def _inner(node: object) -> str:
     text = written(node)
     return f"({text})" if isinstance(node, _COMPOUND) else text
+
+
+def written_anchor(anchor: c.Anchor | None) -> str:
+    """An anchor's definition in words; a file by its name alone, since paths carry no meaning."""
+    match anchor:
+        case c.Orthonormal():
+            return "orthonormal"
+        case c.VectorAnchor(file, key):
+            return f'vector("{file.name}", "{key}")'
+        case c.EmbeddingAnchor(text):
+            return f'embedding("{text}")'
+        case c.LearnedAnchor():
+            return "learned"
+        case c.CentroidAnchor(teacher, layer):
+            return f"centroid({teacher.name}, layer: {layer})"
+        case None:
+            raise ValueError("the checker requires an anchor of every concept that a rule is pulled toward")

@@ -44,7 +44,7 @@ class Lookup:
         return np.where(there, place, -1), single
 
     def numbers(self, slot: Ints, entry: Ints, spans: Flat) -> tuple[npt.NDArray[np.float64], Bools]:
-        """The same with the value itself: a label's place in its classes, or a factor; NaN where there is none, and for vectors."""
+        """The same with the value itself, a label's place in its classes or a factor; NaN where there is none and for vectors."""
         place, single = self.places(slot, entry, spans)
         found = np.full(len(place), np.nan)
         there = (place >= 0) & self._single[self._slots.source[slot]]

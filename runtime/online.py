@@ -53,9 +53,10 @@ class Online:
         for name in dict.fromkeys(read[0] for read, _ in self._readers if read is not None):
             layers = [read[1] for read, _ in self._readers if read is not None and read[0] == name]
             asked = plan.teachers[name]
-            if isinstance(found := known.given.get(name), nn.Module):
+            found = known.given.get(name)
+            if isinstance(found, nn.Module) and found is not model:
                 self._teachers[name] = given_teacher(name, asked, found, layers)
-            elif asked.weights is None:
+            elif asked.weights is None or isinstance(found, nn.Module):
                 self._teachers[name] = frozen_copy(name, model, adapter, layers)
             else:
                 head = any(isinstance(rule, DistilPlan) and rule.teacher == name for rule in plan.rules)

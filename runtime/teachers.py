@@ -7,6 +7,7 @@ evaluation mode and in the number format that its weights are kept in; its hidde
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def load_teacher(
     place = DataPlace(str(folder))
     verbosity = get_verbosity()
     try:
+        _check_index(folder)
         set_verbosity_error()  # type: ignore[no-untyped-call]  # what is missing is said below
         disable_progress_bar()  # type: ignore[no-untyped-call]
         found = AutoConfig.from_pretrained(config, local_files_only=True, trust_remote_code=False)
@@ -102,7 +104,16 @@ def load_teacher(
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        ImportError,
+        SafetensorError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise Failure(
             TEACHER_MODEL.at(place, f"`{folder.name}` gives no model for teacher `{name}`: {reason}")
@@ -117,6 +128,15 @@ def load_teacher(
         raise Failure(TEACHER_MODEL.at(place, message))
     _check(name, plan, parts, place)
     return TeacherModel(name, model, parts, layers)
+
+
+def _check_index(folder: Path) -> None:
+    """Raises ValueError for an index of several files that names one outside of the folder."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = json.loads(index.read_bytes())["weight_map"].values()
+        if any("/" in name or "\\" in name for name in names):
+            raise ValueError(f"`{index.name}` names a file of another folder")
 
 
 def _check(name: str, plan: TeacherPlan, parts: Parts, place: DataPlace) -> None:

@@ -95,6 +95,29 @@ signal mean_along: cat {{ layers = [1, 3]  toward = live.hidden(layer: {layer}) 
     torch.testing.assert_close(out.rules["mean"], torch.stack(cosines).mean(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("overflow", ["truncate", "split(stride: 1)", "drop"])
+def test_texts_longer_than_the_context(tmp_path, overflow):
+    """The teacher reads what the model reads, in parts; what is repeated is no row."""
+    write_teacher(tmp_path / "big")
+    spec = f"""teacher big {{ weights = "big" }}
+teacher live {{ weights = "big"  run = online }}
+{SOURCE}signal stored: tokens {{ layers = 2  toward = big.hidden(layer: 2)  dtype = float32  per = record }}
+signal along: tokens {{ layers = 2  toward = live.hidden(layer: 2)  per = record }}
+"""
+    path = project(tmp_path, spec, RECORDS)
+    path.write_text(path.read_text().replace("context = 16", f"context = 4  overflow = {overflow}"))
+    compiled(path, tmp_path / "out")
+    dataset = mcd.load(tmp_path / "out")
+    with mcd.supervise(gpt2().eval(), dataset) as supervised:
+        out = supervised.eval()(batch_of(dataset), time=0.0)
+    torch.testing.assert_close(out.rules["stored"], out.rules["along"], rtol=1e-5, atol=1e-6)
+    assert (
+        out.rows["stored"]
+        == out.rows["along"]
+        == sum(dataset.manifest.rules["stored"].splits[split]["rows"] for split in ("train", "valid"))
+    )
+
+
 def test_an_encoder_with_a_tokenizer_of_its_own_and_another_width(tmp_path):
     """`the cat saw a red bird .` in letters, with `at` as one token and one added on either side: [ t h e c at s a w a r e d b i
     r d . ]: `cat` goes with the mean of places 4 and 5, `a red bird` with those of 9, 10..12 and 13..16, a mean per token.
@@ -158,7 +181,7 @@ signal first: cat {{ layers = 2  toward = big.hidden(layer: 2)  pool = first }}
     with pytest.raises(Failure) as raised:
         compiled(path, tmp_path / "out")
     assert [(each.code.id, each.message) for each in raised.value.diagnostics if each.code.id == "MCD581"] == [
-        ("MCD581", said[0])
+        ("MCD581", said[0] + " (`lost = error`)")
     ]
 
 
@@ -327,6 +350,36 @@ def test_files_that_give_no_model(tmp_path):
     (tmp_path / "big" / "config.json").write_text(json.dumps(config | {"hidden_size": 16}))
     path.write_text(path.read_text().replace("layer: 2)", "layer: 2)  through = linear"))
     assert failure(path, tmp_path / "out").code.id == "MCD720"
+
+
+def test_weights_in_several_files(tmp_path):
+    """As transformers cuts large models; an index that names a file elsewhere is refused."""
+    teacher = write_teacher(tmp_path / "big", "gpt2")
+    path = project(tmp_path, SPEC, RECORDS)
+    whole = compiled(path, tmp_path / "whole").manifest.targets["big@2:float16"]
+    (tmp_path / "big" / "model.safetensors").unlink()
+    teacher.save_pretrained(tmp_path / "big", max_shard_size=1000)
+    index = tmp_path / "big" / "model.safetensors.index.json"
+    assert len(set(json.loads(index.read_text())["weight_map"].values())) > 1
+    parts = compiled(path, tmp_path / "parts").manifest.targets["big@2:float16"]
+    assert [file.sha256 for file in parts.files] == [file.sha256 for file in whole.files]
+    assert parts.digest != whole.digest
+    content = json.loads(index.read_text())
+    moved = {key: f"../big/{name}" for key, name in content["weight_map"].items()}
+    index.write_text(json.dumps(content | {"weight_map": moved}))
+    found = failure(path, tmp_path / "other")
+    assert found.code.id == "MCD720" and "names a file of another folder" in found.message
+
+
+def test_a_link_out_of_the_project(tmp_path):
+    write_teacher(tmp_path / "big")
+    (tmp_path / "root").mkdir()
+    path = project(tmp_path / "root", SPEC, RECORDS)
+    (tmp_path / "root" / "big").mkdir()
+    (tmp_path / "root" / "big" / "config.json").write_bytes((tmp_path / "big" / "config.json").read_bytes())
+    (tmp_path / "root" / "big" / "model.safetensors").symlink_to(tmp_path / "big" / "model.safetensors")
+    _, findings = check(path)
+    assert {(found.code.id, found.place.text) for found in findings.items} == {("MCD202", '"big"')}
 
 
 def test_a_kind_of_model_that_is_not_supported(tmp_path):

@@ -160,6 +160,9 @@ def _folder(env: Env, expr: ast.Expr, entry: Entry) -> Path | None:
     if not any((found / name).is_file() for name in WEIGHTS):
         message = f"no file `{WEIGHTS[0]}` in `{found.name}`"
         raise env.fail(name_codes.NO_FILE.at(expr.place, message, help=near_files(found / WEIGHTS[0])))
+    for file in sorted(found.iterdir()):
+        if file.name.endswith((".json", ".safetensors")):
+            env.locate(f"{expr.value}/{file.name}", expr.place)  # which a link may lead out of the project
     return found
 
 
