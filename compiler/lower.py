@@ -7,21 +7,18 @@ rules; no data is read but the tokenizer file, for its digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import chain, count
+from dataclasses import dataclass
 from typing import TypedDict
 
 from ..dsl import checked as c
 from ..dsl.canonical import digest
+from .gathered import Gathered
 from .plan import (
     AttendPlan,
-    CentroidPlan,
     ClassifyPlan,
     Contract,
     ContrastPlan,
     CrossRef,
-    Digest,
     DistilPlan,
     EdgeSetRef,
     GradientPlan,
@@ -33,7 +30,6 @@ from .plan import (
     RampPlan,
     RelatePlan,
     RulePlan,
-    SetInfo,
     SpanSetRef,
     StagePlan,
     ThroughPlan,
@@ -41,10 +37,10 @@ from .plan import (
     TowardPlan,
     WeighPlan,
 )
-from .recipe import VECTORS, AheadCheck, ContrastCheck, LabelCheck, Recipe, SetKey, StoredEdges, StoredField, StoredSet
+from .recipe import VECTORS, AheadCheck, ContrastCheck, LabelCheck, Recipe, StoredEdges
 from .scores import record_score, token_score
 from .teachers import hidden_of, teacher_plan
-from .written import field_text, written, written_anchor
+from .written import written_anchor
 
 BASE_COLUMNS = ("id", "part", "source", "input_ids", "span.set", "span.start", "span.end")
 EDGE_WEIGHT = "edge.weight"
@@ -61,7 +57,7 @@ class Lowered:
 
 def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
     """Part `program` into plan and recipe."""
-    gathered = _Gathered(program.model.hidden, program.model.vocab)
+    gathered = Gathered(program.model.hidden, program.model.vocab)
     rules = tuple(_rule(rule, gathered) for rule in program.rules)
     for expect in program.expects:
         gathered.span_set(expect.subject)
@@ -123,74 +119,7 @@ def _columns(recipe: Recipe) -> tuple[str, ...]:
     )
 
 
-@dataclass(slots=True)
-class _Gathered:
-    """What the rules read, gathered while they are walked. Keyed by digest, so that order carries no meaning."""
-
-    hidden: int
-    vocab: int
-    sets: dict[Digest, c.SpanSet] = field(default_factory=dict)
-    attributes: dict[Digest, set[str]] = field(default_factory=dict)
-    edges: dict[Digest, c.Join] = field(default_factory=dict)
-    fields: dict[tuple[str, str, int, Digest], StoredField] = field(default_factory=dict)
-    labels: list[LabelCheck] = field(default_factory=list)
-    rows: list[ContrastCheck | AheadCheck] = field(default_factory=list)
-    pairs: set[tuple[SetKey, SetKey]] = field(default_factory=set)
-    anchors: dict[str, c.Concept] = field(default_factory=dict)
-    teachers: dict[str, c.Teacher] = field(default_factory=dict)
-
-    def span_set(self, definition: c.SpanSet, *attributes: str) -> SpanSetRef:
-        """A reference to `definition`, stored unless it is every token or the whole record and nothing is read along it."""
-        plain = definition.base if isinstance(definition, c.Named) else definition
-        if not attributes and isinstance(plain, c.Tokens):
-            return SpanSetRef(set="tokens")
-        if isinstance(plain, c.Record):
-            return SpanSetRef(set="record")
-        key = digest(definition)
-        self.sets.setdefault(key, definition)
-        self.attributes.setdefault(key, set()).update(attributes)
-        return SpanSetRef(set=key)
-
-    def field(self, path: c.FieldPath, kind: str, subject: c.SpanSet, width: int = 1) -> str:
-        """The column name of a field that runs along `subject`."""
-        key = (field_text(path), kind, width, digest(subject))
-        if key not in self.fields:
-            taken = {stored.name for stored in self.fields.values()}
-            dotted = ".".join(path)
-            numbered = (f"{dotted}#{number}" for number in count(2))
-            name = next(name for name in chain([dotted], numbered) if name not in taken)
-            self.fields[key] = StoredField(name, path, kind, width, subject)  # type: ignore[arg-type]
-        return self.fields[key].name
-
-    def anchor(self, concept: c.Concept) -> str:
-        self.anchors[concept.name] = concept
-        return concept.name
-
-    def teacher(self, teacher: c.Teacher) -> str:
-        self.teachers[teacher.name] = teacher
-        return teacher.name
-
-    def centroids(self) -> Iterator[tuple[str, CentroidPlan]]:
-        """The anchors that are means over spans, by name."""
-        for name, concept in sorted(self.anchors.items()):
-            if isinstance(concept.anchor, c.CentroidAnchor):
-                assert concept.spans is not None, "the checker requires spans of a concept whose anchor is their mean"
-                teacher, subject = self.teacher(concept.anchor.teacher), self.span_set(concept.spans)
-                yield name, CentroidPlan(teacher=teacher, layer=concept.anchor.layer, subject=subject)
-
-    def stored_sets(self) -> tuple[StoredSet, ...]:
-        return tuple(StoredSet(key, self.sets[key], tuple(sorted(self.attributes[key]))) for key in sorted(self.sets))
-
-    def stored_fields(self) -> tuple[StoredField, ...]:
-        return tuple(sorted(self.fields.values(), key=lambda stored: stored.name))
-
-    def infos(self) -> dict[Digest, SetInfo]:
-        spans = {key: SetInfo(kind="span", written=written(node)) for key, node in self.sets.items()}
-        edges = {key: SetInfo(kind="edge", written=written(join)) for key, join in self.edges.items()}
-        return dict(sorted({**spans, **edges}.items()))
-
-
-def _rule(rule: c.Rule, gathered: _Gathered) -> RulePlan:
+def _rule(rule: c.Rule, gathered: Gathered) -> RulePlan:
     match rule:
         case c.Attend():
             return _attend(rule, gathered)
@@ -218,7 +147,7 @@ def _line(rule: c.RuleBase) -> Line:
     return Line(file=rule.place.source.path, line=rule.place.source.position(rule.place.start)[0])
 
 
-def _attend(rule: c.Attend, gathered: _Gathered) -> AttendPlan:
+def _attend(rule: c.Attend, gathered: Gathered) -> AttendPlan:
     edges: EdgeSetRef | CrossRef
     if rule.join.condition is None and rule.join.pick == "all":
         edges = CrossRef(query=gathered.span_set(rule.join.query), key=gathered.span_set(rule.join.key))
@@ -272,7 +201,7 @@ def _through(through: c.Through | None) -> ThroughPlan | None:
     return ThroughPlan(kind=through.kind, hidden=through.hidden, width=through.width)
 
 
-def _toward(rule: c.Toward, gathered: _Gathered) -> TowardPlan:
+def _toward(rule: c.Toward, gathered: Gathered) -> TowardPlan:
     anchor, column = None, None
     match rule.target:
         case c.Concept():
@@ -295,7 +224,7 @@ def _toward(rule: c.Toward, gathered: _Gathered) -> TowardPlan:
     )
 
 
-def _classify(rule: c.Classify, gathered: _Gathered) -> ClassifyPlan:
+def _classify(rule: c.Classify, gathered: Gathered) -> ClassifyPlan:
     named = isinstance(rule.classes, tuple)
     subject, column, attribute = _label(rule, "label" if named else "class", gathered)
     gathered.labels.append(LabelCheck(rule.id, subject.set, column, attribute, rule.classes))
@@ -310,7 +239,7 @@ def _classify(rule: c.Classify, gathered: _Gathered) -> ClassifyPlan:
     )
 
 
-def _contrast(rule: c.Contrast, gathered: _Gathered) -> ContrastPlan:
+def _contrast(rule: c.Contrast, gathered: Gathered) -> ContrastPlan:
     subject, column, attribute = _label(rule, "key", gathered)
     each = rule.pool == "each"
     gathered.rows.append(ContrastCheck(rule.id, subject.set, column, attribute, each, rule.scope))
@@ -325,14 +254,14 @@ def _contrast(rule: c.Contrast, gathered: _Gathered) -> ContrastPlan:
     )
 
 
-def _label(rule: c.Classify | c.Contrast, kind: str, gathered: _Gathered) -> tuple[SpanSetRef, str | None, str | None]:
+def _label(rule: c.Classify | c.Contrast, kind: str, gathered: Gathered) -> tuple[SpanSetRef, str | None, str | None]:
     """The subject of a rule that reads a label, and the label's column as a field or as an attribute."""
     if isinstance(rule.label, str):
         return gathered.span_set(rule.subject, rule.label), None, rule.label
     return gathered.span_set(rule.subject, "index"), gathered.field(rule.label, kind, rule.subject), None
 
 
-def _predict(rule: c.Predict, gathered: _Gathered) -> PredictPlan:
+def _predict(rule: c.Predict, gathered: Gathered) -> PredictPlan:
     ahead, column = None, None
     if isinstance(rule.target, int):
         ahead = rule.target
@@ -345,7 +274,7 @@ def _predict(rule: c.Predict, gathered: _Gathered) -> PredictPlan:
     return PredictPlan(**_hidden(rule), through=_through(rule.through), subject=subject, ahead=ahead, field=column)
 
 
-def _distil(rule: c.Distil, gathered: _Gathered) -> DistilPlan:
+def _distil(rule: c.Distil, gathered: Gathered) -> DistilPlan:
     return DistilPlan(
         **_hidden(rule),
         through=_through(rule.through),
@@ -355,7 +284,7 @@ def _distil(rule: c.Distil, gathered: _Gathered) -> DistilPlan:
     )
 
 
-def _relate(rule: c.Relate, gathered: _Gathered) -> RelatePlan:
+def _relate(rule: c.Relate, gathered: Gathered) -> RelatePlan:
     assert rule.subject.spans is not None, "the checker requires spans of a relation's subject"
     return RelatePlan(
         **_hidden(rule),
@@ -366,7 +295,7 @@ def _relate(rule: c.Relate, gathered: _Gathered) -> RelatePlan:
     )
 
 
-def _like(rule: c.Like, gathered: _Gathered) -> LikePlan:
+def _like(rule: c.Like, gathered: Gathered) -> LikePlan:
     assert rule.subject.spans is not None and rule.subject_to.spans is not None, "the checker requires spans of both"
     subject, to = gathered.span_set(rule.subject.spans), gathered.span_set(rule.subject_to.spans)
     gathered.pairs.add((subject.set, to.set))
@@ -380,7 +309,7 @@ def _like(rule: c.Like, gathered: _Gathered) -> LikePlan:
     )
 
 
-def _weigh(rule: c.Weigh, gathered: _Gathered) -> WeighPlan:
+def _weigh(rule: c.Weigh, gathered: Gathered) -> WeighPlan:
     factor, column, score = None, None, None
     match rule.factor:
         case c.Score():
@@ -401,7 +330,7 @@ def _weigh(rule: c.Weigh, gathered: _Gathered) -> WeighPlan:
     )
 
 
-def _keep(rule: c.Keep, gathered: _Gathered) -> KeepPlan:
+def _keep(rule: c.Keep, gathered: Gathered) -> KeepPlan:
     return KeepPlan(
         id=rule.id,
         line=_line(rule),

@@ -292,8 +292,8 @@ class Supervised(nn.Module):
         return requests([term.layers for term in self.terms if isinstance(term, HiddenTerm)], batch.hidden)
 
     def _awake(self, factors: Sequence[float], depth: int, taught: Mapping[int, Tensor]) -> list[bool]:
-        """Whether what each acting rule reads runs at all: not where it lies above `depth` and the rule has factor 0, nor where its
-        teacher is missing in `taught`, which runs if any rule asks for it."""
+        """Whether what each acting rule reads runs at all: not where it lies above `depth` and the rule has factor 0, nor where a
+        teacher that it needs is not in `taught`: that runs if any rule asks for it."""
         there = [
             not isinstance(term, HiddenTerm) or taught_by(rule) is None or term.reader in taught
             for term in self.terms

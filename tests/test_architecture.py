@@ -30,7 +30,10 @@ HOMES = {
 }
 """Libraries that stand behind the interface of one module, or of few."""
 
-HOW = {f"compiler/{name}.py" for name in ("plan", "recipe", "manifest", "lower", "verify", "describe", "compile")}
+HOW = {
+    f"compiler/{name}.py"
+    for name in ("plan", "recipe", "manifest", "lower", "gathered", "verify", "describe", "compile")
+}
 """Modules that plan and account: they touch no Arrow array."""
 
 READ_BY_RUNTIME = {
