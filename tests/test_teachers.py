@@ -430,12 +430,12 @@ curriculum {{
     monkeypatch.setattr(TeacherModel, "states", lambda *args: runs.append(1) or run(*args))
     with mcd.supervise(llama(), dataset) as supervised:
         out = supervised.train()(batch, time=0.0)
-        assert runs == [] and float(out.rules["copy"]) == float(out.rules["soft"]) == 0.0
+        assert runs == [] and out.rules["copy"].item() == out.rules["soft"].item() == 0.0
         assert out.rows["copy"] == 0 and supervised.receipts["copy"].mean_loss is None
         out.loss.backward()
         out = supervised(batch, time=0.5)
         assert len(runs) == 1 and out.rules["copy"] > 0 and out.rules["soft"] > 0
-        assert supervised.receipts["copy"].mean_loss == pytest.approx(float(out.rules["copy"]), rel=1e-5)
+        assert supervised.receipts["copy"].mean_loss == pytest.approx(out.rules["copy"].item(), rel=1e-5)
         out.loss.backward()
 
 
@@ -451,7 +451,7 @@ signal keep_tokens: tokens {{ layers = final  predict = past.logits }}
     model = llama()
     with mcd.supervise(model, dataset) as supervised:
         first = supervised(batch, time=0.0)
-        assert float(first.rules["keep_tokens"]) == pytest.approx(0, abs=1e-6)
+        assert first.rules["keep_tokens"].item() == pytest.approx(0, abs=1e-6)
         assert len(list(supervised.parameters())) == len(list(model.parameters()))
         with torch.no_grad():
             for parameter in model.parameters():
