@@ -47,8 +47,8 @@ def rule_counts(
 ) -> dict[str, Counts]:
     """Counts of every rule by split and cause. `rows` is how many rows of its loss the runtime will meet in one epoch.
 
-    `labels`: of each rule that reads one, by its id; `targets`: as in the manifest, once teachers ran. A rule over two whole sets has
-    no `rows`: its edges are never formed while compiling.
+    `labels`: of each rule that reads one, by its id; `targets`: as in the manifest, once teachers ran. A rule over two whole
+    sets has no `rows`: its edges are never formed while compiling.
     """
     counted = {**{rule.id: paired for rule in plan.rules if (paired := _paired(rule, targets or {}))}, **labels}
     return {rule.id: _counts(rule, plan.model.causal, sets, counted.get(rule.id)) for rule in plan.rules}
