@@ -21,6 +21,7 @@ COMMANDS = {
     "check": (".check", "Check specs and print every finding with its place."),
     "compile": (".compile", "Compile a spec and its sources to shards."),
     "diff": (".diff", "Print what changes in meaning between two specs."),
+    "evaluate": (".evaluate", "Measure a trained model and decide the claims of its spec."),
     "explain": (".explain", "Tell what a code means, why, and how to fix it."),
     "fmt": (".fmt", "Format specs: one form for all."),
     "init": (".init", "Lay out a new project."),

@@ -121,6 +121,9 @@ def command(
     save(output, model, supervised)
     if not quiet:
         click.echo(receipts(supervised), nl=False)
+        if claims := len(dataset.plan.claims):
+            many = "1 claim" if claims == 1 else f"{claims} claims"
+            click.echo(f"to decide {many} about the trained model: mcd evaluate {directory} --model {output}")
     context.exit(ExitCode.CLEAN)
 
 

@@ -200,7 +200,7 @@ def _account(program: c.Program, lowered: Lowered, manifest: Manifest) -> tuple[
     rules = rule_counts(plan, manifest.sets, labels, manifest.targets)
     findings = [
         *lost_findings(program, rules),
-        *unmet_expectations(program, manifest),
+        *unmet_expectations(program, manifest, rules),
         *unmixable(program, manifest),
         *dropped_findings(program, manifest),
         *chat_findings(program, manifest),

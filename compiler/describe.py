@@ -8,6 +8,7 @@ from ..dsl import checked as c
 from .lower import Lowered
 from .plan import (
     AttendPlan,
+    ClaimPlan,
     ClassifyPlan,
     ContrastPlan,
     CrossRef,
@@ -68,7 +69,7 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("rules", _table(describe_rule(rule, plan) for rule in plan.rules)),
         ("gradient", list(_gradient(plan.gradient))),
         ("schedule", [*_records(plan), *(_stage(stage, plan.model.layers) for stage in plan.stages)]),
-        ("expects", [f"coverage({e.written}) {e.op} {e.count:g} of {e.of}" for e in program.expects]),
+        ("expects", [*map(_coverage, program.expects), *map(_claim, plan.claims)]),
     ]
     return "".join(_section(title, lines) for title, lines in sections if lines)
 
@@ -246,6 +247,14 @@ def _records(plan: Plan) -> Iterator[str]:
         yield "tokens of an epoch: " + ", ".join(f"{source} {share * 100:g}%" for source, share in plan.mix.items())
     if plan.order is not None:
         yield f"order of an epoch: {score_text(plan.order)}, ascending; equal ones shuffled"
+
+
+def _coverage(claim: c.Coverage) -> str:
+    return f"coverage({claim.written}) {claim.op} {claim.count:g} of {claim.of}"
+
+
+def _claim(claim: ClaimPlan) -> str:
+    return f"trained {claim.subject} {claim.op} {claim.bound:g}  ({claim.line.file}:{claim.line.line})"
 
 
 def _stage(stage: StagePlan, layers: int) -> str:

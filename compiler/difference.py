@@ -242,7 +242,13 @@ def _stages(old: Side, new: Side) -> Iterator[Change]:
 
 def _claims(old: Side, new: Side) -> Iterator[Change]:
     before, after = (
-        {f"coverage({claim.written}) of {claim.of}": f"{claim.op} {claim.count:g}" for claim in side.program.expects}
+        {
+            **{
+                f"coverage({claim.written}) of {claim.of}": f"{claim.op} {claim.count:g}"
+                for claim in side.program.expects
+            },
+            **{f"trained {claim.subject}": f"{claim.op} {claim.bound:g}" for claim in side.plan.claims},
+        }
         for side in (old, new)
     )
     yield from _named("expect", before, after)
@@ -260,6 +266,7 @@ COMPARED = {
     "teachers",
     "rules",
     "stages",
+    "claims",
 }
 """What of the plan the other functions compare, or what says nothing of what is meant."""
 

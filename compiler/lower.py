@@ -15,6 +15,7 @@ from ..dsl.canonical import digest
 from .gathered import Gathered
 from .plan import (
     AttendPlan,
+    ClaimPlan,
     ClassifyPlan,
     Contract,
     ContrastPlan,
@@ -104,6 +105,7 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
         gradient=_gradient(program.gradient),
         mix=dict(program.mix),
         order=order,
+        claims=tuple(_claim(claim) for claim in program.claims),
     )
     return Lowered(plan, recipe)
 
@@ -143,8 +145,8 @@ def _rule(rule: c.Rule, gathered: Gathered) -> RulePlan:
             return _keep(rule, gathered)
 
 
-def _line(rule: c.RuleBase) -> Line:
-    return Line(file=rule.place.source.path, line=rule.place.source.position(rule.place.start)[0])
+def _line(item: c.RuleBase | c.Trained) -> Line:
+    return Line(file=item.place.source.path, line=item.place.source.position(item.place.start)[0])
 
 
 def _attend(rule: c.Attend, gathered: Gathered) -> AttendPlan:
@@ -364,3 +366,16 @@ def _gradient(gradient: c.Gradient | None) -> GradientPlan | None:
 
 def _ramp(ramp: c.Ramp) -> RampPlan:
     return RampPlan(start=ramp.start, end=ramp.end, shape=ramp.shape)
+
+
+def _claim(claim: c.Trained) -> ClaimPlan:
+    metric = claim.metric
+    return ClaimPlan(
+        metric=metric.name,  # type: ignore[arg-type]
+        rule=metric.rule,
+        of=metric.of,
+        over=claim.over,
+        op=claim.op,  # type: ignore[arg-type]
+        bound=claim.bound,
+        line=_line(claim),
+    )

@@ -348,6 +348,25 @@ class GradientPlan(Frozen):
     conflicts: Literal["sum", "project"] = "sum"
 
 
+class ClaimPlan(Frozen):
+    """What the spec expects of a trained model: `metric` of `rule` (None: of all tokens) in the split `of`, compared by `op`
+    with `bound`. With `over`, how much better the metric is than in the run of that name."""
+
+    metric: Literal["mass", "satisfied", "accuracy", "cosine", "loss"]
+    rule: str | None
+    of: str
+    over: str | None = None
+    op: Literal[">=", ">", "<=", "<", "==", "!="]
+    bound: float
+    line: Line
+
+    @property
+    def subject(self) -> str:
+        """What is compared, in words: `gain(mass(lookup), over: off) of valid`."""
+        metric = self.metric if self.rule is None else f"{self.metric}({self.rule})"
+        return f"{metric if self.over is None else f'gain({metric}, over: {self.over})'} of {self.of}"
+
+
 class Plan(Frozen):
     """The whole of `program.json`.
 
@@ -355,6 +374,7 @@ class Plan(Frozen):
     along, and so have no vector in anchors.safetensors; `centroids`: those of them that are means over spans.
     `teachers`: the models beside the one that is trained, as far as anything reads them. `mix`: shares of the tokens of an
     epoch by source; empty where every row comes once. `order`: what the rows of an epoch come in the ascending order of.
+    `claims`: what is expected after training.
     """
 
     format: int = PLAN_FORMAT
@@ -374,3 +394,4 @@ class Plan(Frozen):
     gradient: GradientPlan | None = None
     mix: dict[str, float] = {}
     order: RecordScore | None = None
+    claims: tuple[ClaimPlan, ...] = ()

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from ..dsl.vocabulary import METRICS
 from .plan import (
     AttendPlan,
     ClassifyPlan,
@@ -35,7 +36,8 @@ from .plan import (
 
 def broken_invariants(plan: Plan) -> list[str]:
     """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
-    return [*_anchors(plan), *_centroids(plan), *_rules(plan), *_stages(plan), *_gradient(plan), *_order(plan)]
+    found = (_anchors, _centroids, _rules, _stages, _gradient, _order, _claims)
+    return [broken for part in found for broken in part(plan)]
 
 
 def _anchors(plan: Plan) -> Iterator[str]:
@@ -228,3 +230,15 @@ def is_postfix(terms: Sequence[object]) -> bool:
         if held < 1:
             return False
     return held == 1
+
+
+def _claims(plan: Plan) -> Iterator[str]:
+    rules = {rule.id: rule for rule in plan.rules}
+    for claim in plan.claims:
+        if claim.rule is None:
+            if claim.metric != "loss":
+                yield f"claims {claim.metric} of no rule"
+        elif claim.rule not in rules:
+            yield f"claims {claim.metric} of a rule `{claim.rule}` that the plan does not have"
+        elif rules[claim.rule].kind not in METRICS[claim.metric].kinds:
+            yield f"claims {claim.metric} of rule `{claim.rule}`, whose kind is {rules[claim.rule].kind}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -12,24 +11,16 @@ from ..dsl import checked as c
 from ..dsl.canonical import digest
 from ..dsl.codes import shards as shard_codes
 from ..dsl.codes import sources as codes
+from ..dsl.compare import COMPARE
 from ..dsl.diagnostics import Diagnostic, Failure
 from .counted import Found
 from .execute import IdHashes, Outcome
-from .manifest import Cause, ChatCause, Manifest
+from .manifest import Cause, ChatCause, Counts, Manifest
 from .recipe import AheadCheck, Recipe
 from .sets import RECORD, TOKENS
 from .sources.render import slots_of
 from .walk import field_paths, join_fields
 from .written import field_text
-
-COMPARE: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<=": operator.le,
-    "<": operator.lt,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 
 DROP_WORDS = {
     "null_text": "a field of the text is missing or null",
@@ -80,17 +71,34 @@ def chat_findings(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic
             yield (codes.CHAT_LOST if refused else codes.CHAT_UNRENDERED).at(source.place, message)
 
 
-def unmet_expectations(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:
-    """A finding for every `expect coverage` that the counts do not meet."""
+def unmet_expectations(program: c.Program, manifest: Manifest, rules: Mapping[str, Counts]) -> Iterator[Diagnostic]:
+    """A finding for every `expect coverage` that the counts do not meet, and for every claim about a trained model that has no
+    records to be decided on. `rules`: counts by rule."""
     for expect in program.expects:
         found = _coverage(expect, manifest)
         if found is None:
-            known = ", ".join(f"`{split}`" for split in manifest.records)
-            message = f"`coverage({expect.written})` is expected of split `{expect.of}`; there is {known}"
-            yield codes.NO_SUCH_SPLIT.at(expect.place, message)
+            yield _no_split(expect, f"coverage({expect.written})", expect.of, manifest)
         elif not COMPARE[expect.op](found, expect.count):
             message = f"`coverage({expect.written})` is {found:,} in split `{expect.of}`, expected {expect.op} {expect.count:g}"
             yield codes.EXPECTATION.at(expect.place, message)
+    for claim in program.claims:
+        metric = claim.metric
+        written = metric.name if metric.rule is None else f"{metric.name}({metric.rule})"
+        if metric.of not in manifest.records:
+            yield _no_split(claim, written, metric.of, manifest)
+        elif metric.rule is not None and not _rows(rules[metric.rule].splits.get(metric.of, {})):
+            message = f"`{written}` is expected of split `{metric.of}`, in which `{metric.rule}` has no row"
+            yield codes.EXPECTATION.at(claim.place, message)
+
+
+def _no_split(claim: c.Coverage | c.Trained, written: str, split: str, manifest: Manifest) -> Diagnostic:
+    known = ", ".join(f"`{name}`" for name in manifest.records)
+    return codes.NO_SUCH_SPLIT.at(claim.place, f"`{written}` is expected of split `{split}`; there is {known}")
+
+
+def _rows(counts: Mapping[Cause, int]) -> int:
+    """The rows of a rule; where they are not counted, how much its set holds."""
+    return counts.get("rows", counts.get("matched", 0))
 
 
 def unmixable(program: c.Program, manifest: Manifest) -> Iterator[Diagnostic]:

@@ -55,6 +55,7 @@ class Type(Enum):
     RULE = ("a rule", "rules")
     LIST = ("a list", "lists")
     RULES = ("a list of rules", "lists of rules")
+    METRIC = ("a metric", "metrics")
 
     @property
     def one(self) -> str:
@@ -125,10 +126,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The names of a block or a function. `later`: those of the language that have no meaning yet."""
+    """The names of a block or a function."""
 
     entries: Mapping[str, Entry]
-    later: tuple[str, ...] = ()
 
 
 def _with(table: Table, name: str, **changes: Any) -> Table:
@@ -136,8 +136,8 @@ def _with(table: Table, name: str, **changes: Any) -> Table:
     return replace(table, entries={**table.entries, name: replace(table.entries[name], **changes)})
 
 
-def _table(*entries: Entry, later: str = "") -> Table:
-    return Table({entry.name: entry for entry in entries}, tuple(later.split()))
+def _table(*entries: Entry) -> Table:
+    return Table({entry.name: entry for entry in entries})
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
@@ -307,8 +307,34 @@ RAMP = _table(
     Entry("end", Type.NUMBER, REQUIRED, bounds=NOT_NEGATIVE),
     Entry("shape", Type.WORD, "linear", words=("linear", "cosine", "exponential")),
 )
-COVERAGE = _table(_SPANS, Entry("of", Type.WORD, "train", keyword=True))
-LATER_CLAIMS = ("mass", "gain", "probe", "accuracy")
+_OF = Entry("of", Type.WORD, "train", keyword=True)
+COVERAGE = _table(_SPANS, _OF)
+"""`coverage(...)`, the claim that is decided while compiling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that `mcd evaluate` computes of a trained model: the kinds of rule that have it, and where it can lie."""
+
+    kinds: tuple[str, ...]
+    bounds: Bounds
+
+
+METRICS: Mapping[str, Metric] = {
+    "mass": Metric(("attend",), UNIT),
+    "satisfied": Metric(("attend", "relate", "like"), UNIT),
+    "accuracy": Metric(("classify", "predict", "contrast"), UNIT),
+    "cosine": Metric(("toward", "relate", "like"), Bounds(low=-1, high=1)),
+    "loss": Metric(
+        ("attend", "toward", "classify", "contrast", "predict", "distil", "relate", "like", "weigh"), Bounds(low=0)
+    ),
+}
+"""What a claim under `expect trained` may be about."""
+
+OF_RULE = _table(Entry("rule", Type.RULE, REQUIRED), _OF)
+LOSS = _table(Entry("rule", Type.RULE), _OF)
+"""`loss(RULE)`, or without a rule the token loss."""
+GAIN = _table(Entry("metric", Type.METRIC, REQUIRED), Entry("over", Type.WORD, REQUIRED, keyword=True))
 
 LIVE = ("loss",)
 """`live.NAME`: what the model that trains knows of a token."""

@@ -95,15 +95,27 @@ class Probes(nn.Module):
         found = [*zip(self._keys, self._linears, strict=True), *self.maps.items()]
         return [parameter for (name, _), module in found if name in rules for parameter in module.parameters()]
 
+    def names_of(self, rule: HiddenRule) -> set[str]:
+        """The tensors of `save` without which a rule says nothing: those of its probes and maps, and the anchors it reads."""
+        anchors = {getattr(rule, "anchor", None), getattr(rule, "anchor_to", None)} & set(self._names)
+        own = {
+            f"{prefix}.{n}"
+            for name, prefix, part in self._parts()
+            if name == rule.id
+            for n, _ in part.named_parameters()
+        }
+        return own | {f"{name}.anchor" for name in anchors}
+
     def save(self, path: Path) -> None:
         """Writes `RULE@LAYER.weight` and `RULE@LAYER.bias`, those of maps as `RULE@LAYER.through.weight`, and `NAME.anchor`, as
         safetensors."""
         save_file(self._named(), path)
 
-    def load(self, path: Path) -> None:
-        """Reads what `save` wrote. Fails with MCD709 where names or sizes are not those of this plan, changing nothing."""
+    def load(self, path: Path, *, partly: bool = False) -> None:
+        """Reads what `save` wrote. Fails with MCD709 where names or sizes are not those of this plan, changing nothing. `partly`:
+        what the file holds for other rules is passed over."""
         found, own = load_file(path), self._named()
-        for name in sorted(found.keys() | own.keys()):
+        for name in sorted(own if partly else found.keys() | own.keys()):
             has = tuple(found[name].shape) if name in found else "none"
             wants = tuple(own[name].shape) if name in own else "none"
             if has != wants:
@@ -113,10 +125,13 @@ class Probes(nn.Module):
             tensor.copy_(found[name])
 
     def _named(self) -> dict[str, Tensor]:
-        probes = [(f"{rule}@{layer}", part) for (rule, layer), part in zip(self._keys, self._linears, strict=True)]
-        maps = [(f"{rule}@{layer}.through", part) for (rule, layer), part in self.maps.items()]
-        found = {f"{name}.{n}": p.detach() for name, part in (*probes, *maps) for n, p in part.named_parameters()}
+        found = {f"{prefix}.{n}": p.detach() for _, prefix, part in self._parts() for n, p in part.named_parameters()}
         return found | {f"{name}.anchor": vector.detach() for name, vector in self.anchors.items()}
+
+    def _parts(self) -> list[tuple[str, str, nn.Module]]:
+        """Rule, name and module of every probe and map."""
+        probes = [(rule, f"{rule}@{layer}", p) for (rule, layer), p in zip(self._keys, self._linears, strict=True)]
+        return [*probes, *((rule, f"{rule}@{layer}.through", part) for (rule, layer), part in self.maps.items())]
 
 
 def _map(name: str, width: int, through: ThroughPlan) -> nn.Module:

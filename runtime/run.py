@@ -26,6 +26,8 @@ from .schedule import multipliers
 from .supervise import Supervised
 from .train import Settings, Sums
 
+PROBES_FILE = "probes.safetensors"
+
 
 def device_of(name: str | None) -> torch.device:
     """The device of that name; None is cuda if there is one, else cpu. Raises RuntimeError where there is no such device."""
@@ -111,7 +113,7 @@ class Log:
     def write(self, entry: dict[str, Any]) -> None:
         """Add an entry, with the seconds since the start."""
         entry["seconds"] = round(clock.monotonic() - self._began, 3)
-        self._file.write(json.dumps(_plain(entry)) + "\n")
+        self._file.write(json.dumps(plain(entry)) + "\n")
         self._file.flush()
         self._show(entry)
 
@@ -120,13 +122,13 @@ class Log:
         self._file.close()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same for JSON, which has no NaN and no infinity: they are null."""
     match value:
         case dict():
-            return {key: _plain(item) for key, item in value.items()}
+            return {key: plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case float():
             return value if math.isfinite(value) else None
         case _:
@@ -163,9 +165,9 @@ def save(directory: Path, model: PreTrainedModel, supervised: Supervised) -> Non
     disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(directory)
     if next(supervised.probes.parameters(), None) is not None:
-        supervised.save_probes(directory / "probes.safetensors")
+        supervised.save_probes(directory / PROBES_FILE)
     receipts = [asdict(receipt) for receipt in supervised.receipts.all()]
-    text = json.dumps(_plain(receipts), indent=1) + "\n"
+    text = json.dumps(plain(receipts), indent=1) + "\n"
     (directory / "receipts.json").write_text(text, encoding="utf-8")
 
 
@@ -193,7 +195,7 @@ def claim(directory: Path, overwrite: bool) -> None:
 _OURS = (
     "train.jsonl",
     "receipts.json",
-    "probes.safetensors",
+    PROBES_FILE,
     "model*.safetensors",
     "model.safetensors.index.json",
     "config.json",

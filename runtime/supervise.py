@@ -166,19 +166,15 @@ class Supervised(nn.Module):
         mode and of this rank alone otherwise. A rule whose factor is 0 is computed for the record, without a gradient. In
         training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710.
         """
-        if self._hooks is None:
-            raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
-        self._check(batch)
-        batch = batch.to(self.device)
+        batch = self._taken(batch)
         scale = multipliers(self.plan, time)
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
         batch = self._joined(batch, totals.ranks)
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._acting)
         taught = self._online(batch, {r.id for r, f in zip(self._acting, factors, strict=True) if f}, self.device)
-        with self.flow.passing(time), self._hooks.listen(self._requests(batch)) as seen:
-            logits = self._parts[0].logits(self.model, batch)
-        seen = replace(seen, taught=taught)
+        with self.flow.passing(time):
+            seen, logits = self._pass(batch, taught)
         awake = self._awake(factors, self.flow.depth(time), taught)
         every = [True] * len(self._weighing)
         self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + every, [*awake, *every])
@@ -235,6 +231,12 @@ class Supervised(nn.Module):
         """Within it, random numbers are drawn that will be drawn again after it."""
         return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
+    def observe(self, batch: Batch) -> tuple[Batch, Captured, Tensor]:
+        """A forward pass for other numbers than losses: the batch where the model is, what it left for the terms, and its logits
+        [B, T, V]. Fails with MCD704 and MCD710."""
+        batch = self._taken(batch)
+        return batch, *self._pass(batch, self._online(batch, {rule.id for rule in self._acting}, self.device))
+
     def gradient_norms(self, losses: Losses) -> dict[str, float]:
         """The norm, over all trainable parameters, of the gradient of each rule's weight x multiplier x loss, and of `token`.
 
@@ -277,6 +279,20 @@ class Supervised(nn.Module):
         self.close()
 
     # --- parts of a step ---
+
+    def _taken(self, batch: Batch) -> Batch:
+        """A batch that fits, on the model's device."""
+        if self._hooks is None:
+            raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
+        self._check(batch)
+        return batch.to(self.device)
+
+    def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Tensor]:
+        """What the model leaves for the terms, beside what teachers did, and its logits."""
+        assert self._hooks is not None, "`_taken` looks"
+        with self._hooks.listen(self._requests(batch)) as seen:
+            logits = self._parts[0].logits(self.model, batch)
+        return replace(seen, taught=taught), logits
 
     def _rows(self, batch: Batch) -> Iterator[tuple[Term, AttendRows | HiddenRows]]:
         return zip(self.terms, (*batch.attend, *batch.hidden), strict=True)

@@ -6,7 +6,7 @@ A term knows its rules' constants (masses, anchors, margins) as buffers that mov
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast
@@ -46,13 +46,25 @@ from .ranks import joined, states_of_all
 
 
 class Term(nn.Module):
-    """A group of rules. `forward` gives one loss per row, flat, padded rows among them, after the mean over layers and heads."""
+    """A group of rules. `forward` gives one loss per row, flat, padded rows among them, after the mean over layers and heads.
+
+    A loss is a function of what the term reads of the model at a layer, and so is every metric.
+    """
 
     rules: tuple[AttendPlan, ...] | tuple[HiddenRule, ...]
     layers: tuple[Layer, ...]
+    loss: Callable[..., Tensor]
 
     def forward(self, rows: Any, seen: Captured, padding: Tensor) -> Tensor:
         """`rows` of a batch, what its pass left in `seen`, and `padding` [B, T]: nonzero for tokens."""
+        return self.over(self.read(rows, seen, padding), rows, self.loss)
+
+    def read(self, rows: Any, seen: Captured, padding: Tensor) -> list[tuple[Any, ...]]:
+        """The arguments of `loss` at each layer, of all rows."""
+        raise NotImplementedError
+
+    def over(self, found: list[tuple[Any, ...]], rows: Any, function: Callable[..., Tensor]) -> Tensor:
+        """The mean over layers and heads of a function of what was read, one value per row, flat."""
         raise NotImplementedError
 
     def heard(self, seen: Captured) -> bool:
@@ -77,7 +89,7 @@ class AttendTerm(Term):
         mass = [unbounded if rule.mass is None else rule.mass for rule in group.rules]
         self.register_buffer("mass", torch.tensor(mass), persistent=False)
 
-    def forward(self, rows: AttendRows, seen: Captured, padding: Tensor) -> Tensor:
+    def read(self, rows: AttendRows, seen: Captured, padding: Tensor) -> list[tuple[KeyRows]]:
         keys = torch.zeros((*rows.position.shape, padding.shape[1]), dtype=torch.bool, device=padding.device)
         keys[rows.pair_record, rows.pair_row, rows.pair_key] = True
         weight = None
@@ -86,12 +98,13 @@ class AttendTerm(Term):
             weight[rows.pair_record, rows.pair_row, rows.pair_key] = rows.pair_weight
         given = (rows.position, keys, self.mass[rows.rule], padding)
         found = [key_rows(seen.attention[k], *given, heads, weight) for k, heads in self._chosen.items()]
-        if self.heads == "mean":
-            return self.loss(_averaged(found)).flatten()
-        losses = torch.cat([self.loss(layer) for layer in found], 1)
+        return [(layer,) for layer in ([_averaged(found)] if self.heads == "mean" else found)]
+
+    def over(self, found: list[tuple[KeyRows]], rows: AttendRows, function: Callable[..., Tensor]) -> Tensor:
+        values = torch.cat([function(*layer) for layer in found], 1)
         if self.heads == "any":
-            return losses.gather(1, _best(found)).flatten()
-        return losses.mean(1).flatten()
+            return values.gather(1, _best([layer for (layer,) in found])).flatten()
+        return values.mean(1).flatten()
 
     def heard(self, seen: Captured) -> bool:
         return all(layer in seen.attention for layer in self.layers)
@@ -134,10 +147,13 @@ class HiddenTerm(Term):
         self.rules, self.layers = group.rules, group.rules[0].layers
         self._maps = tuple(maps.items())  # A tuple, so that they are not registered a second time here.
 
-    def forward(self, rows: HiddenRows, seen: Captured, padding: Tensor) -> Tensor:
+    def read(self, rows: HiddenRows, seen: Captured, padding: Tensor) -> list[tuple[Any, ...]]:
         if self.reader in seen.taught:
             rows = replace(rows, vector=pool(rows, seen.taught[self.reader]))
-        return torch.stack([self.at(layer, rows, self._state(layer, rows, seen)) for layer in self.layers]).mean(0)
+        return [self.at(layer, rows, self._state(layer, rows, seen)) for layer in self.layers]
+
+    def over(self, found: list[tuple[Any, ...]], rows: HiddenRows, function: Callable[..., Tensor]) -> Tensor:
+        return torch.stack([self.by_row(rows, function(*layer)) for layer in found]).mean(0)
 
     def joined(self, rows: HiddenRows) -> HiddenRows:
         """The rows together with what their losses depend on at other ranks."""
@@ -151,9 +167,13 @@ class HiddenTerm(Term):
     def heard(self, seen: Captured) -> bool:
         return all((self.reader, layer) in seen.hidden for layer in self.layers)
 
-    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
-        """The losses at one layer: [R], from pooled and mapped hidden states [R, d]."""
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Any, ...]:
+        """The arguments of `loss` at one layer, from pooled and mapped hidden states [R, d]."""
         raise NotImplementedError
+
+    def by_row(self, rows: HiddenRows, values: Tensor) -> Tensor:
+        """What a function of them gave, in the order of the rows."""
+        return values
 
 
 class TowardTerm(HiddenTerm):
@@ -166,9 +186,9 @@ class TowardTerm(HiddenTerm):
         self.loss = TOWARD[group.rules[0].loss]
         self.anchors = anchors
 
-    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor]:
         target: Tensor = cast(Tensor, rows.vector) if self.anchors is None else self.anchors(rows.rule)
-        return self.loss(state, target.to(state.dtype))
+        return state, target.to(state.dtype)
 
 
 class ClassifyTerm(HiddenTerm):
@@ -183,9 +203,10 @@ class ClassifyTerm(HiddenTerm):
     ) -> None:
         super().__init__(reader, group, maps)
         self._probes = tuple(probes.items())  # A tuple, as for maps.
+        self.loss = classify
 
-    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
-        return classify(dict(self._probes)[layer](state), cast(Tensor, rows.label))
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor]:
+        return dict(self._probes)[layer](state), cast(Tensor, rows.label)
 
 
 class ContrastTerm(HiddenTerm):
@@ -198,11 +219,12 @@ class ContrastTerm(HiddenTerm):
         self.scope, self.per = group.rules[0].scope, group.rules[0].per
         temperature = torch.tensor([rule.temperature for rule in group.rules])
         self.register_buffer("temperature", temperature, persistent=False)
+        self.loss = contrast
 
     def joined(self, rows: HiddenRows) -> HiddenRows:
         return joined(rows, self.per == "record") if self.scope == "batch" else rows
 
-    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         unit = functional.normalize(state, dim=-1)
         label = cast(Tensor, rows.label)
         if rows.among is not None and rows.own is not None:
@@ -214,14 +236,18 @@ class ContrastTerm(HiddenTerm):
         itself = torch.eye(members.shape[1], dtype=torch.bool, device=unit.device)
         others = there[:, None, :] & ~itself
         positive = others & (key[:, :, None] == key[:, None, :])
-        losses = contrast(unit @ unit.transpose(1, 2) / scale[:, None, None], positive, others)
-        return losses.flatten()[_places(members, len(label))]
+        return unit @ unit.transpose(1, 2) / scale[:, None, None], positive, others
 
-    def _over_ranks(self, unit: Tensor, label: Tensor, among: Tensor, own: Tensor) -> Tensor:
+    def by_row(self, rows: HiddenRows, values: Tensor) -> Tensor:
+        if rows.among is not None:
+            return values
+        return values.flatten()[_places(cast(Tensor, rows.members), len(rows.rule))]
+
+    def _over_ranks(self, unit: Tensor, label: Tensor, among: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         everyone = states_of_all(unit, len(among) // torch.distributed.get_world_size())
         others = (among >= 0).repeat(len(label), 1).scatter(1, own[:, None], False)
         positive = others & (label[:, None] == among)
-        return contrast(unit @ everyone.T / self.temperature.to(unit.dtype), positive, others)
+        return unit @ everyone.T / self.temperature.to(unit.dtype), positive, others
 
 
 class PredictTerm(HiddenTerm):
@@ -232,11 +258,12 @@ class PredictTerm(HiddenTerm):
     ) -> None:
         super().__init__(reader, group, maps)
         self._model = (norm, head)  # A tuple, as for maps.
+        self.loss = predict
 
-    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor]:
         norm, head = self._model
         state = state.to(cast(Tensor, head.weight).dtype)
-        return predict(head(state if layer == "final" else norm(state)), cast(Tensor, rows.label))
+        return head(state if layer == "final" else norm(state)), cast(Tensor, rows.label)
 
 
 class DistilTerm(HiddenTerm):
@@ -250,15 +277,16 @@ class DistilTerm(HiddenTerm):
     ) -> None:
         super().__init__(reader, group, maps)
         self._model = (parts.norm, parts.head, head)  # A tuple, as for maps.
+        self.loss = distil
         temperature = torch.tensor([rule.temperature for rule in group.rules])
         self.register_buffer("temperature", temperature, persistent=False)
 
-    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         norm, head, other = self._model
         with torch.no_grad():
             wanted = other(cast(Tensor, rows.vector).to(cast(Tensor, other.weight).dtype))
         state = state.to(cast(Tensor, head.weight).dtype)
-        return distil(head(state if layer == "final" else norm(state)), wanted, self.temperature[rows.rule])
+        return head(state if layer == "final" else norm(state)), wanted, self.temperature[rows.rule]
 
 
 class RelateTerm(HiddenTerm):
@@ -272,8 +300,8 @@ class RelateTerm(HiddenTerm):
         self.anchors = anchors
         self.register_buffer("margin", torch.tensor([rule.margin for rule in group.rules]), persistent=False)
 
-    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
-        return self.loss(cosine_similarity(state, self.anchors(rows.rule).to(state.dtype)), self.margin[rows.rule])
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor]:
+        return cosine_similarity(state, self.anchors(rows.rule).to(state.dtype)), self.margin[rows.rule]
 
 
 class LikeTerm(HiddenTerm):
@@ -284,11 +312,12 @@ class LikeTerm(HiddenTerm):
     def __init__(self, reader: int, group: LikeGroup, start: Anchors, end: Anchors) -> None:
         super().__init__(reader, group, {})
         self.start, self.end = start, end
+        self.loss = like
         self.register_buffer("margin", torch.tensor([rule.margin for rule in group.rules]), persistent=False)
 
-    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> Tensor:
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         target = self.end(rows.rule) - self.start(rows.rule)
-        return like(state, target.to(state.dtype), self.margin[rows.rule])
+        return state, target.to(state.dtype), self.margin[rows.rule]
 
 
 def hidden_term(

@@ -232,7 +232,7 @@ def words() -> set[str]:
         *vocabulary.LET_TYPES,
     }
     found |= {*vocabulary.ANCHOR_WORDS, *vocabulary.ANCHORS, *vocabulary.CONDITIONS}
-    found |= {*vocabulary.FORMATS, *vocabulary.SELECTORS, *vocabulary.MAPS, *later()}
+    found |= {*vocabulary.FORMATS, *vocabulary.SELECTORS, *vocabulary.MAPS}
     tables = [*vocabulary.BLOCKS.values(), *vocabulary.SELECTORS.values(), *vocabulary.MAPS.values()]
     tables += [vocabulary.RAMP, vocabulary.SPLIT_STRIDE, vocabulary.NEXT]
     for table in tables:
@@ -241,23 +241,12 @@ def words() -> set[str]:
     return found
 
 
-def later() -> set[str]:
-    """Every word that gives MCD390."""
-    names = [name for name in vars(vocabulary) if name.startswith("LATER_")]
-    found = {word for name in names for word in getattr(vocabulary, name)}
-    return found | {word for table in vocabulary.BLOCKS.values() for word in table.later}
-
-
 def told(*pages: Path) -> set[str]:
     return set(re.findall(r"\w+", " ".join(page.read_text(encoding="utf-8") for page in pages)))
 
 
 def test_the_reference_knows_every_word():
     assert words() - told(ROOT / "docs/language.md", *(ROOT / "docs/language").glob("*.md")) == set()
-
-
-def test_what_is_not_supported_is_told():
-    assert later() - told(ROOT / "docs/language/unsupported.md") == set()
 
 
 def test_codes_that_pages_name_exist():

@@ -11,7 +11,7 @@ Passes, in this order; each takes what those before it established, collects wha
 5. `teachers`: their contracts, against which layers of teachers are counted.
 6. `sources`: templates and splits, since selectors name their slots.
 7. `concepts`: spans and concepts, in the order of their references.
-8. `rules`, `schedule`, `mix`: rules, then the stages that name them, the order of the records, and claims.
+8. `rules`, `schedule`, `mix`, `claims`: rules, then the stages that name them, the order of the records, and what is claimed.
 9. `gradient`; `contradictions` and `reach`: what cannot hold together.
 
 A program is given where nothing was an error.
@@ -31,6 +31,7 @@ from ..diagnostics import Findings
 from ..load import Disk, load
 from ..vocabulary import COUNTED_TYPES, PLAIN_TYPES, Type
 from . import chat, layers, pairs, scores, template  # noqa: F401  (they register readers)
+from .claims import Claims, check_claims
 from .concepts import check_definitions
 from .constants import check_lets, check_types
 from .contradictions import check_contradictions
@@ -42,7 +43,7 @@ from .mix import check_mix
 from .model import check_model
 from .reach import check_reach
 from .rules import check_rules
-from .schedule import check_claims, check_stages
+from .schedule import check_stages
 from .settings import Settings, apply_settings
 from .sources import check_sources
 from .teachers import check_teachers
@@ -133,7 +134,7 @@ def _check(state: State, model: Path | None, settings: Settings) -> c.Program | 
     rules = check_rules(state)
     stages = check_stages(env)
     mix, order = check_mix(env)
-    claims = check_claims(env)
+    claims = check_claims(env, rules)
     gradient = check_gradient(env)
     check_contradictions(state, rules.values(), stages)
     check_reach(state, rules.values(), stages, gradient)
@@ -148,7 +149,7 @@ def _program(
     model: c.Model,
     rules: Iterable[c.Rule],
     stages: tuple[c.Stage, ...],
-    claims: tuple[c.Coverage, ...],
+    claims: Claims,
     settings: Settings,
 ) -> c.Program:
     """Everything together. `files` are the spec's own, then others whose content it depends on."""
@@ -164,7 +165,8 @@ def _program(
         concepts=_kept(state.concepts),
         rules=tuple(rules),
         stages=stages,
-        expects=claims,
+        expects=claims.data,
+        claims=claims.trained,
         settings=settings,
     )
 

@@ -174,10 +174,6 @@ class Env:
         self.report(diagnostic)
         return Reported()
 
-    def later(self, place: Place, what: str) -> None:
-        """Report a construct that has no meaning yet."""
-        self.report(value_codes.NOT_SUPPORTED.at(place, f"{what} is not supported yet"))
-
     def locate(self, written: str, place: Place, *, folders: bool = False) -> Path:
         """The file that a path of this file names."""
         findings = Findings()

@@ -1,4 +1,4 @@
-"""What a spec says over training time, and what it expects of the data: stages, ramps, claims. In the root file alone."""
+"""What a spec says over training time: stages and ramps. In the root file alone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from .. import checked as c
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import Related, did_you_mean
-from ..vocabulary import COVERAGE, LATER_CLAIMS, NOT_NEGATIVE, RAMP, STAGE_FACTOR, Entry, Type
+from ..vocabulary import RAMP, STAGE_FACTOR, Entry, Type
 from .blocks import once, read_block, read_call
-from .conditions import COMPARISONS
 from .declare import RULES, curriculum_of, keyword_place, rule_id
 from .env import Env, Reported, shown
-from .spans import bound
 from .values import mismatch, number, read, reads, within
 
 ALWAYS = c.Ramp(1.0, 1.0)
@@ -119,7 +117,7 @@ def _rule_named(env: Env, expr: ast.Name | ast.Member, written: str) -> str:
     found = env.lookup(expr)
     if found is None and not env.silent(expr):
         near = did_you_mean(written, (name for name, _ in env.declarations("rule")))
-        near = near or "only a rule with a name can be scheduled"
+        near = near or "a rule without a name cannot be referred to"
         raise env.fail(name_codes.UNKNOWN_NAME.at(expr.place, f"no rule `{written}`", help=near))
     found = env.find(expr, "rule")
     assert isinstance(found.item, RULES)
@@ -167,59 +165,3 @@ def _ramp(env: Env, expr: ast.Expr, entry: Entry) -> c.Ramp:
     if given["shape"] == "exponential" and 0 in (given["start"], given["end"]):
         raise env.fail(codes.OUT_OF_BOUNDS.at(expr.place, "an exponential ramp neither starts nor ends at 0"))
     return c.Ramp(**given)
-
-
-# --- claims ----------------------------------------------------------------------------------------------------------
-
-
-def check_claims(env: Env) -> tuple[c.Coverage, ...]:
-    """What the spec expects of the data."""
-    found: list[c.Coverage] = []
-    for item in env.file.spec.items:
-        if isinstance(item, ast.Expect):
-            with suppress(Reported):
-                found.append(_claim(env, item))
-    return tuple(found)
-
-
-def _claim(env: Env, item: ast.Expect) -> c.Coverage:
-    """`coverage(SPANS, of: SPLIT) >= NUMBER`."""
-    if item.trained:
-        env.later(keyword_place(item), "`expect trained`")
-        raise Reported
-    claim = item.claim
-    if not isinstance(claim, ast.Binary) or claim.op not in COMPARISONS or not isinstance(claim.left, ast.Call):
-        message = f"expected a comparison because `expect` takes a claim, found `{shown(claim)}`"
-        raise env.fail(codes.WRONG_TYPE.at(claim.place, message, help="write `expect coverage(NAME) >= 100`"))
-    call = claim.left
-    measure = shown(call.callee)
-    if measure in LATER_CLAIMS:
-        env.later(call.callee.place, f"`{measure}`")
-        raise Reported
-    if measure != "coverage":
-        near = did_you_mean(measure, ["coverage"])
-        raise env.fail(name_codes.UNKNOWN_FUNCTION.at(call.callee.place, f"no claim about `{measure}`", help=near))
-    given = read_call(env, call, measure, COVERAGE)
-    bound(env, given["spans"], call.place)
-    _check_split(env, call, given["of"])
-    entry = Entry("coverage", Type.NUMBER, bounds=NOT_NEGATIVE)
-    count = number(env, claim.right, entry)
-    within(env, claim.right, entry, count)
-    return c.Coverage(given["spans"], shown(call.arguments[0].value), claim.op, float(count), given["of"], item.place)
-
-
-def _check_split(env: Env, call: ast.Call, split: str) -> None:
-    """Fail on a split that no source has, where every source states its splits."""
-    known: set[str] = set()
-    for source in env.state.sources.values():
-        match source.split:
-            case c.HashSplit(shares):
-                known.update(name for name, _ in shares)
-            case c.ConstantSplit(name):
-                known.add(name)
-            case c.FieldSplit():
-                return
-    if split not in known and not env.state.sources_failed:
-        message = f"no source has a split `{split}`"
-        near = did_you_mean(split, known) or f"name one of them: `of: {min(known, default=split)}`"
-        raise env.fail(name_codes.UNKNOWN_SPLIT.at(call.place, message, help=near))

@@ -42,8 +42,6 @@ def signal(env: Env, item: ast.Signal) -> c.Signal:
     given = read_block(env, "signal", item.block.attributes, head(item))
     spans = attempt(lambda: subject(env, item.subject, "signal"))
     kinds = [name for name in TARGETS if name in given]
-    if given.later:
-        raise Reported
     if not kinds:
         message = f"this `signal` lacks its target, {choice(tuple(TARGETS))}"
         raise env.fail(name_codes.MISSING_ATTRIBUTE.at(head(item), message))

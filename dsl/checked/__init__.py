@@ -39,7 +39,7 @@ from .inputs import (
     Teacher,
     Template,
 )
-from .program import Coverage, Gradient, Program, Ramp, Stage
+from .program import Coverage, Gradient, Metric, Program, Ramp, Stage, Trained
 from .rules import (
     Anchor,
     Attend,
@@ -140,6 +140,7 @@ __all__ = [
     "Markup",
     "Measured",
     "Member",
+    "Metric",
     "Model",
     "Named",
     "Neighbour",
@@ -185,6 +186,7 @@ __all__ = [
     "Tokens",
     "Tokens_",
     "Toward",
+    "Trained",
     "Union",
     "VectorAnchor",
     "Weigh",

@@ -65,6 +65,26 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """A number about a trained model, in records of the split `of`: of the rule with that id, or of all tokens."""
+
+    name: str
+    rule: str | None
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """`expect trained metric >= bound`. With `over`, what is compared is how much better the metric is than in that other run."""
+
+    metric: Metric
+    over: str | None
+    op: str
+    bound: float
+    place: Place = no_meaning()
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A whole spec that checked clean. `settings`: names and values of the constants that the command line set, as typed.
 
@@ -83,6 +103,7 @@ class Program:
     rules: tuple[Rule, ...]
     stages: tuple[Stage, ...]
     expects: tuple[Coverage, ...]
+    claims: tuple[Trained, ...]
     settings: tuple[tuple[str, str], ...] = ()
     gradient: Gradient | None = None
     mix: tuple[tuple[str, float], ...] = ()

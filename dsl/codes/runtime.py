@@ -46,3 +46,6 @@ NO_ROWS = Code("MCD754", "no-rows", "A split has no record to train on.")
 POSITION = Code("MCD730", "position", "A saved position is not one of this order of rows.")
 MEASURE_EXISTS = Code("MCD731", "measure-exists", "A measure of that name was taken already.")
 SAVED_MODEL = Code("MCD732", "saved-model", "A saved model cannot be read, or is not one for this dataset.")
+
+CLAIM_FAILS = Code("MCD760", "claim-fails", "A trained model is not what the spec expects of it.")
+CLAIM_OPEN = Code("MCD761", "claim-open", "A claim about a trained model cannot be decided.")

@@ -256,6 +256,32 @@ def test_expectations_are_checked_while_compiling(tmp_path, claim, found):
         assert refusal(path, tmp_path / "out") == [found]
 
 
+@pytest.mark.parametrize(
+    ("claim", "found"),
+    [
+        ("mass(look)", None),
+        ("loss", None),
+        ("mass(look, of: valid)", ("MCD590", "`mass(look)` is expected of split `valid`; there is `train`")),
+        ("loss(of: valid)", ("MCD590", "`loss` is expected of split `valid`; there is `train`")),
+        ("mass(never)", ("MCD591", "`mass(never)` is expected of split `train`, in which `never` has no row")),
+    ],
+)
+def test_that_claims_about_a_trained_model_can_be_decided_is_seen_while_compiling(tmp_path, claim, found):
+    """Nothing precedes the first cat, so that `never` has no edge. Claims are the plan's alone: the shards are kept."""
+    spec = SOURCE.replace("text =", "split = .fold  text =") + CATS
+    spec += "attend look: cat -> tokens where key before query { layers = 1  heads = any  lost = drop }\n"
+    spec += "attend never: tokens -> cat where key before query { layers = 1  heads = any  lost = drop }\n"
+    path = project(tmp_path, spec, [{"id": "a", "fold": "train", "text": "the cat"}])
+    compiled(path, tmp_path / "out")
+    path.write_text(path.read_text() + f"expect trained {claim} >= 0.5\n")
+    if found is None:
+        result = compiled(path, tmp_path / "out")
+        assert result.reused
+        assert [(claim.metric, claim.bound) for claim in result.plan.claims] == [(claim.partition("(")[0], 0.5)]
+    else:
+        assert refusal(path, tmp_path / "out") == [found]
+
+
 def test_an_expectation_of_a_split_that_no_record_has(tmp_path):
     spec = SOURCE.replace("text =", "split = .fold  text =") + CATS + "weigh cat { factor = 2 }\n"
     path = project(

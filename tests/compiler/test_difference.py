@@ -23,6 +23,7 @@ curriculum {
   stage rest 75% { look.factor = ramp(1, 0.5, cosine) }
 }
 expect coverage(cat) >= 1
+expect trained mass(look) >= 0.5
 """
 
 
@@ -68,6 +69,14 @@ def test_the_order_of_declarations_comments_and_names_of_spans_are_no_change(cha
         (("boost: cat", "raise: cat"), None),
         (("1, 0.5, cosine", "1, 0.25, cosine"), None),
         ((">= 1\n", ">= 2\n"), [(P, "expect coverage(cat) of train", ">= 1 -> >= 2")]),
+        ((">= 0.5", ">= 0.75"), [(P, "expect trained mass(look) of train", ">= 0.5 -> >= 0.75")]),
+        (
+            ("mass(look)", "gain(mass(look), over: off)"),
+            [
+                (P, "expect trained mass(look) of train", "removed"),
+                (P, "expect trained gain(mass(look), over: off) of train", "added"),
+            ],
+        ),
         (("orthonormal", "learned"), None),
         (("classes = 2", "classes = 3"), [(P, "rule kind", "classes 2 -> 3")]),
         (("only = [boost]", "only = [boost]  depth = 1"), [(P, "stage first", "depth none -> 1")]),

@@ -51,6 +51,8 @@ curriculum {
   stage rest 75% { look.factor = ramp(1, 0.25, cosine)  axis.factor = 0 }
 }
 expect coverage(animal) >= 100
+expect trained mass(shun, of: valid) <= 0.1
+expect trained gain(loss, over: off) > 0
 """
 GOLDEN = Path(__file__).parent / "data" / "plan.txt"
 
@@ -166,3 +168,15 @@ def test_the_verifier_sees_broken_stages_and_references(lowered):
     ]
     stray = plan.model_copy(update={"learned": ("nobody",)})
     assert broken_invariants(stray) == ["learns an anchor `nobody` that the plan does not list"]
+
+
+def test_the_verifier_sees_claims_about_what_is_not_there(lowered):
+    plan = lowered[1].plan
+    claim = plan.claims[0]
+    changes = [{"rule": "nobody"}, {"metric": "accuracy"}, {"rule": None}]
+    wrong = tuple(claim.model_copy(update=change) for change in changes)
+    assert broken_invariants(plan.model_copy(update={"claims": wrong})) == [
+        "claims mass of a rule `nobody` that the plan does not have",
+        "claims accuracy of rule `shun`, whose kind is attend",
+        "claims mass of no rule",
+    ]

@@ -45,17 +45,7 @@ def naive(
 ) -> dict[str, Tensor]:
     """The loss of each rule by id, `token`, and `total` with all multipliers 1. `probes[rule, layer]`: weight and bias;
     `maps[rule, layer]`: weights and biases, one after another. `teacher`: as from `in_float64`."""
-    last: list[Tensor] = []
-    block = twin.get_submodule("transformer.h" if hasattr(twin, "transformer") else "model.layers")[-1]
-    handle = block.register_forward_hook(lambda _, args, out: last.append(out[0] if isinstance(out, tuple) else out))
-    out = twin(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        output_attentions=True,
-        output_hidden_states=True,
-    )
-    handle.remove()
-    states = dict(enumerate(out.hidden_states[:-1])) | {plan.model.layers: last[0], "final": out.hidden_states[-1]}
+    out, states = looked(twin, plan, batch)
     taught = None
     if teacher is not None:
         with torch.no_grad():
@@ -90,6 +80,22 @@ def naive(
     return found
 
 
+def looked(twin: nn.Module, plan: Plan, batch: Batch) -> tuple[Any, dict[Any, Tensor]]:
+    """What the model gives, with all attention matrices, and the residual stream [B, T, d] by layer."""
+    last: list[Tensor] = []
+    block = twin.get_submodule("transformer.h" if hasattr(twin, "transformer") else "model.layers")[-1]
+    handle = block.register_forward_hook(lambda _, args, out: last.append(out[0] if isinstance(out, tuple) else out))
+    out = twin(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        output_attentions=True,
+        output_hidden_states=True,
+    )
+    handle.remove()
+    states = dict(enumerate(out.hidden_states[:-1])) | {plan.model.layers: last[0], "final": out.hidden_states[-1]}
+    return out, states
+
+
 def _mean(losses: list[tuple[Tensor, Tensor]]) -> Tensor:
     return sum(s * x for s, x in losses) / sum(s for s, _ in losses) if losses else torch.zeros(())
 
@@ -120,7 +126,7 @@ def _bound(rule: Any, p: Tensor, weights: Tensor) -> Tensor:
     return -p.sum().log()
 
 
-def _state(rule: Any, layer: Any, states: dict[Any, Tensor], rows: Any, r: int, maps: Any) -> Tensor:
+def state_of(rule: Any, layer: Any, states: dict[Any, Tensor], rows: Any, r: int, maps: Any) -> Tensor:
     tokens = (rows.row == r).nonzero().flatten().tolist()
     h = torch.stack([states[layer][rows.record[n], rows.position[n]] for n in tokens]).mean(0)
     if rule.through is None:
@@ -137,7 +143,7 @@ def _contrast(rule: Any, layer: Any, states: dict[Any, Tensor], rows: Any, r: in
         for n in range(len(rows.rule))
         if n != r and rows.rule[n] == rows.rule[r] and (rule.scope == "batch" or record[n] == record[r])
     ]
-    z = {n: _state(rule, layer, states, rows, n, maps) for n in [r, *others]}
+    z = {n: state_of(rule, layer, states, rows, n, maps) for n in [r, *others]}
     s = {n: z[n] @ z[r] / (z[n].norm() * z[r].norm()) / rule.temperature for n in others}
     total = sum(s[n].exp() for n in others)
     positives = [n for n in others if rows.label[n] == rows.label[r]]
@@ -166,7 +172,7 @@ def _hidden(
         if isinstance(rule, ContrastPlan):
             losses.append(_contrast(rule, layer, states, rows, r, maps))
             continue
-        h = _state(rule, layer, states, rows, r, maps)
+        h = state_of(rule, layer, states, rows, r, maps)
         if isinstance(rule, PredictPlan):
             norm = twin.transformer.ln_f if hasattr(twin, "transformer") else twin.model.norm
             logits = twin.lm_head.weight @ (h if layer == "final" else norm(h))

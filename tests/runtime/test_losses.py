@@ -222,7 +222,7 @@ def test_like_of_states_and_anchors() -> None:
     vectors = {"north": torch.tensor([1.0, 0.0]), "east": torch.tensor([0.0, 1.0])}
     term = hidden_term(0, group_rules(plan).hidden[0], vectors, Probes((), 2), None)
     states = torch.tensor([[1.0, 1.0], [3.0, 1.0], [2.0, 5.0]] * 3)
-    losses = term.at(1, rows, pool(rows, states)).tolist()
+    losses = term.loss(*term.at(1, rows, pool(rows, states))).tolist()
     assert losses == pytest.approx([0.292893, 0.592893, 1.707107], abs=1e-6)
 
 
@@ -253,7 +253,8 @@ def test_contrast_of_three_spans_of_which_two_are_equal() -> None:
     states = torch.tensor([[1.0, 0.0], [1.2, 1.6], [0.0, 3.0]], requires_grad=True)
     plan = make_plan(make_contrast(temperature=0.5))
     rows = make_batch(plan, [4], {"group": [(0, [1]), (0, [2]), (0, [3])]}, labels={"group": [7, 7, 8]}).hidden[0]
-    losses = supervise(make_model("gpt2"), plan).terms[0].at(2, rows, states)
+    term = supervise(make_model("gpt2"), plan).terms[0]
+    losses = term.by_row(rows, term.loss(*term.at(2, rows, states)))
     assert losses.tolist() == pytest.approx([0.263282, 0.913015, 0.0], abs=1e-6)
     assert rows.share.tolist() == [1, 1, 0]
 

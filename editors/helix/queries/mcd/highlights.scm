@@ -107,10 +107,10 @@
   (#match? @keyword.operator "^(is_a|opposes|distinct)$"))
 ((call
   function: (identifier) @function.builtin)
-  (#match? @function.builtin "^(accuracy|arrow|centroid|conllu|coverage|csv|embedding|first|gain|hash|heads|hidden|jsonl|last|length|linear|linked|markup|mass|measure|mlp|next|offsets|parquet|phrases|predicting|probe|ramp|regex|slot|special|split|vector)$"))
+  (#match? @function.builtin "^(accuracy|arrow|centroid|conllu|cosine|coverage|csv|embedding|first|gain|hash|heads|hidden|jsonl|last|length|linear|linked|loss|markup|mass|measure|mlp|next|offsets|parquet|phrases|predicting|ramp|regex|satisfied|slot|special|split|vector)$"))
 ((call
   function: (identifier) @function)
-  (#not-match? @function "^(accuracy|arrow|centroid|conllu|coverage|csv|embedding|first|gain|hash|heads|hidden|jsonl|last|length|linear|linked|markup|mass|measure|mlp|next|offsets|parquet|phrases|predicting|probe|ramp|regex|slot|special|split|vector)$"))
+  (#not-match? @function "^(accuracy|arrow|centroid|conllu|cosine|coverage|csv|embedding|first|gain|hash|heads|hidden|jsonl|last|length|linear|linked|loss|markup|mass|measure|mlp|next|offsets|parquet|phrases|predicting|ramp|regex|satisfied|slot|special|split|vector)$"))
 ((identifier) @constant.builtin.boolean
   (#match? @constant.builtin.boolean "^(true|false|null)$"))
 ((identifier) @variable.builtin
