@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from ..compiler.compile import Compiled, compile_program
+from ..compiler.compile import Compiled, Report, compile_program
+from ..compiler.lessons import runs_while_compiling
 from ..compiler.manifest import Counts, Manifest
+from ..compiler.teaching import Teach
 from ..dsl.check import check
+from ..dsl.checked import Program
+from ..dsl.codes.shards import TEACHER_RUN
+from ..dsl.diagnostics import Failure
 from .options import model_option, settings_option
 from .output import ExitCode, report
 
@@ -20,22 +26,31 @@ from .output import ExitCode, report
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset goes."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print findings alone.")
+@click.option("--device", help="Where teachers run: cuda if there is one, else cpu.")
 @model_option
 @settings_option
 @click.pass_context
 def command(
-    context: click.Context, spec: Path, model: Path | None, settings: tuple[str, ...], output: Path, quiet: bool
+    context: click.Context,
+    spec: Path,
+    model: Path | None,
+    settings: tuple[str, ...],
+    output: Path,
+    quiet: bool,
+    device: str | None,
 ) -> None:
     """Compile a spec and its sources into DIR.
 
     DIR appears complete or not at all; what it held before stays whole until then. Where it already holds the shards of the
-    same sets over the same content, the plan alone is written. Exits with 0 where there is no error, 1 where there is one, 2
-    on wrong usage.
+    same sets over the same content, the plan alone is written. A teacher that is cached runs over the shards once. Exits with 0
+    where there is no error, 1 where there is one, 2 on wrong usage.
     """
     program, findings = check(spec, model, settings)
     if program is None:
         context.exit(report(findings.items, err=True))
-    compiled = compile_program(program, output, _progress(quiet))
+    compiled = compile_program(
+        program, output, _progress(quiet), _teaching(program, device, _progress(quiet, "shards"))
+    )
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
     if not quiet:
@@ -43,15 +58,33 @@ def command(
     context.exit(ExitCode.CLEAN)
 
 
+def _teaching(program: Program, device: str | None, report: Report) -> Teach | None:
+    """What runs the teachers of a program; None for one without. It needs torch, which nothing else of compiling does."""
+    teacher = next(runs_while_compiling(program), None)
+    if teacher is None:
+        return None
+    try:
+        module = import_module("..runtime.teach", __package__)
+    except ModuleNotFoundError as error:
+        message = f"teacher `{teacher.name}` is run while compiling, which needs {error.name}"
+        raise Failure(TEACHER_RUN.at(teacher.place, message, help="pip install 'mcd-lang[train]'")) from None
+    try:
+        teach: Teach = module.Teaching(device, report)
+    except RuntimeError:
+        raise click.BadParameter(f"{device!r} is no device: cpu, cuda or cuda:1, say") from None
+    return teach
+
+
 class _progress:
     """Counts tasks on a terminal, and says nothing elsewhere."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, what: str = "tasks") -> None:
         self._shown = sys.stderr.isatty() and not quiet
+        self._what = what
 
     def __call__(self, done: int, total: int) -> None:
         if self._shown:
-            click.echo(f"\r{done} of {total} tasks" + ("\n" if done == total else ""), nl=False, err=True)
+            click.echo(f"\r{done} of {total} {self._what}" + ("\n" if done == total else ""), nl=False, err=True)
 
 
 def summary(compiled: Compiled, output: Path) -> str:

@@ -102,10 +102,10 @@ def _runs(
     model: Path, others: Iterable[tuple[str, Path]], dataset: Dataset, seed: int, device: Any
 ) -> Iterator[tuple[str, Supervised]]:
     """Every model to measure with its name, loaded when it is asked for."""
-    yield TRAINED, trained(model, dataset, device)
+    yield TRAINED, trained(model, dataset, seed, device)
     yield UNTRAINED, untrained(model, dataset, seed, device)
     for name, path in others:
-        yield name, trained(path, dataset, device)
+        yield name, trained(path, dataset, seed, device)
 
 
 class Progress:

@@ -32,6 +32,17 @@ class Share(click.ParamType[float]):
         return share
 
 
+def _teachers(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
+    """Folders by the names of teachers."""
+    found = {}
+    for value in values:
+        name, equal, folder = value.partition("=")
+        if not equal or not name or not folder:
+            raise click.BadParameter(f"{value!r} is no NAME=FOLDER")
+        found[name] = Path(folder)
+    return found
+
+
 @click.command
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--config", required=True, type=click.Path(path_type=Path), help="A Hugging Face config.json.")
@@ -46,6 +57,14 @@ class Share(click.ParamType[float]):
 @click.option("--weight-decay", default=0.1, show_default=True, type=click.FloatRange(0), help="Of matrices.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of weights, order and dropout.")
 @click.option("--split", default="train", show_default=True, help="The split to train on.")
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    callback=_teachers,
+    metavar="NAME=FOLDER",
+    help="Where a teacher that runs along is, if not where the spec says; may stand several times.",
+)
 @device_option
 @click.option("--without-rules", is_flag=True, help="The token loss alone: same model, records and order.")
 @click.option("--log-every", default=10, show_default=True, type=click.IntRange(1), help="Steps between log entries.")
@@ -61,6 +80,7 @@ def command(
     output: Path,
     split: str,
     device: Any,
+    teachers: dict[str, Path],
     without_rules: bool,
     log_every: int,
     eval_every: int,
@@ -91,7 +111,7 @@ def command(
             log.write({"step": step, "split": "valid", **summary(supervised, evaluate(supervised, valid, time), time)})
 
     try:
-        supervised = train(dataset, model, chosen, watch)
+        supervised = train(dataset, model, chosen, watch, teachers)
     except Failure as failure:
         show.end()
         context.exit(report(failure.diagnostics, err=True))

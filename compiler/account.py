@@ -9,7 +9,7 @@ from ..dsl.codes import model as model_codes
 from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic
 from ..dsl.windows import described
-from .manifest import Cause, Counts
+from .manifest import Cause, Counts, TargetEntry
 from .plan import (
     AttendPlan,
     ContrastPlan,
@@ -21,11 +21,12 @@ from .plan import (
     Plan,
     PredictPlan,
     RulePlan,
+    TowardPlan,
     WeighPlan,
 )
 from .sets import both
 
-LOSSES: tuple[Cause, ...] = ("cut", "between", "forward", "window", "surplus", "null", "outside", "lonely")
+LOSSES: tuple[Cause, ...] = ("cut", "between", "forward", "window", "surplus", "null", "outside", "lonely", "unpaired")
 """The causes by which a span, an edge or a label is lost to its rule. A ragged span still acts."""
 
 WORDS: Mapping[Cause, str] = {
@@ -37,24 +38,37 @@ WORDS: Mapping[Cause, str] = {
     "null": "without a value",
     "outside": "with a label outside the classes",
     "lonely": "without another of equal value in their record",
+    "unpaired": "without a token of the teacher",
 }
 
 
 def rule_counts(
-    plan: Plan, sets: Mapping[str, Counts], labels: Mapping[str, Counts], windowed: Mapping[str, Counts]
+    plan: Plan,
+    sets: Mapping[str, Counts],
+    labels: Mapping[str, Counts],
+    targets: Mapping[str, TargetEntry] | None = None,
+    windowed: Mapping[str, Counts] | None = None,
 ) -> dict[str, Counts]:
     """Counts of every rule by split and cause. `rows` is how many rows of its loss the runtime will meet in one epoch.
 
-    `labels`: of each rule that reads one, by its id; `windowed`: of each rule at layers with windows. A rule over two whole sets
-    has no `rows`: its edges are never formed while compiling.
+    `labels`: of each rule that reads one, by its id; `targets`: as in the manifest, once teachers ran; `windowed`: of each rule
+    at layers with windows. A rule over two whole sets has no `rows`: its edges are never formed while compiling.
     """
-    found = {rule.id: _counts(rule, plan.model.causal, sets, labels.get(rule.id)) for rule in plan.rules}
-    return found | {rule: _within(found[rule], counts) for rule, counts in windowed.items()}
+    counted = {**{rule.id: paired for rule in plan.rules if (paired := _paired(rule, targets or {}))}, **labels}
+    found = {rule.id: _counts(rule, plan.model.causal, sets, counted.get(rule.id)) for rule in plan.rules}
+    return found | {rule: _within(found[rule], counts) for rule, counts in (windowed or {}).items()}
 
 
 def _within(counts: Counts, windowed: Counts) -> Counts:
     """Counts with what the windows of a rule's layers leave: fewer rows, and the edges that are lost to all or to some layers."""
     return Counts(splits={split: causes | windowed.splits.get(split, {}) for split, causes in counts.splits.items()})
+
+
+def _paired(rule: RulePlan, targets: Mapping[str, TargetEntry]) -> Counts | None:
+    """The rows of a rule that reads stored states of a teacher, once these are there."""
+    if not isinstance(rule, TowardPlan) or rule.hidden is None or rule.hidden.key not in targets:
+        return None
+    return targets[rule.hidden.key].counts[rule.rows_key]
 
 
 def _counts(rule: RulePlan, causal: bool, sets: Mapping[str, Counts], labels: Counts | None) -> Counts:
@@ -96,7 +110,8 @@ def _together(one: Counts, other: Counts, together: Counts) -> Counts:
 def _hidden_rows(rule: HiddenRule, causes: dict[Cause, int], labels: Mapping[Cause, int]) -> dict[Cause, int]:
     """Rows of a rule on hidden states: tokens under `pool = each`, else spans; those without a usable label are none. Where rows
     depend on each other, or on where a text ends, they were counted one by one."""
-    if isinstance(rule, ContrastPlan) or (isinstance(rule, PredictPlan) and rule.ahead is not None):
+    counted = isinstance(rule, ContrastPlan) or (isinstance(rule, PredictPlan) and rule.ahead is not None)
+    if counted or (isinstance(rule, TowardPlan) and labels):
         return {**causes, "rows": 0, **labels}
     matched = causes.get("matched", 0)
     acting = matched - causes.get("cut", 0) - causes.get("between", 0)
@@ -141,6 +156,9 @@ def _narrow(program: c.Program, rule: c.Attend, narrow: int, counts: Counts) -> 
 
 
 def _said(rule: c.Rule, cause: Cause, counts: Counts) -> str:
+    if cause == "unpaired":
+        rows = counts.total("rows") + counts.total("unpaired")
+        return f"`{rule.id}`: {counts.total(cause):,} of {rows:,} rows {WORDS[cause]}"
     things = "edges" if isinstance(rule, c.Attend) else "spans"
     words = "whose target is no single token" if cause == "outside" and isinstance(rule, c.Predict) else WORDS[cause]
     return f"`{rule.id}`: {counts.total(cause):,} of {counts.total('matched'):,} {things} {words}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,14 +26,16 @@ from .alignment.fields import attribute_kinds
 from .counted import as_counts
 from .execute import Executor, Outcome
 from .files.anchors import anchors
-from .files.output import building, finish, replace_plan
+from .files.output import building, finish, keep_shards
 from .files.shard_reader import SHARD_FORMAT
+from .lessons import learn, lessons, teacher_digests
 from .lower import Lowered, lower
-from .manifest import MANIFEST_FILE, InputEntry, Manifest, file_digest
+from .manifest import MANIFEST_FILE, Counts, InputEntry, Manifest, file_digest
 from .plan import Digest, Plan, Tokenizer
 from .recipe import Check, LabelCheck, Recipe
 from .sets import COUNTED, both
 from .sources.inventory import Inventory, inventory
+from .teaching import Teach
 from .tokens.tokenize import Encoder
 from .verify import broken_invariants
 from .whole import chat_findings, check_whole, dropped_findings, unmet_expectations, unmixable
@@ -71,24 +73,40 @@ def prepare(program: c.Program) -> tuple[Lowered, Encoder]:
     return lowered, encoder
 
 
-def compile_program(program: c.Program, out: Path, report: Report = lambda done, total: None) -> Compiled:
-    """Compile `program` into the directory `out`. Raises Failure, with everything found, and leaves `out` as it was."""
+def compile_program(
+    program: c.Program, out: Path, report: Report = lambda done, total: None, teach: Teach | None = None
+) -> Compiled:
+    """Compile `program` into the directory `out`. `teach` runs the teachers whose states are stored, see `teaching`.
+
+    Raises Failure, with everything found, and leaves `out` as it was.
+    """
     lowered, encoder = prepare(program)
     stock = take_stock(program)
     vectors = anchors((concept for concept in program.concepts if concept.name in lowered.plan.anchors), program.model)
     key = shards_key(lowered.recipe, stock)
+    made = teacher_digests(program, lowered)
+    asked = lessons(program, lowered, encoder, stock, key, made)
     old = _previous(out, key, lowered.recipe)
-    if old is not None:
-        kept = old.model_copy(update={"version": VERSION, "inputs": _inputs(program, stock)})
-        manifest, warnings = _account(program, lowered, kept, out)
-        return Compiled(replace_plan(out, lowered.plan, vectors, manifest), lowered.plan, True, warnings)
     with building(out) as work:
-        outcome = _run(Executor(lowered.recipe, program.root, encoder), stock, work, report)
-        check_whole(program, lowered.recipe, outcome)
-        made = _manifest(lowered.recipe, key, _inputs(program, stock), outcome)
-        manifest, warnings = _account(program, lowered, made, work)
-        whole = finish(work, lowered.plan, vectors, manifest)
-    return Compiled(whole, lowered.plan, False, warnings)
+        if old is not None:
+            keep_shards(out, work, old)
+            manifest = old.model_copy(update={"version": VERSION, "inputs": _inputs(program, stock)})
+        else:
+            outcome = _run(Executor(lowered.recipe, program.root, encoder), stock, work, report)
+            check_whole(program, lowered.recipe, outcome)
+            manifest = _manifest(lowered.recipe, key, _inputs(program, stock), outcome)
+        manifest = manifest.model_copy(update={"teachers": made, "targets": {}, "centroids": {}})
+        windowed = windowed_counts(lowered.plan, work, manifest.shards)
+        # Before teachers run, which takes longer than all else.
+        accounted, warnings = _account(program, lowered, manifest, windowed)
+        if asked:
+            taught = learn(asked, teach, out, work, lowered, accounted)
+            centroids = {mean.name: mean.digest for lesson in asked for mean in lesson.means}
+            more = {"targets": dict(sorted(taught.targets.items())), "centroids": dict(sorted(centroids.items()))}
+            accounted, warnings = _account(program, lowered, manifest.model_copy(update=more), windowed)
+            vectors |= taught.centroids
+        whole = finish(work, lowered.plan, vectors, accounted)
+    return Compiled(whole, lowered.plan, old is not None, warnings)
 
 
 def take_stock(program: c.Program) -> tuple[Inventory, ...]:
@@ -174,15 +192,15 @@ def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outco
 
 
 def _account(
-    program: c.Program, lowered: Lowered, manifest: Manifest, directory: Path
+    program: c.Program, lowered: Lowered, manifest: Manifest, windowed: Mapping[str, Counts]
 ) -> tuple[Manifest, tuple[Diagnostic, ...]]:
-    """The manifest with the counts of the plan's rules, and what is to be said about them. `directory` holds the shards.
+    """The manifest with the counts of the plan's rules, and what is to be said about them. `windowed`: of `windowed_counts`.
 
     Raises Failure where a rule asks for it or an expectation is not met.
     """
     plan, recipe = lowered.plan, lowered.recipe
     labels = {check.rule: manifest.labels[label_key(check)] for check in recipe.checks}
-    rules = rule_counts(plan, manifest.sets, labels, windowed_counts(plan, directory, manifest.shards))
+    rules = rule_counts(plan, manifest.sets, labels, manifest.targets, windowed)
     findings = [
         *lost_findings(program, rules),
         *unmet_expectations(program, manifest, rules),

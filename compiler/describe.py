@@ -13,6 +13,7 @@ from .plan import (
     ClassifyPlan,
     ContrastPlan,
     CrossRef,
+    DistilPlan,
     EdgeSetRef,
     GradientPlan,
     HiddenRule,
@@ -26,6 +27,7 @@ from .plan import (
     RulePlan,
     SpanSetRef,
     StagePlan,
+    TeacherPlan,
     ThroughPlan,
     TowardPlan,
     WeighPlan,
@@ -45,6 +47,7 @@ RELATE_FORMULAE = {
     "opposes": "max(0, cos + {margin:g})",
     "distinct": "max(0, |cos| - {margin:g})",
 }
+DISTIL_FORMULA = "{square:g} x KL(softmax({teacher}.logits / {temperature:g}) || softmax(logits / {temperature:g}))"
 CONTRAST_FORMULA = (
     "logsumexp(cos / {temperature:g}) over others - mean(cos / {temperature:g}) over those of equal {label}"
 )
@@ -60,6 +63,7 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("spec", [f"{plan.spec} (edition {plan.edition})"]),
         ("settings", [f"{name} = {value}" for name, value in program.settings]),
         ("model", list(_model(program.model, plan))),
+        ("teachers", [_teacher(name, teacher) for name, teacher in plan.teachers.items()]),
         ("sources", [_source(source) for source in program.sources]),
         ("sets", [f"{key[:8]}  {info.kind:<4}  {info.written}" for key, info in plan.sets.items()]),
         ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
@@ -96,6 +100,16 @@ def _model(model: c.Model, plan: Plan) -> Iterator[str]:
         yield f"sliding windows: {described(model.windows)}"
 
 
+def _teacher(name: str, teacher: TeacherPlan) -> str:
+    kind = teacher.architecture or "given by numbers"
+    direction = "causal" if teacher.causal else "bidirectional"
+    where = "the model before training" if teacher.weights is None else teacher.weights
+    tokens = "" if teacher.tokenizer is None else f"; tokenizer {teacher.tokenizer[:8]}"
+    return (
+        f"{name}: {kind}, {teacher.layers} layers, width {teacher.hidden}, {direction}; {teacher.run}, {where}{tokens}"
+    )
+
+
 def _source(source: c.Source) -> str:
     where = f"{len(source.files)} files" if source.format != "inline" else f"{len(source.records)} records"
     match source.split:
@@ -124,6 +138,8 @@ def describe_rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
             return (rule.id, where, _edges(rule, plan), f"layers {describe_layers(rule.layers)}", _attend(rule))
         case TowardPlan():
             target = rule.anchor if rule.anchor is not None else f".{rule.field}"
+            if rule.hidden is not None:
+                target = f"{rule.hidden.teacher}.hidden(layer: {rule.hidden.layer})"
             loss = "1 - cos" if rule.loss == "cosine" else "mean squared error"
             return _hidden(rule, plan, f"{loss} to {target}")
         case ClassifyPlan():
@@ -136,6 +152,9 @@ def describe_rule(rule: RulePlan, plan: Plan) -> tuple[str, ...]:
         case PredictPlan():
             target = f"the token {rule.ahead} ahead" if rule.ahead is not None else f".{rule.field}"
             return _hidden(rule, plan, f"cross-entropy of the model's norm and head for {target}")
+        case DistilPlan():
+            given = {"temperature": rule.temperature, "square": rule.temperature**2, "teacher": rule.teacher}
+            return _hidden(rule, plan, DISTIL_FORMULA.format_map(given))
         case RelatePlan():
             formula = RELATE_FORMULAE[rule.relation].format(margin=rule.margin)
             return _hidden(rule, plan, f"{rule.relation} {rule.anchor}: {formula}")

@@ -17,7 +17,7 @@ from ..dsl.canonical import digest
 from ..dsl.windows import described
 from .lower import Lowered
 from .plan import Digest, KeepPlan, Line, Plan, RulePlan, SetInfo, WeighPlan
-from .recipe import Recipe, StoredField
+from .recipe import VECTORS, Recipe, StoredField
 from .scores import score_text
 from .written import field_text
 
@@ -65,7 +65,7 @@ class Side:
 
 def differences(old: Side, new: Side) -> tuple[Change, ...]:
     """Every change from `old` to `new`, the costliest first."""
-    parts = (_model, _tokenizer, _sources, _sets, _columns, _rules, _anchors, _stages, _claims, _others)
+    parts = (_model, _tokenizer, _sources, _sets, _columns, _rules, _anchors, _teachers, _stages, _claims, _others)
     found = chain.from_iterable(part(old, new) for part in parts)
     return tuple(sorted(found, key=lambda change: -change.effect))
 
@@ -232,6 +232,11 @@ def _anchors(old: Side, new: Side) -> Iterator[Change]:
     yield from _named("anchor", old.plan.anchors, new.plan.anchors)
 
 
+def _teachers(old: Side, new: Side) -> Iterator[Change]:
+    before, after = (side.plan.model_dump()["teachers"] for side in (old, new))
+    yield from _named("teacher", before, after)
+
+
 def _stages(old: Side, new: Side) -> Iterator[Change]:
     before, after = ({stage.name: stage.model_dump() for stage in side.plan.stages} for side in (old, new))
     yield from _named("stage", before, after)
@@ -251,7 +256,20 @@ def _claims(old: Side, new: Side) -> Iterator[Change]:
     yield from _named("expect", before, after)
 
 
-COMPARED = {"version", "spec", "model", "tokenizer", "columns", "sets", "anchors", "rules", "stages", "claims"}
+COMPARED = {
+    "version",
+    "spec",
+    "model",
+    "tokenizer",
+    "columns",
+    "sets",
+    "anchors",
+    "centroids",
+    "teachers",
+    "rules",
+    "stages",
+    "claims",
+}
 """What of the plan the other functions compare, or what says nothing of what is meant."""
 
 
@@ -351,4 +369,4 @@ def _text(text: c.Template | c.Chat) -> str:
 
 
 def _kind(stored: StoredField) -> str:
-    return stored.type if stored.type != "vector" else f"vector of {stored.width}"
+    return f"{stored.type} of {stored.width}" if stored.type in VECTORS.values() else stored.type

@@ -1,13 +1,14 @@
-"""What the rules of a program read, gathered while they are lowered: sets, edges, fields and anchors."""
+"""What the rules of a program read, gathered while they are lowered: sets, edges, fields, anchors and teachers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count
 
 from ..dsl import checked as c
 from ..dsl.canonical import digest
-from .plan import Digest, SetInfo, SpanSetRef
+from .plan import CentroidPlan, Digest, SetInfo, SpanSetRef
 from .recipe import AheadCheck, ContrastCheck, LabelCheck, SetKey, StoredField, StoredSet
 from .written import field_text, written
 
@@ -26,6 +27,7 @@ class Gathered:
     rows: list[ContrastCheck | AheadCheck] = field(default_factory=list)
     pairs: set[tuple[SetKey, SetKey]] = field(default_factory=set)
     anchors: dict[str, c.Concept] = field(default_factory=dict)
+    teachers: dict[str, c.Teacher] = field(default_factory=dict)
 
     def span_set(self, definition: c.SpanSet, *attributes: str) -> SpanSetRef:
         """A reference to `definition`, stored unless it is every token or the whole record and nothing is read along it."""
@@ -53,6 +55,18 @@ class Gathered:
     def anchor(self, concept: c.Concept) -> str:
         self.anchors[concept.name] = concept
         return concept.name
+
+    def teacher(self, teacher: c.Teacher) -> str:
+        self.teachers[teacher.name] = teacher
+        return teacher.name
+
+    def centroids(self) -> Iterator[tuple[str, CentroidPlan]]:
+        """The anchors that are means over spans, by name."""
+        for name, concept in sorted(self.anchors.items()):
+            if isinstance(concept.anchor, c.CentroidAnchor):
+                assert concept.spans is not None, "the checker requires spans of a concept whose anchor is their mean"
+                teacher, subject = self.teacher(concept.anchor.teacher), self.span_set(concept.spans)
+                yield name, CentroidPlan(teacher=teacher, layer=concept.anchor.layer, subject=subject)
 
     def stored_sets(self) -> tuple[StoredSet, ...]:
         return tuple(StoredSet(key, self.sets[key], tuple(sorted(self.attributes[key]))) for key in sorted(self.sets))

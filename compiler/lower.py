@@ -20,6 +20,7 @@ from .plan import (
     Contract,
     ContrastPlan,
     CrossRef,
+    DistilPlan,
     EdgeSetRef,
     GradientPlan,
     KeepPlan,
@@ -37,8 +38,9 @@ from .plan import (
     TowardPlan,
     WeighPlan,
 )
-from .recipe import AheadCheck, ContrastCheck, LabelCheck, Recipe, StoredEdges
+from .recipe import VECTORS, AheadCheck, ContrastCheck, LabelCheck, Recipe, StoredEdges
 from .scores import record_score, token_score
+from .teachers import hidden_of, teacher_plan
 from .written import written_anchor
 
 BASE_COLUMNS = ("id", "part", "source", "input_ids", "span.set", "span.start", "span.end")
@@ -63,6 +65,7 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
     order = None
     if program.order is not None:
         order = record_score(program.order, lambda path: gathered.field(path, "number", c.Record()))
+    centroids = dict(gathered.centroids())
     recipe = Recipe(
         model=program.model,
         tokenizer_digest=tokenizer.digest,
@@ -96,6 +99,8 @@ def lower(program: c.Program, tokenizer: Tokenizer, version: str) -> Lowered:
         learned=tuple(
             sorted(n for n, concept in gathered.anchors.items() if isinstance(concept.anchor, c.LearnedAnchor))
         ),
+        centroids=centroids,
+        teachers={name: teacher_plan(each, program.root) for name, each in sorted(gathered.teachers.items())},
         rules=rules,
         stages=tuple(_stage(stage) for stage in program.stages),
         gradient=_gradient(program.gradient),
@@ -129,6 +134,8 @@ def _rule(rule: c.Rule, gathered: Gathered) -> RulePlan:
             return _contrast(rule, gathered)
         case c.Predict():
             return _predict(rule, gathered)
+        case c.Distil():
+            return _distil(rule, gathered)
         case c.Relate():
             return _relate(rule, gathered)
         case c.Like():
@@ -199,14 +206,24 @@ def _through(through: c.Through | None) -> ThroughPlan | None:
 
 def _toward(rule: c.Toward, gathered: Gathered) -> TowardPlan:
     anchor, column = None, None
-    if isinstance(rule.target, c.Concept):
-        anchor = gathered.anchor(rule.target)
-    else:
-        width = gathered.hidden if rule.through is None else rule.through.width
-        column = gathered.field(rule.target, "vector", rule.subject, width)
+    match rule.target:
+        case c.Concept():
+            anchor = gathered.anchor(rule.target)
+        case c.Hidden(teacher):
+            gathered.teacher(teacher)
+        case path:
+            width = gathered.hidden if rule.through is None else rule.through.width
+            column = gathered.field(path, VECTORS[rule.dtype], rule.subject, width)
     subject = gathered.span_set(rule.subject, *(() if column is None else ("index",)))
     return TowardPlan(
-        **_hidden(rule), through=_through(rule.through), subject=subject, anchor=anchor, field=column, loss=rule.loss
+        **_hidden(rule),
+        through=_through(rule.through),
+        subject=subject,
+        anchor=anchor,
+        field=column,
+        loss=rule.loss,
+        dtype=rule.dtype,
+        hidden=hidden_of(rule),
     )
 
 
@@ -258,6 +275,16 @@ def _predict(rule: c.Predict, gathered: Gathered) -> PredictPlan:
         column = gathered.field(rule.target, "token", rule.subject)
         gathered.labels.append(LabelCheck(rule.id, subject.set, column, None, gathered.vocab))
     return PredictPlan(**_hidden(rule), through=_through(rule.through), subject=subject, ahead=ahead, field=column)
+
+
+def _distil(rule: c.Distil, gathered: Gathered) -> DistilPlan:
+    return DistilPlan(
+        **_hidden(rule),
+        through=_through(rule.through),
+        subject=gathered.span_set(rule.subject),
+        teacher=gathered.teacher(rule.teacher),
+        temperature=rule.temperature,
+    )
 
 
 def _relate(rule: c.Relate, gathered: Gathered) -> RelatePlan:

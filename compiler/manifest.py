@@ -6,6 +6,7 @@ Written last; a directory without one is no dataset.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,8 @@ PLAN_FILE = "program.json"
 ANCHORS_FILE = "anchors.safetensors"
 MEASURES = "measures"
 """The folder of what was measured on the shards."""
+WEIGHT_ENDINGS = (".safetensors", ".safetensors.index.json")
+"""The files of a folder of weights."""
 
 Cause = Literal[
     "matched",  # spans, or edges, that the set holds: the one entry that is no loss
@@ -35,6 +38,7 @@ Cause = Literal[
     "null",  # spans without the attribute or field value that the rule reads
     "outside",  # labels outside the classes, and targets that are no token
     "lonely",  # spans without another of the same value to be contrasted with
+    "unpaired",  # rows of which no token has one of the teacher
     "beyond",  # rows that look ahead beyond the end of their text: no loss, since every text ends
 ]
 
@@ -82,13 +86,25 @@ class Counts(Frozen):
         return sum(counts.get(cause, 0) for counts in self.splits.values())
 
 
+class TargetEntry(Frozen):
+    """The stored states of a teacher at a layer, a file for each shard. `digest`: of all that they follow from. `counts`: by
+    `SET/POOL`, the rows of a rule on that set, and those that no token of the teacher is paired with."""
+
+    digest: Digest
+    width: int
+    dtype: Literal["float16", "float32"]
+    files: tuple[FileEntry, ...]
+    counts: dict[str, Counts]
+
+
 class Manifest(Frozen):
     """The whole of `manifest.json`.
 
     `records`, `tokens`: by split; `dropped`: records by cause; `sets`: counts by the digest of a span or
     edge set, and of `tokens` and `record`, and `A+B` of two sets together; `labels`:
     spans without a usable label, by the digest of what reads it; `rules`: counts by rule, which follow from the others; `chat`:
-    messages by what became of them, of each source of messages.
+    messages by what became of them, of each source of messages. `teachers`: the digest of each one's files; `targets`: states of
+    cached ones, by `HiddenOf.key`; `centroids`: the digest of what each was computed from.
     """
 
     format: int = MANIFEST_FORMAT
@@ -101,9 +117,19 @@ class Manifest(Frozen):
     sets: dict[Digest, Counts]
     labels: dict[Digest, Counts]
     rules: dict[str, Counts]
+    teachers: dict[str, Digest] = Field(default_factory=dict)
+    targets: dict[str, TargetEntry] = Field(default_factory=dict)
+    centroids: dict[str, Digest] = Field(default_factory=dict)
     files: tuple[FileEntry, ...]
     shards: tuple[ShardEntry, ...]
     chat: dict[str, dict[ChatCause, int]] = Field(default_factory=dict)
+
+
+def teacher_digest(folder: Path, config: Path) -> Digest:
+    """The digest of a teacher's config and weights, by content."""
+    weights = [path for path in sorted(folder.iterdir()) if path.name.endswith(WEIGHT_ENDINGS)]
+    found = [file_digest(config)[0], *([path.name, file_digest(path)[0]] for path in weights)]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:32]
 
 
 def file_digest(path: Path) -> tuple[str, int]:

@@ -7,7 +7,6 @@ frozen and refuses unknown fields; a file from a newer version is refused by `fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,10 +27,7 @@ class Frozen(BaseModel):
 
 
 class Contract(Frozen):
-    """The model that layers and heads were resolved against.
-
-    `windows`: of each layer the width of its sliding window, None where that is no shorter than the context; empty without any.
-    """
+    """The model that layers and heads were resolved against. `windows`: by layer, of `dsl.windows`, as the context feels them."""
 
     architecture: str | None
     layers: int
@@ -41,11 +37,6 @@ class Contract(Frozen):
     causal: bool
     context: int
     windows: tuple[int | None, ...] = ()
-
-    def windows_of(self, layers: Sequence[int]) -> tuple[int | None, ...]:
-        """The windows of some layers, each once, the narrowest first; None, for a layer that sees everything, comes last."""
-        found = {self.windows[layer - 1] if self.windows else None for layer in layers}
-        return (*sorted(window for window in found if window is not None), *([None] if None in found else []))
 
 
 class Tokenizer(Frozen):
@@ -59,6 +50,23 @@ class Tokenizer(Frozen):
     bare: tuple[str, ...] = ()
 
 
+class TeacherPlan(Frozen):
+    """Another model. `weights`, `config`: its folder and its config.json, from the project's root; None for the model that is
+    trained, as it is before training. `tokenizer`: the digest of its file; None where it reads the model's own tokens."""
+
+    architecture: str | None
+    layers: int
+    heads: int
+    hidden: int
+    vocab: int
+    causal: bool
+    positions: int | None
+    weights: str | None
+    config: str | None
+    tokenizer: Digest | None
+    run: Literal["cached", "online"]
+
+
 class SetInfo(Frozen):
     """A stored span set, or the pair of span sets behind a stored edge set, in the words of the spec."""
 
@@ -70,6 +78,14 @@ class SpanSetRef(Frozen):
     """A span set of the shards, or one that is never stored: every token, or the whole record."""
 
     set: Digest | Literal["tokens", "record"]
+
+
+class CentroidPlan(Frozen):
+    """An anchor that is the mean of a teacher's hidden states over the spans of a set."""
+
+    teacher: str
+    layer: Layer
+    subject: SpanSetRef
 
 
 class EdgeSetRef(Frozen):
@@ -139,14 +155,35 @@ class HiddenRule(RuleBase):
     per: Literal["row", "record"]
     through: ThroughPlan | None = None
 
+    @property
+    def rows_key(self) -> str:
+        """What its rows are counted under where they depend on a teacher: its set and its pool."""
+        return f"{self.subject.set}/{self.pool}"
+
+
+class HiddenOf(Frozen):
+    """A teacher's hidden state at a layer. `dtype`: in what it is stored, None where the teacher runs online."""
+
+    teacher: str
+    layer: Layer
+    dtype: Literal["float16", "float32"] | None
+
+    @property
+    def key(self) -> str:
+        """What the manifest calls the stored states."""
+        return f"{self.teacher}@{self.layer}:{self.dtype}"
+
 
 class TowardPlan(HiddenRule):
-    """Pulls the hidden state toward an anchor (a name in anchors.safetensors) or a vector column (a field)."""
+    """Pulls the hidden state toward an anchor (a name in anchors.safetensors), a vector column (a field) or a teacher's hidden
+    state. `dtype`: of the column."""
 
     kind: Literal["toward"] = "toward"
     anchor: str | None
     field: str | None
     loss: Literal["cosine", "mse"]
+    dtype: Literal["float16", "float32"] = "float16"
+    hidden: HiddenOf | None = None
 
 
 class ClassifyPlan(HiddenRule):
@@ -179,6 +216,15 @@ class PredictPlan(HiddenRule):
     kind: Literal["predict"] = "predict"
     ahead: int | None
     field: str | None
+
+
+class DistilPlan(HiddenRule):
+    """Reads the hidden state through the final norm and the head, as a distribution that should be the teacher's. Both are at
+    `temperature`."""
+
+    kind: Literal["distil"] = "distil"
+    teacher: str
+    temperature: float
 
 
 class RelatePlan(HiddenRule):
@@ -257,7 +303,7 @@ class KeepPlan(RuleBase):
     per: Literal["record", "batch"]
 
 
-SignalPlan = TowardPlan | ClassifyPlan | ContrastPlan | PredictPlan
+SignalPlan = TowardPlan | ClassifyPlan | ContrastPlan | PredictPlan | DistilPlan
 RulePlan = Annotated[
     AttendPlan | SignalPlan | RelatePlan | LikePlan | WeighPlan | KeepPlan, Field(discriminator="kind")
 ]
@@ -326,8 +372,10 @@ class Plan(Frozen):
     """The whole of `program.json`.
 
     `anchors`: concepts that rules are pulled toward, with their anchors in words; `learned`: those of them that are trained
-    along, and so have no vector in anchors.safetensors. `mix`: shares of the tokens of an epoch by source; empty where every
-    row comes once. `order`: what the rows of an epoch come in the ascending order of. `claims`: what is expected after training.
+    along, and so have no vector in anchors.safetensors; `centroids`: those of them that are means over spans.
+    `teachers`: the models beside the one that is trained, as far as anything reads them. `mix`: shares of the tokens of an
+    epoch by source; empty where every row comes once. `order`: what the rows of an epoch come in the ascending order of.
+    `claims`: what is expected after training.
     """
 
     format: int = PLAN_FORMAT
@@ -340,6 +388,8 @@ class Plan(Frozen):
     sets: dict[Digest, SetInfo]
     anchors: dict[str, str]
     learned: tuple[str, ...] = ()
+    centroids: dict[str, CentroidPlan] = Field(default_factory=dict)
+    teachers: dict[str, TeacherPlan] = Field(default_factory=dict)
     rules: tuple[RulePlan, ...]
     stages: tuple[StagePlan, ...]
     gradient: GradientPlan | None = None

@@ -9,6 +9,9 @@ from ..dsl import checked
 from .plan import Digest
 from .walk import links
 
+VECTORS: dict[checked.Dtype, Literal["vector", "vector32"]] = {"float16": "vector", "float32": "vector32"}
+"""The kind of a field of vectors, by what they are stored in."""
+
 SetKey: TypeAlias = Digest | Literal["tokens", "record"]
 
 
@@ -39,14 +42,14 @@ class StoredField:
     """A field of the record to store as column `field.NAME`.
 
     `type` says what the plan takes it for: a class number (int32), a label (string), a key, which is anything that can equal
-    another (as text), the id of a token (int32), a factor or a number (float32), or a vector (float16; several stand one after
-    another). `spans` is the set that a list runs along (one entry per span, `width` numbers each); a single value holds for the
-    whole record.
+    another (as text), the id of a token (int32), a factor or a number (float32), or a vector (float16, or float32 for `vector32`;
+    several stand one after another). `spans` is the set that a list runs along (one entry per span, `width` numbers each); a
+    single value holds for the whole record.
     """
 
     name: str
     path: checked.FieldPath
-    type: Literal["class", "label", "key", "token", "factor", "number", "vector"]
+    type: Literal["class", "label", "key", "token", "factor", "number", "vector", "vector32"]
     width: int
     spans: checked.SpanSet
 

@@ -16,6 +16,7 @@ from .plan import (
     ClassifyPlan,
     ContrastPlan,
     CrossRef,
+    DistilPlan,
     EdgeSetRef,
     FieldTerm,
     HiddenRule,
@@ -35,15 +36,8 @@ from .plan import (
 
 def broken_invariants(plan: Plan) -> list[str]:
     """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
-    return [
-        *_windows(plan),
-        *_anchors(plan),
-        *_rules(plan),
-        *_stages(plan),
-        *_gradient(plan),
-        *_order(plan),
-        *_claims(plan),
-    ]
+    found = (_windows, _anchors, _centroids, _rules, _stages, _gradient, _order, _claims)
+    return [broken for part in found for broken in part(plan)]
 
 
 def _windows(plan: Plan) -> Iterator[str]:
@@ -58,6 +52,25 @@ def _anchors(plan: Plan) -> Iterator[str]:
     for name in plan.learned:
         if name not in plan.anchors:
             yield f"learns an anchor `{name}` that the plan does not list"
+
+
+def _centroids(plan: Plan) -> Iterator[str]:
+    for name, centroid in plan.centroids.items():
+        key = centroid.subject.set
+        if name not in plan.anchors or key not in (*plan.sets, "tokens", "record"):
+            yield f"has a centroid `{name}` of an anchor or a set that the plan does not list"
+        if (problem := _of_teacher(centroid.teacher, centroid.layer, plan)) is not None:
+            yield f"centroid `{name}`: {problem}"
+
+
+def _of_teacher(name: str, layer: Layer, plan: Plan) -> str | None:
+    """What is wrong where a layer of a teacher is read."""
+    teacher = plan.teachers.get(name)
+    if teacher is None:
+        return f"reads a teacher `{name}` that the plan does not list"
+    if layer != "final" and not 0 <= layer <= teacher.layers:
+        return f"reads layer {layer} of a teacher with layers 0..{teacher.layers}"
+    return None
 
 
 def _rules(plan: Plan) -> Iterator[str]:
@@ -81,8 +94,12 @@ def _references(rule: RulePlan, plan: Plan) -> Iterator[str]:
     for anchor in (getattr(rule, "anchor", None), getattr(rule, "anchor_to", None)):
         if anchor is not None and anchor not in plan.anchors:
             yield f"is pulled toward an anchor `{anchor}` that the plan does not list"
-    if isinstance(rule, TowardPlan) and (rule.anchor is None) == (rule.field is None):
-        yield "needs exactly one of an anchor and a field"
+    if isinstance(rule, TowardPlan) and [rule.anchor, rule.field, rule.hidden].count(None) != 2:
+        yield "needs exactly one of an anchor, a field and a teacher's state"
+    if isinstance(rule, TowardPlan) and rule.hidden is not None:
+        yield from filter(None, [_of_teacher(rule.hidden.teacher, rule.hidden.layer, plan)])
+    if isinstance(rule, DistilPlan):
+        yield from filter(None, [_of_teacher(rule.teacher, "final", plan)])
     if isinstance(rule, ClassifyPlan | ContrastPlan) and (rule.attribute is None) == (rule.field is None):
         yield "needs exactly one of an attribute and a field"
     if isinstance(rule, PredictPlan) and (rule.ahead is None) == (rule.field is None):
@@ -141,11 +158,20 @@ def _layers(rule: RulePlan, plan: Plan) -> Iterator[str]:
     elif isinstance(rule, HiddenRule):
         if not rule.layers or not all(layer == "final" or 0 <= layer <= model.layers for layer in rule.layers):
             yield f"reads layers {rule.layers} of 0..{model.layers}"
-        bound = isinstance(rule, PredictPlan) or getattr(rule, "anchor", None) is not None
-        if bound and rule.through is not None and rule.through.width != model.hidden:
-            yield f"goes through a map to {rule.through.width} numbers where {model.hidden} are read"
+        wanted = _width(rule, plan)
+        given = model.hidden if rule.through is None else rule.through.width
+        if wanted is not None and given != wanted:
+            yield f"goes through a map to {given} numbers where {wanted} are read"
         if rule.through is not None and (rule.through.hidden is None) == (rule.through.kind == "mlp"):
             yield f"goes through a map of kind {rule.through.kind} with {rule.through.hidden} hidden numbers"
+
+
+def _width(rule: HiddenRule, plan: Plan) -> int | None:
+    """How many numbers what a rule compares with has, where the plan knows that."""
+    if isinstance(rule, TowardPlan) and rule.hidden is not None:
+        return plan.teachers[rule.hidden.teacher].hidden if rule.hidden.teacher in plan.teachers else None
+    bound = isinstance(rule, PredictPlan | DistilPlan) or getattr(rule, "anchor", None) is not None
+    return plan.model.hidden if bound else None
 
 
 def _stages(plan: Plan) -> Iterator[str]:

@@ -182,6 +182,8 @@ def _fields_of(rule: c.Rule) -> set[c.FieldPath]:
             return field_paths([subject]) | ({target} if isinstance(target, tuple) else set())
         case c.Classify(subject=subject, label=label) | c.Contrast(subject=subject, label=label):
             return field_paths([subject]) | ({label} if isinstance(label, tuple) else set())
+        case c.Distil(subject=subject):
+            return field_paths([subject])
         case c.Predict(subject=subject, target=token):
             return field_paths([subject]) | ({token} if isinstance(token, tuple) else set())
         case c.Relate(subject=concept):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..dsl.windows import Windows, windows_at
 from .alignment.align import Aligned
 from .files.shard_reader import Chunk, Wanted, open_shard
 from .manifest import Cause, Counts, ShardEntry
@@ -24,9 +25,6 @@ CHUNK = 1 << 20
 
 FAR = 1 << 40
 """A window that every key is in."""
-
-Windows = tuple[int | None, ...]
-"""The different windows of a rule's layers, ascending; None, for a layer that sees everything, comes last."""
 
 
 def windowed_counts(plan: Plan, directory: Path, shards: Iterable[ShardEntry]) -> dict[str, Counts]:
@@ -68,7 +66,7 @@ class Windowed:
 def _windowed(plan: Plan) -> Iterator[tuple[str, Digest, Windows]]:
     for rule in plan.rules:
         if isinstance(rule, AttendPlan) and isinstance(rule.edges, EdgeSetRef):
-            windows = plan.model.windows_of(rule.layers)
+            windows = windows_at(plan.model.windows, rule.layers)
             if windows != (None,):
                 yield rule.id, rule.edges.edges, windows
 

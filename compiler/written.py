@@ -224,5 +224,7 @@ def written_anchor(anchor: c.Anchor | None) -> str:
             return f'embedding("{text}")'
         case c.LearnedAnchor():
             return "learned"
+        case c.CentroidAnchor(teacher, layer):
+            return f"centroid({teacher.name}, layer: {layer})"
         case None:
             raise ValueError("the checker requires an anchor of every concept that a rule is pulled toward")

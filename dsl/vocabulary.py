@@ -24,10 +24,13 @@ class Type(Enum):
     STRING = ("a string", "strings")
     PATH = ("a path", "paths")
     WEIGHTS = ("a file or a folder of weights", "files and folders of weights")
+    MODEL_FOLDER = ("a folder of weights or `start`", "folders of weights and `start`")
     FIELD = ("a field", "fields")
     LAYERS = ("layer numbers", "layer numbers")
     DEPTH = ("a number of blocks or a percentage", "numbers of blocks and percentages")
     SCALES = ("a map from layers to numbers", "maps from layers to numbers")
+    LAYER = ("a layer of the teacher", "layers of a teacher")
+    TEACHER = ("a teacher", "teachers")
     HEADS = ("heads", "heads")
     PAIRS = ("a list of layers and heads", "lists of layers and heads")
     SPAN = ("a span set", "span sets")
@@ -37,14 +40,14 @@ class Type(Enum):
     SPLIT = ("a split", "splits")
     CHAT = ("the file of a chat template", "files of chat templates")
     TEMPLATE = ("a text template or a field", "text templates and fields")
-    TARGET = ("an anchor or a field", "anchors and fields")
+    TARGET = ("an anchor, a field or a teacher's hidden state", "anchors, fields and hidden states of teachers")
     LABEL = ("a field or an attribute", "fields and attributes")
     CLASSES = ("a number of classes or a list of labels", "numbers of classes and lists of labels")
     FACTOR = ("a number, a field or a score", "numbers, fields and scores")
     SCORE = ("a score", "scores of tokens")
     ORDER = ("a score", "scores of records")
     MIX = ("shares of sources", "maps of sources to shares")
-    TOKEN = ("`next(n)` or a field", "`next(n)` and fields")
+    TOKEN = ("`next(n)`, a field or a teacher's logits", "`next(n)`, fields and logits of teachers")
     MAP = ("a map", "maps")
     RAMP = ("a number or a ramp", "numbers and ramps")
     CONCEPT = ("a concept", "concepts")
@@ -123,10 +126,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The names of a block or a function. `later`: those of the language that have no meaning yet."""
+    """The names of a block or a function."""
 
     entries: Mapping[str, Entry]
-    later: tuple[str, ...] = ()
 
 
 def _with(table: Table, name: str, **changes: Any) -> Table:
@@ -134,8 +136,8 @@ def _with(table: Table, name: str, **changes: Any) -> Table:
     return replace(table, entries={**table.entries, name: replace(table.entries[name], **changes)})
 
 
-def _table(*entries: Entry, later: str = "") -> Table:
-    return Table({entry.name: entry for entry in entries}, tuple(later.split()))
+def _table(*entries: Entry) -> Table:
+    return Table({entry.name: entry for entry in entries})
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
@@ -148,6 +150,9 @@ POOL = Entry("pool", Type.WORD, words=("each", "first", "last", "mean"))
 
 HEAD_WORDS = ("any", "all", "mean")
 OVERFLOWS = ("truncate", "split", "drop", "error")
+DTYPES = ("float16", "float32")
+"""In what a target is stored; the first where nothing is said."""
+
 MODEL_NUMBERS = ("layers", "heads", "hidden", "vocab", "causal")
 
 BLOCKS: Mapping[str, Table] = {
@@ -164,7 +169,12 @@ BLOCKS: Mapping[str, Table] = {
         Entry("weights", Type.WEIGHTS),
         Entry("lost", Type.WORD, "warn", words=LOST.words),
         Entry("chat", Type.CHAT),
-        later="dtype",
+    ),
+    "teacher": _table(
+        Entry("config", Type.PATH),
+        Entry("weights", Type.MODEL_FOLDER, REQUIRED),
+        Entry("run", Type.WORD, words=("cached", "online")),
+        Entry("tokenizer", Type.PATH),
     ),
     "source": _table(
         Entry("id", Type.FIELD),
@@ -194,15 +204,15 @@ BLOCKS: Mapping[str, Table] = {
         Entry("classes", Type.CLASSES, bounds=Bounds(low=2), needs=("classify",)),
         Entry("loss", Type.WORD, words=("cosine", "mse"), needs=("toward",)),
         Entry("contrast", Type.LABEL),
-        Entry("temperature", Type.NUMBER, 0.1, bounds=ABOVE_ZERO, needs=("contrast",)),
+        Entry("temperature", Type.NUMBER, bounds=ABOVE_ZERO, needs=("contrast", "predict")),
         Entry("scope", Type.WORD, "record", words=("record", "batch"), needs=("contrast",)),
         Entry("predict", Type.TOKEN),
         Entry("through", Type.MAP),
+        Entry("dtype", Type.WORD, words=DTYPES, needs=("toward",)),
         POOL,
         WEIGHT,
         PER,
         LOST,
-        later="dtype",
     ),
     "relate": _table(LAYERS, Entry("margin", Type.NUMBER, REQUIRED, bounds=UNIT), POOL, WEIGHT, PER, LOST),
     "weigh": _table(Entry("factor", Type.FACTOR, bounds=NOT_NEGATIVE), Entry("only", Type.BOOL, False), LOST),
@@ -233,8 +243,6 @@ STAGE_FACTOR = Entry("factor", Type.RAMP, bounds=NOT_NEGATIVE)
 RELATIONS = ("is_a", "opposes", "distinct")
 LIKE = _with(BLOCKS["relate"], "margin", default=1.0)
 """The block of `relate a -> b like c -> d`."""
-
-LATER_ITEMS = ("teacher",)
 
 # --- functions -------------------------------------------------------------------------------------------------------
 
@@ -276,8 +284,11 @@ ANCHOR_WORDS = ("orthonormal", "learned")
 ANCHORS: Mapping[str, Table] = {
     "vector": _table(Entry("file", Type.PATH, REQUIRED), Entry("key", Type.STRING, REQUIRED)),
     "embedding": _table(Entry("text", Type.STRING, REQUIRED)),
+    "centroid": _table(Entry("teacher", Type.TEACHER, REQUIRED), Entry("layer", Type.LAYER, REQUIRED)),
 }
-LATER_ANCHORS = ("centroid",)
+
+HIDDEN = _table(Entry("layer", Type.LAYER, REQUIRED))
+"""`NAME.hidden(layer: k)` of a teacher."""
 
 NEXT = _table(Entry("count", Type.COUNT, REQUIRED, bounds=POSITIVE))
 """`next(n)`: the token n after a row's."""
@@ -314,7 +325,9 @@ METRICS: Mapping[str, Metric] = {
     "satisfied": Metric(("attend", "relate", "like"), UNIT),
     "accuracy": Metric(("classify", "predict", "contrast"), UNIT),
     "cosine": Metric(("toward", "relate", "like"), Bounds(low=-1, high=1)),
-    "loss": Metric(("attend", "toward", "classify", "contrast", "predict", "relate", "like", "weigh"), Bounds(low=0)),
+    "loss": Metric(
+        ("attend", "toward", "classify", "contrast", "predict", "distil", "relate", "like", "weigh"), Bounds(low=0)
+    ),
 }
 """What a claim under `expect trained` may be about."""
 

@@ -109,6 +109,12 @@ def felt(windows: Windows, context: int) -> Windows:
     return found if any(found) else ()
 
 
+def windows_at(windows: Windows, layers: Sequence[int]) -> Windows:
+    """The windows of some layers, each once, the narrowest first; None, for a layer that sees everything, comes last."""
+    found = {windows[layer - 1] if windows else None for layer in layers}
+    return (*sorted(window for window in found if window is not None), *([None] if None in found else []))
+
+
 def described(windows: Windows) -> str:
     """`8 tokens at layers 1, 3..5; 16 tokens at layer 2`."""
     if not any(windows):

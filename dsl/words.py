@@ -28,20 +28,18 @@ def _functions() -> Iterator[str]:
                 yield _FUNCTIONS_OF.get(name, name.lower())
         elif isinstance(value, Mapping) and name != "BLOCKS":
             yield from (key for key, item in value.items() if not isinstance(item, v.Type | tuple))
-        elif name.startswith("LATER_") and name != "LATER_ITEMS":
-            yield from value
 
 
 def _attributes() -> Iterator[str]:
     yield v.STAGE_FACTOR.name
     for table in v.BLOCKS.values():
-        yield from (*table.entries, *table.later)
+        yield from table.entries
 
 
 def _values() -> Iterator[str]:
     """What a word may be, in blocks and in functions, and the tuples of words that say it elsewhere."""
     for name, value in _PUBLIC.items():
-        if isinstance(value, tuple) and name not in _NO_VALUES and not name.startswith("LATER_"):
+        if isinstance(value, tuple) and name not in _NO_VALUES:
             yield from (word for word in value if isinstance(word, str))
         for table in value.values() if isinstance(value, Mapping) else [value]:
             if isinstance(table, v.Table):

@@ -7,7 +7,7 @@ that they use, which is all that attention rules ask of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -67,6 +67,17 @@ ADAPTERS: dict[str, Adapter] = {
 }
 """By `config.model_type`."""
 
+ENCODERS: dict[str, Adapter] = {
+    "bert": Adapter(
+        blocks="encoder.layer",
+        embedding="embeddings.word_embeddings",
+        norm="encoder",  # whose output is the last block's: there is no norm behind that
+        head="",  # no logits are read of an encoder
+        causal=False,
+    ),
+}
+"""Models that can be teachers alone, by `config.model_type`: the paths are those of the model without a head."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -90,13 +101,16 @@ class Parts:
         return vocab, width
 
 
-def locate(model: nn.Module, adapter: Adapter | None = None) -> Parts:
-    """The parts of `model`. Fails with MCD702 where no adapter fits, naming the class."""
+def locate(model: nn.Module, adapter: Adapter | None = None, adapters: Mapping[str, Adapter] = ADAPTERS) -> Parts:
+    """The parts of `model`, by `adapter` or by the one in `adapters` of its type.
+
+    Fails with MCD702 where no adapter fits, naming the class.
+    """
     config: Any = getattr(model, "config", None)
     name = type(model).__name__
     kind = getattr(config, "model_type", "")
-    if adapter is None and kind not in ADAPTERS:
-        known = ", ".join(f"`{key}`" for key in ADAPTERS)
+    if adapter is None and kind not in adapters:
+        known = ", ".join(f"`{key}`" for key in adapters)
         raise Failure(
             UNSUPPORTED_MODEL.at(
                 None,
@@ -104,7 +118,7 @@ def locate(model: nn.Module, adapter: Adapter | None = None) -> Parts:
                 help=f"pass `adapter=` with the paths of its parts; {WRAPPERS}",
             )
         )
-    adapter = adapter or ADAPTERS[kind]
+    adapter = adapter or adapters[kind]
     try:
         blocks = tuple(model.get_submodule(adapter.blocks).children())
         owner, _, own = adapter.blocks.rpartition(".")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,10 +33,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """What one forward pass left: `attention` by layer, from 1; `hidden` [N, d] by reader and layer, in float32 or better."""
+    """What one forward pass left: `attention` by layer, from 1; `hidden` [N, d] by reader and layer, in float32 or better;
+    `taught` [N, d] by reader, the states of a teacher that ran along."""
 
     attention: dict[int, Observed]
     hidden: dict[tuple[int, Layer], Tensor]
+    taught: dict[int, Tensor] = field(default_factory=dict)
 
 
 class Hooks:
@@ -58,7 +60,7 @@ class Hooks:
             return parts.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
 
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            self._take(layer, output[0] if isinstance(output, tuple) else output)
+            self._take(layer, output if isinstance(output, Tensor) else output[0])
 
         return (parts.norm if layer == "final" else parts.blocks[layer - 1]).register_forward_hook(after)
 

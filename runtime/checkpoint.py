@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from ..compiler.plan import HiddenRule, Plan
 from ..dsl.codes.runtime import PROBES
@@ -18,9 +19,9 @@ from .run import PROBES_FILE, new_model, saved_model
 from .supervise import Supervised, supervise
 
 
-def trained(path: Path, dataset: Dataset, device: torch.device | str) -> Supervised:
+def trained(path: Path, dataset: Dataset, seed: int, device: torch.device | str) -> Supervised:
     """The model and the probes that a run left in `path`. Rules that read a probe, a map or a learned anchor which is not
-    there are left out of its plan.
+    there are left out of its plan. A teacher that is the model before training is the one that `seed` starts with.
 
     Fails with MCD709 for probes of other sizes, and as `saved_model` and `supervise` do.
     """
@@ -31,7 +32,7 @@ def trained(path: Path, dataset: Dataset, device: torch.device | str) -> Supervi
     known = dataset.with_plan(
         dataset.plan.model_copy(update={"rules": rules, "learned": _learned(dataset.plan, rules)})
     )
-    supervised = supervise(model, known, expected={})
+    supervised = supervise(model, known, expected={}, teachers=_starts(path, known, seed, device))
     if file.exists():
         supervised.probes.load(file, partly=True)
     return supervised
@@ -41,6 +42,12 @@ def untrained(path: Path, dataset: Dataset, seed: int, device: torch.device | st
     """A model with the config of the one in `path`, and probes, as `mcd train --seed SEED` starts with them."""
     model = new_model(path / "config.json", dataset, seed, device)
     return supervise(model, dataset, expected={})
+
+
+def _starts(path: Path, dataset: Dataset, seed: int, device: torch.device | str) -> dict[str, nn.Module]:
+    """The teachers that are the model before training, by name."""
+    names = [name for name, teacher in dataset.plan.teachers.items() if teacher.weights is None]
+    return dict.fromkeys(names, new_model(path / "config.json", dataset, seed, device)) if names else {}
 
 
 def _names(file: Path) -> frozenset[str]:

@@ -6,7 +6,7 @@ against the manifest's checksum when it is opened, and its values against what m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ..compiler.files.shard_reader import EDGE_WEIGHT, Chunk, Kind, Wanted, open_shard
+from ..compiler.files.targets import open_targets
 from ..compiler.manifest import (
     ANCHORS_FILE,
     MANIFEST_FILE,
@@ -25,6 +26,7 @@ from ..compiler.manifest import (
     PLAN_FILE,
     FileEntry,
     Manifest,
+    ShardEntry,
 )
 from ..compiler.plan import (
     PLAN_FORMAT,
@@ -43,12 +45,13 @@ from ..compiler.plan import (
     WeighPlan,
 )
 from ..compiler.sets import RECORD, TOKENS
+from ..compiler.teaching import target_path
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Failure, did_you_mean
 from ..dsl.source import DataPlace
 from .files import Verify, check_file, failure, read_json
 from .measured import Measured
-from .readers import label_column
+from .readers import label_column, stored_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,11 @@ def load(path: str | Path, *, split: str | None = None, verify: Verify = "digest
     plan = read_json(directory, PLAN_FILE, Plan, PLAN_FORMAT)
     opened = _Opened(directory, verify, manifest, plan, _anchors(directory, plan))
     return Dataset(opened, tuple(opened.splits) if split is None else (split,))
+
+
+def opened_shards(directory: Path, manifest: Manifest, plan: Plan) -> Callable[[ShardEntry], Sequence[Chunk]]:
+    """Opens shards of a dataset that is being written: `manifest` and `plan` are not in its directory yet."""
+    return _Opened(directory, "size", manifest, plan, {}).open
 
 
 class Dataset:
@@ -211,10 +219,11 @@ class _Opened:
             mine = sorted(
                 (shard for shard in self.manifest.shards if shard.split == split), key=lambda shard: shard.path
             )
-            self._chunks[split] = [chunk for shard in mine for chunk in self._open(shard)]
+            self._chunks[split] = [chunk for shard in mine for chunk in self.open(shard)]
         return self._chunks[split]
 
-    def _open(self, shard: FileEntry) -> Iterable[Chunk]:
+    def open(self, shard: FileEntry) -> Sequence[Chunk]:
+        """The record batches of one shard."""
         file = check_file(self.directory, shard, self.verify)
         found = open_shard(file, shard.path, self._wanted, validate=self.verify == "digest")
         for chunk in found[:1]:
@@ -223,7 +232,22 @@ class _Opened:
                 written = self.plan.sets[lacking[0]].written if lacking[0] in self.plan.sets else lacking[0]
                 message = f"shard `{shard.path}` does not hold the set `{written}`, which the plan reads"
                 raise Failure(codes.SET_MISSING.at(DataPlace(shard.path), message, help="compile the spec again"))
+        for key in stored_keys(self.plan.rules):
+            self._attach(key, shard, found)
         return found
+
+    def _attach(self, key: str, shard: FileEntry, chunks: Sequence[Chunk]) -> None:
+        """Give the record batches of a shard the states of a teacher that lie beside it."""
+        entry = self.manifest.targets.get(key)
+        path = "" if entry is None else target_path(entry.digest, shard.path)
+        listed = None if entry is None else next((file for file in entry.files if file.path == path), None)
+        if entry is None or listed is None:
+            message = f"`{self.directory.name}` has no states of a teacher `{key}` beside `{shard.path}`, which the plan reads"
+            raise failure(codes.TEACHER_ROWS, str(self.directory), message, "compile the spec again")
+        file = check_file(self.directory, listed, self.verify)
+        lengths = [np.diff(chunk.tokens.offsets).astype(np.int64) for chunk in chunks]
+        for chunk, targets in zip(chunks, open_targets(file, path, entry, lengths), strict=True):
+            chunk.targets[key] = targets
 
     @cached_property
     def _wanted(self) -> Wanted:
@@ -238,8 +262,8 @@ class _Opened:
                     kinds.setdefault(label_column(field, attribute), "key")
                 case PredictPlan(field=str(field)):
                     kinds[f"field.{field}"] = "token"
-                case TowardPlan(field=str(field), through=through):
-                    kinds[f"field.{field}"] = "vector"
+                case TowardPlan(field=str(field), through=through, dtype=dtype):
+                    kinds[f"field.{field}"] = "vector" if dtype == "float16" else "vector32"
                     widths |= {} if through is None else {f"field.{field}": through.width}
                 case WeighPlan(field=str(field)):
                     kinds[f"field.{field}"] = "factor"

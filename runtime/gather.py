@@ -54,9 +54,19 @@ class Values:
 
 
 @dataclass(frozen=True, eq=False)
+class States:
+    """Stored states of a teacher, in no order: `record[n]`, `position[n]`, `states` [n, width]."""
+
+    record: Ints
+    position: Ints
+    states: npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
 class Gathered:
     """A batch of `B` records: `length[B]`; `bare[B]`, whether the tokenizer added nothing to a text; token ids and what they
-    belong to, and the measures of the tokens, one row for each; spans, edges and sources that rules read."""
+    belong to, and the measures of the tokens, one row for each; spans, edges, sources and stored states, by `HiddenOf.key`, that
+    rules read."""
 
     length: Ints
     bare: Bools
@@ -67,6 +77,7 @@ class Gathered:
     edges: FlatEdges
     values: dict[Source, Values]
     measures: npt.NDArray[np.float32]
+    states: dict[str, States]
 
 
 def gather(rows: Sequence[Row], readers: Readers) -> Gathered:
@@ -92,7 +103,9 @@ def gather(rows: Sequence[Row], readers: Readers) -> Gathered:
         found = [piece.lists(piece.chunk.measures[term.file, term.column])[2] for piece in pieces]
         measures[place] = np.concatenate(found)
     length = np.bincount(record, minlength=len(rows))
-    return Gathered(length, _bare(rows, readers), ids, record, position, spans, edges, values, measures)
+    states = {key: _states([piece.states(key) for piece in pieces]) for key in readers.targets}
+    bare = _bare(rows, readers)
+    return Gathered(length, bare, ids, record, position, spans, edges, values, measures, states)
 
 
 def _bare(rows: Sequence[Row], readers: Readers) -> Bools:
@@ -151,6 +164,13 @@ class _Piece:
         found: npt.NDArray[np.float32] = self.chunk.weights.values[self._edge_places]
         return found
 
+    def states(self, key: str) -> States:
+        """The stored states of these rows."""
+        targets = self.chunk.targets[key]
+        start, length = self.reach(targets.positions)
+        places = ranges(start, length)
+        return States(np.repeat(self.record, length), targets.positions.values[places], targets.states[places])
+
     def values(self, source: Source) -> tuple[npt.NDArray[Any], Ints]:
         """A source's values in these rows, and the number of them in each (along spans: of the spans that are read)."""
         column = self._column(source)
@@ -165,6 +185,11 @@ class _Piece:
         if source.classes is not None:
             return self.chunk.labels(source.column, source.classes)
         return self.chunk.columns[source.column]
+
+
+def _states(pieces: Sequence[States]) -> States:
+    record, position = (join([getattr(piece, name) for piece in pieces]) for name in ("record", "position"))
+    return States(record, position, np.concatenate([piece.states for piece in pieces]))
 
 
 def _values(source: Source, pieces: Sequence[_Piece], records: int) -> Values:

@@ -15,6 +15,7 @@ from ..compiler.plan import (
     AttendPlan,
     ClassifyPlan,
     ContrastPlan,
+    DistilPlan,
     EdgeSetRef,
     HiddenRule,
     KeepPlan,
@@ -42,7 +43,7 @@ class AttendGroup:
 
 @dataclass(frozen=True, slots=True)
 class TowardGroup:
-    """Anchored or vector-carrying signals with the same layers, pool, loss and kind of target."""
+    """Signals with the same layers, pool, loss and kind of target: anchors, a field of vectors, or a layer of a teacher."""
 
     rules: tuple[TowardPlan, ...]
 
@@ -69,6 +70,13 @@ class PredictGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class DistilGroup:
+    """Distributions of one teacher, with the same layers and pool."""
+
+    rules: tuple[DistilPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RelateGroup:
     """Relations of the same kind with the same layers and pool."""
 
@@ -82,7 +90,7 @@ class LikeGroup:
     rules: tuple[LikePlan, ...]
 
 
-HiddenGroup = TowardGroup | ClassifyGroup | ContrastGroup | PredictGroup | RelateGroup | LikeGroup
+HiddenGroup = TowardGroup | ClassifyGroup | ContrastGroup | PredictGroup | DistilGroup | RelateGroup | LikeGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,7 @@ def group_rules(plan: Plan) -> Groups:
     like = [rule for rule in plan.rules if isinstance(rule, LikePlan)]
     hidden: list[HiddenGroup] = [
         TowardGroup(rules)
-        for rules in _alike(toward, lambda r: (r.layers, r.pool, r.loss, r.field, r.anchor is None, _alone(r)))
+        for rules in _alike(toward, lambda r: (r.layers, r.pool, r.loss, r.field, r.hidden, _alone(r)))
     ]
     hidden += [ClassifyGroup((rule,)) for rule in plan.rules if isinstance(rule, ClassifyPlan)]
     contrast = [rule for rule in plan.rules if isinstance(rule, ContrastPlan)]
@@ -118,6 +126,8 @@ def group_rules(plan: Plan) -> Groups:
     ]
     predict = [rule for rule in plan.rules if isinstance(rule, PredictPlan)]
     hidden += [PredictGroup(rules) for rules in _alike(predict, lambda r: (r.layers, r.pool, _alone(r)))]
+    distil = [rule for rule in plan.rules if isinstance(rule, DistilPlan)]
+    hidden += [DistilGroup(rules) for rules in _alike(distil, lambda r: (r.layers, r.pool, r.teacher, _alone(r)))]
     hidden += [RelateGroup(rules) for rules in _alike(relate, lambda r: (r.layers, r.pool, r.relation))]
     hidden += [LikeGroup(rules) for rules in _alike(like, lambda r: r.layers)]
     return Groups(

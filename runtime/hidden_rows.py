@@ -15,7 +15,8 @@ from .gather import Gathered
 from .groups import ClassifyGroup, ContrastGroup, LikeGroup, PredictGroup, TowardGroup
 from .layout import Layout
 from .lookup import Lookup
-from .readers import Readers, Slots, Source
+from .readers import Readers, Slots, Source, stored_key
+from .taught_rows import Taught, row_means
 
 
 class HiddenCollator:
@@ -34,8 +35,10 @@ class HiddenCollator:
             self._slots.sources[place] if isinstance(group, TowardGroup) and place >= 0 else None
             for group, place in zip(self._groups, firsts.tolist(), strict=True)
         ]
+        self._keys = [stored_key(group.rules[0]) for group in self._groups]
         rules = self._slots.rules
         self._classes = np.array([_classes(rule, vocab) for rule in rules], dtype=np.int64)
+        self._taught = Taught(self._slots)
         self._ahead = np.array([getattr(rule, "ahead", None) or 0 for rule in rules], dtype=np.int64)
 
     def __call__(self, layout: Layout, gathered: Gathered, ids: Ints) -> tuple[HiddenRows, ...]:
@@ -58,6 +61,11 @@ class HiddenCollator:
         there = target < layout.end[spans.record[entry[place]]]
         place, position, target = place[there], position[there], target[there]
         new = changes(place) | self._each[slot[place]]
+        states = np.full(len(place), -1)
+        if self._taught:
+            states = self._taught.find(layout, gathered.states, slot[place], spans.record[entry[place]], position)
+            kept = np.flatnonzero(self._taught.kept(slot[place], np.cumsum(new) - 1, states))
+            place, position, target, states, new = place[kept], position[kept], target[kept], states[kept], new[kept]
         row, record = np.cumsum(new) - 1, spans.record[entry[place]]
         slot, load = slot[place[new]], load[place[new]]
         load = np.where(self._ahead[slot] > 0, ids[record[new], target[new]], load)
@@ -67,13 +75,17 @@ class HiddenCollator:
         row_bounds = np.searchsorted(slot, self._slots.groups)
         bounds = np.searchsorted(row, row_bounds)
         local = row - np.repeat(row_bounds[:-1], np.diff(bounds))
-        by_token = zip(*(_split(column, bounds) for column in (record, position, local)), strict=True)
+        by_token = zip(*(_split(column, bounds) for column in (record, position, local, states)), strict=True)
         columns = (self._slots.place[slot], share, load, record[new])
         by_row = zip(*(_split(column, row_bounds) for column in columns), strict=True)
         found = []
-        for number, ((tokens, at, of), (rule, shares, loads, owner)) in enumerate(zip(by_token, by_row, strict=True)):
+        for number, ((tokens, at, of, which), (rule, shares, loads, owner)) in enumerate(
+            zip(by_token, by_row, strict=True)
+        ):
             group = self._groups[number]
             vector = self._vectors(self._vector_sources[number], gathered, loads)
+            if (key := self._keys[number]) is not None:
+                vector = row_means(gathered.states[key], which, of, len(rule))
             label, members = None, None
             if isinstance(group, ClassifyGroup | PredictGroup):
                 label = loads

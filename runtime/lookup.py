@@ -27,6 +27,7 @@ class Lookup:
         self._stored = stored
         self._numbers: npt.NDArray[np.float64] = np.concatenate([np.zeros(0), *numbers])
         self._base = np.cumsum([0, *(len(flat) for flat in numbers)])
+        self._single = np.array([source.width == 1 for source in slots.sources], dtype=np.bool_)
         self._along_spans = np.array([source.along_spans for source in slots.sources], dtype=np.bool_)
         self._start = np.stack([each.start for each in found])
         self._count = np.stack([each.count for each in found])
@@ -43,9 +44,9 @@ class Lookup:
         return np.where(there, place, -1), single
 
     def numbers(self, slot: Ints, entry: Ints, spans: Flat) -> tuple[npt.NDArray[np.float64], Bools]:
-        """The same with the value itself, NaN where there is none: a label's place in its classes, or a factor."""
+        """The same with the value itself, a label's place in its classes or a factor; NaN where there is none and for vectors."""
         place, single = self.places(slot, entry, spans)
         found = np.full(len(place), np.nan)
-        there = place >= 0
+        there = (place >= 0) & self._single[self._slots.source[slot]]
         found[there] = self._numbers[self._base[self._slots.source[slot[there]]] + place[there]]
         return found, single

@@ -6,7 +6,7 @@ and a table gives the slots that read a number. Values that rules read beside th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..compiler.plan import (
     ClassifyPlan,
     ContrastPlan,
     CrossRef,
+    HiddenOf,
     LikePlan,
     Plan,
     PredictPlan,
@@ -26,6 +27,7 @@ from ..compiler.plan import (
 )
 from ..compiler.ragged import Bools, Ints, offsets, owners, ranges
 from ..compiler.sets import BLANK, RECORD, REPEAT, TOKENS, again, cut
+from ..dsl.windows import windows_at
 from .groups import Groups, LikeGroup, group_rules
 from .scores import token_measures
 
@@ -124,7 +126,7 @@ class Readers:
         reach: list[int] = []
         for slot, rule in enumerate(self.attend.rules):
             assert isinstance(rule, AttendPlan)
-            reach.append(plan.model.windows_of(rule.layers)[-1] or FAR)
+            reach.append(windows_at(plan.model.windows, rule.layers)[-1] or FAR)
             if isinstance(rule.edges, CrossRef):
                 query.append((keys(rule.edges.query.set), slot))
                 key.append((keys(rule.edges.key.set), slot))
@@ -154,6 +156,7 @@ class Readers:
         self.reads_tokens = any(table.reads(self.tokens) for table in spans)
         self.reads_record = any(table.reads(self.record) for table in spans)
         self.measures = token_measures(plan)
+        self.targets = stored_keys(self.hidden.rules)
         self.reads_weights = any(group.weighted for group in self.groups.attend)
         self._maps: dict[tuple[str, ...], Ints] = {}
 
@@ -168,6 +171,19 @@ def _visible(keys: _Keys, slots: Slots) -> list[tuple[int, int]]:
     """The sets of rules on the token loss, which also read what the context leaves of a span."""
     subjects = [(_subject(rule), slot) for slot, rule in enumerate(slots.rules)]
     return [(keys(key), slot) for subject, slot in subjects for key in (subject, cut(subject))]
+
+
+def stored_key(rule: RulePlan) -> str | None:
+    """What the manifest calls the states of a teacher that a rule reads beside the shards."""
+    match rule:
+        case TowardPlan(hidden=HiddenOf(dtype=str()) as hidden):
+            return hidden.key
+    return None
+
+
+def stored_keys(rules: Iterable[RulePlan]) -> tuple[str, ...]:
+    """Those of all rules, each once."""
+    return tuple(dict.fromkeys(key for rule in rules if (key := stored_key(rule)) is not None))
 
 
 def _subject(rule: RulePlan) -> str:

@@ -35,11 +35,13 @@ from .capture import Captured, Hooks, requests
 from .flow import Flow
 from .groups import AttendGroup, group_rules
 from .losses.token import token_losses
+from .online import Known, Online, taught_by
 from .precision import without_autocast
 from .probes import Probes
 from .receipts import Receipts
 from .schedule import check_ramps, multipliers
 from .scores import token_measures
+from .teachers import GivenTeachers
 from .terms import AttendTerm, HiddenTerm, Term, by_rule, count, hidden_term
 from .totals import ALONE, Losses, Reduction, Totals, all_ranks, ratio
 from .weights import TokenWeights
@@ -65,23 +67,29 @@ def supervise(
     records: int = 0,
     split: str = "train",
     adapter: Adapter | None = None,
+    teachers: GivenTeachers | None = None,
 ) -> Supervised:
     """Attaches a plan to a model.
 
     `program`: a plan, or what holds one with its anchors and manifest, which then stand for what is left out. `anchors`: by name,
     each of the model's width. `expected`: the rows per rule that the manifest promises in the `records` records of `split`; a
-    rule of which none comes stops the run. `adapter`: for models that `adapters.ADAPTERS` does not know.
+    rule of which none comes stops the run. `adapter`: for models that `adapters.ADAPTERS` does not know. `teachers`: models,
+    or their folders, for teachers that run online; the others are looked for where the plan says. A teacher that is the model
+    before training is a copy of the model as it is now.
 
     Fails with MCD701 where the model's numbers are not the plan's, with MCD702 or MCD703 where the model is not supported, with
-    MCD705 for an anchor that is missing or of another width, with MCD708 for a ramp that cannot be followed.
+    MCD705 for an anchor that is missing or of another width, with MCD708 for a ramp that cannot be followed, with MCD720, MCD721
+    or MCD722 for a teacher that cannot be loaded, is missing or has changed.
     """
+    known = Known(teachers or {}, getattr(program, "path", None), getattr(program, "manifest", None))
     if isinstance(program, Plan):
-        return Supervised(model, program, anchors or {}, expected, records, adapter)
+        return Supervised(model, program, anchors or {}, expected, records, adapter, known)
     manifest = program.manifest
     if expected is None:
         expected = {rule.id: _promised(rule, manifest, split) for rule in program.plan.rules}
         records = sum(shard.records for shard in manifest.shards if shard.split == split)
-    return Supervised(model, program.plan, program.anchors if anchors is None else anchors, expected, records, adapter)
+    vectors = program.anchors if anchors is None else anchors
+    return Supervised(model, program.plan, vectors, expected, records, adapter, known)
 
 
 def _promised(rule: RulePlan, manifest: Manifest, split: str) -> int:
@@ -107,6 +115,7 @@ class Supervised(nn.Module):
         expected: Mapping[str, float] | None,
         records: int,
         adapter: Adapter | None,
+        known: Known,
     ) -> None:
         super().__init__()
         parts = locate(model, adapter)
@@ -120,7 +129,10 @@ class Supervised(nn.Module):
         hidden_rules = [rule for rule in plan.rules if isinstance(rule, HiddenRule)]
         self.probes = Probes(hidden_rules, plan.model.hidden, plan.learned)
         self._parts = (parts,)  # In a tuple, so that parts of the model are not registered a second time.
-        hidden = [hidden_term(i, group, anchors, self.probes, parts) for i, group in enumerate(groups.hidden)]
+        # Before any hook: the model before training is a copy of the model.
+        self._online = Online(model, plan, [group.rules for group in groups.hidden], adapter, known)
+        heads = self._online.heads()
+        hidden = [hidden_term(i, group, anchors, self.probes, parts, heads) for i, group in enumerate(groups.hidden)]
         attend = [AttendTerm(group) for group in groups.attend]
         self._terms = nn.ModuleList([*attend, *hidden])
         self._weighing = (*groups.weigh, *groups.keep)
@@ -159,10 +171,11 @@ class Supervised(nn.Module):
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
         batch = self._joined(batch, totals.ranks)
-        with self.flow.passing(time):
-            seen, logits = self._pass(batch)
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._acting)
-        awake = self._awake(factors, self.flow.depth(time))
+        taught = self._online(batch, {r.id for r, f in zip(self._acting, factors, strict=True) if f}, self.device)
+        with self.flow.passing(time):
+            seen, logits = self._pass(batch, taught)
+        awake = self._awake(factors, self.flow.depth(time), taught)
         every = [True] * len(self._weighing)
         self.receipts.hear([t.heard(seen) for t in self.terms for _ in t.rules] + every, [*awake, *every])
         with without_autocast(self.device):
@@ -222,7 +235,7 @@ class Supervised(nn.Module):
         """A forward pass for other numbers than losses: the batch where the model is, what it left for the terms, and its logits
         [B, T, V]. Fails with MCD704 and MCD710."""
         batch = self._taken(batch)
-        return batch, *self._pass(batch)
+        return batch, *self._pass(batch, self._online(batch, {rule.id for rule in self._acting}, self.device))
 
     def gradient_norms(self, losses: Losses) -> dict[str, float]:
         """The norm, over all trainable parameters, of the gradient of each rule's weight x multiplier x loss, and of `token`.
@@ -257,6 +270,7 @@ class Supervised(nn.Module):
             self._hooks.close()
             self._hooks = None
             self.flow.close()
+            self._online.close()
 
     def __enter__(self) -> Self:
         return self
@@ -273,10 +287,12 @@ class Supervised(nn.Module):
         self._check(batch)
         return batch.to(self.device)
 
-    def _pass(self, batch: Batch) -> tuple[Captured, Tensor]:
+    def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Tensor]:
+        """What the model leaves for the terms, beside what teachers did, and its logits."""
         assert self._hooks is not None, "`_taken` looks"
         with self._hooks.listen(self._requests(batch)) as seen:
-            return seen, self._parts[0].logits(self.model, batch)
+            logits = self._parts[0].logits(self.model, batch)
+        return replace(seen, taught=taught), logits
 
     def _rows(self, batch: Batch) -> Iterator[tuple[Term, AttendRows | HiddenRows]]:
         return zip(self.terms, (*batch.attend, *batch.hidden), strict=True)
@@ -291,9 +307,16 @@ class Supervised(nn.Module):
     def _requests(self, batch: Batch) -> Mapping[Any, Any]:
         return requests([term.layers for term in self.terms if isinstance(term, HiddenTerm)], batch.hidden)
 
-    def _awake(self, factors: Sequence[float], depth: int) -> list[bool]:
-        """Whether what each acting rule reads runs at all: not where it lies above `depth` and the rule has factor 0."""
-        return [bool(factor) or deepest(rule) <= depth for factor, rule in zip(factors, self._acting, strict=True)]
+    def _awake(self, factors: Sequence[float], depth: int, taught: Mapping[int, Tensor]) -> list[bool]:
+        """Whether what each acting rule reads runs at all: not where it lies above `depth` and the rule has factor 0, nor where a
+        teacher that it needs is not in `taught`: that runs if any rule asks for it."""
+        there = [
+            not isinstance(term, HiddenTerm) or taught_by(rule) is None or term.reader in taught
+            for term in self.terms
+            for rule in cast(Sequence[HiddenRule], term.rules)
+        ]
+        running = (bool(factor) or deepest(rule) <= depth for factor, rule in zip(factors, self._acting, strict=True))
+        return [all(both) for both in zip(running, there, strict=True)]
 
     def _sums(self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]) -> Tensor:
         """Sum of share x loss of each acting rule: [rules]. A group of which every factor is 0 leaves no graph."""

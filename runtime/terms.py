@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -24,6 +26,7 @@ from .groups import (
     AttendGroup,
     ClassifyGroup,
     ContrastGroup,
+    DistilGroup,
     HiddenGroup,
     LikeGroup,
     PredictGroup,
@@ -34,6 +37,7 @@ from .losses import ATTENTION, RELATE, TOWARD
 from .losses.classify import classify
 from .losses.contrast import contrast
 from .losses.cosine import cosine_similarity
+from .losses.distil import distil
 from .losses.like import like
 from .losses.predict import predict
 from .losses.rows import NEVER, KeyRows, log_mass
@@ -158,6 +162,8 @@ class HiddenTerm(Term):
         self._maps = tuple(maps.items())  # A tuple, so that they are not registered a second time here.
 
     def read(self, rows: HiddenRows, seen: Captured, padding: Tensor) -> list[tuple[Any, ...]]:
+        if self.reader in seen.taught:
+            rows = replace(rows, vector=pool(rows, seen.taught[self.reader]))
         return [self.at(layer, rows, self._state(layer, rows, seen)) for layer in self.layers]
 
     def over(self, found: list[tuple[Any, ...]], rows: HiddenRows, function: Callable[..., Tensor]) -> Tensor:
@@ -185,7 +191,7 @@ class HiddenTerm(Term):
 
 
 class TowardTerm(HiddenTerm):
-    """Pulls toward an anchor per rule, or toward the vectors that the rows carry."""
+    """Pulls toward an anchor per rule, or toward the vectors that the rows carry or a teacher has for them."""
 
     def __init__(
         self, reader: int, group: TowardGroup, maps: Mapping[Layer, nn.Module], anchors: Anchors | None
@@ -274,6 +280,29 @@ class PredictTerm(HiddenTerm):
         return head(state if layer == "final" else norm(state)), cast(Tensor, rows.label)
 
 
+class DistilTerm(HiddenTerm):
+    """Pulls the distribution that norm and head read toward a teacher's, whose final states the rows carry. Temperatures
+    [rules]."""
+
+    temperature: Tensor
+
+    def __init__(
+        self, reader: int, group: DistilGroup, maps: Mapping[Layer, nn.Module], parts: Parts, head: nn.Module
+    ) -> None:
+        super().__init__(reader, group, maps)
+        self._model = (parts.norm, parts.head, head)  # A tuple, as for maps.
+        self.loss = distil
+        temperature = torch.tensor([rule.temperature for rule in group.rules])
+        self.register_buffer("temperature", temperature, persistent=False)
+
+    def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        norm, head, other = self._model
+        with torch.no_grad():
+            wanted = other(cast(Tensor, rows.vector).to(cast(Tensor, other.weight).dtype))
+        state = state.to(cast(Tensor, head.weight).dtype)
+        return head(state if layer == "final" else norm(state)), wanted, self.temperature[rows.rule]
+
+
 class RelateTerm(HiddenTerm):
     """Bounds the cosine with an anchor per rule by a margin per rule."""
 
@@ -305,8 +334,18 @@ class LikeTerm(HiddenTerm):
         return state, target.to(state.dtype), self.margin[rows.rule]
 
 
-def hidden_term(reader: int, group: HiddenGroup, vectors: Vectors, probes: Probes, parts: Parts) -> HiddenTerm:
-    """The term of a group. Fails with MCD705 where an anchor is missing or is not a vector of the model's width."""
+def hidden_term(
+    reader: int,
+    group: HiddenGroup,
+    vectors: Vectors,
+    probes: Probes,
+    parts: Parts,
+    heads: Mapping[str, nn.Module] = MappingProxyType({}),
+) -> HiddenTerm:
+    """The term of a group. `heads`: those of teachers, by name.
+
+    Fails with MCD705 where an anchor is missing or is not a vector of the model's width.
+    """
     maps = probes.maps_of(group.rules[0])
     if isinstance(group, ClassifyGroup):
         return ClassifyTerm(reader, group, maps, probes.of(group.rules[0]))
@@ -314,6 +353,8 @@ def hidden_term(reader: int, group: HiddenGroup, vectors: Vectors, probes: Probe
         return ContrastTerm(reader, group, maps)
     if isinstance(group, PredictGroup):
         return PredictTerm(reader, group, maps, parts.norm, parts.head)
+    if isinstance(group, DistilGroup):
+        return DistilTerm(reader, group, maps, parts, heads[group.rules[0].teacher])
     if isinstance(group, LikeGroup):
         start, end = ([getattr(rule, name) for rule in group.rules] for name in ("anchor", "anchor_to"))
         ends = (Anchors(group.rules, names, vectors, probes) for names in (start, end))

@@ -22,6 +22,7 @@ from .collate import Collator
 from .dataset import Dataset
 from .order import Sampler
 from .supervise import Supervised, supervise
+from .teachers import GivenTeachers
 from .totals import ALONE, Losses
 
 
@@ -77,12 +78,18 @@ Watch = Callable[[int, Supervised, Sums, float], None]
 """Called after each step with its number from 1, the model, the step's losses and its learning rate."""
 
 
-def train(dataset: Dataset, model: nn.Module, settings: Settings, watch: Watch | None = None) -> Supervised:
+def train(
+    dataset: Dataset,
+    model: nn.Module,
+    settings: Settings,
+    watch: Watch | None = None,
+    teachers: GivenTeachers | None = None,
+) -> Supervised:
     """Train `model` on the rows of `dataset` under its plan. The same settings give the same order of records, whatever the plan.
 
-    Gives the supervised model, with its receipts and probes; `close` it to have the hooks off.
+    `teachers`: as for `supervise`. Gives the supervised model, with its receipts and probes; `close` it to have the hooks off.
     """
-    supervised = supervise(model, dataset).train()
+    supervised = supervise(model, dataset, teachers=teachers).train()
     optimizer = AdamW(decay_groups(supervised, settings.weight_decay), lr=settings.lr)
     schedule = LambdaLR(optimizer, lambda step: learning_rate(step, settings))
     torch.manual_seed(settings.seed)

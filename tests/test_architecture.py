@@ -30,7 +30,10 @@ HOMES = {
 }
 """Libraries that stand behind the interface of one module, or of few."""
 
-HOW = {f"compiler/{name}.py" for name in ("plan", "recipe", "manifest", "lower", "verify", "describe", "compile")}
+HOW = {
+    f"compiler/{name}.py"
+    for name in ("plan", "recipe", "manifest", "lower", "gathered", "verify", "describe", "compile")
+}
 """Modules that plan and account: they touch no Arrow array."""
 
 READ_BY_RUNTIME = {
@@ -38,11 +41,13 @@ READ_BY_RUNTIME = {
     ("manifest",),
     ("ramps",),
     ("sets",),
+    ("teaching",),
     ("files", "shard_reader"),
     ("files", "measures"),
+    ("files", "targets"),
     ("ragged",),
 }
-"""What of the compiler the runtime sees: the plan, the manifest, the shard files and what is measured on them."""
+"""What of the compiler the runtime sees: the plan, the manifest, the files, and what compiling asks of teachers."""
 
 FORBIDDEN = {
     "pickle",

@@ -24,6 +24,7 @@ EXPECTED: dict[Kind, str] = {
     "factor": "a number of at least 0 (a factor)",
     "number": "a number",
     "vector": "a list of numbers (a vector)",
+    "vector32": "a list of numbers (a vector)",
 }
 
 

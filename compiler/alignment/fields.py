@@ -154,7 +154,7 @@ def _field(batch: TextBatch, stored: StoredField, entries: _Entries, encoder: En
     reader = Reader(batch, f"field `.{'.'.join(stored.path)}`", np.arange(batch.records, dtype=np.int64), encoder)
     null = ~np.asarray(pc.is_valid(values))
     lengths, flat = _unlisted(values)
-    if stored.type == "vector":
+    if stored.type in ("vector", "vector32"):
         return _vectors(stored, entries, reader, lengths, flat, null)
     if lengths is None:
         single = (~null).astype(np.int64)
@@ -204,7 +204,7 @@ def _vectors(
         found = f"has {lengths[record]} numbers; {stored.width}, or that for each of {entries.count[record]} spans, are expected"
         code = codes.VECTOR_WIDTH if lengths[record] % stored.width else codes.FIELD_LENGTH
         raise reader.about(code, record, found)
-    converted = convert(numbers, "vector", _at(reader, lengths))
+    converted = convert(numbers, stored.type, _at(reader, lengths))
     if converted.null_count:
         hole = first(pc.is_null(converted)) or 0
         raise _at(reader, lengths).failure(codes.FIELD_TYPE, hole, "holds a vector with a null; a number is expected")

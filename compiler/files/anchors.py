@@ -30,7 +30,7 @@ EMBEDDING_SUFFIXES = ("embed_tokens.weight", "wte.weight", "word_embeddings.weig
 
 
 def anchors(concepts: Iterable[c.Concept], model: c.Model) -> dict[str, Vector]:
-    """The anchor of each concept by name, without learned ones: float32 of shape [model.hidden], of length 1.
+    """The anchor of each concept by name, without learned ones and means: float32 of shape [model.hidden], of length 1.
 
     Raises Failure for a vector that cannot be read, has another width, or is zero.
     """
@@ -45,8 +45,8 @@ def anchors(concepts: Iterable[c.Concept], model: c.Model) -> dict[str, Vector]:
                 found[concept.name] = _unit(_read(concept, read_tensor, file, key), concept)
             case c.EmbeddingAnchor(text):
                 found[concept.name] = _unit(_embedding(text, model, concept), concept)
-            case c.LearnedAnchor():
-                pass  # the runtime makes and trains it
+            case c.LearnedAnchor() | c.CentroidAnchor():
+                pass  # the runtime makes and trains the one, and computes the other from a teacher
             case None:
                 raise ValueError(f"concept {concept.name} has no anchor")
     return found

@@ -96,14 +96,20 @@ def replace_plan(
     """Give a dataset another plan. Its shards, and what was measured on them, are kept: they are linked into the new directory,
     not copied."""
     with building(directory) as work:
-        beside = [path.relative_to(directory).as_posix() for path in sorted((directory / MEASURES).glob("[!.]*"))]
-        for path in [*(shard.path for shard in manifest.shards), *beside]:
-            (work / path).parent.mkdir(parents=True, exist_ok=True)
-            _link(directory / path, work / path)
+        keep_shards(directory, work, manifest)
         return finish(work, plan, anchors, manifest)
 
 
-def _link(source: Path, target: Path) -> None:
+def keep_shards(directory: Path, work: Path, manifest: Manifest) -> None:
+    """Link the shards of a dataset, and what was measured on them, into the one that is being built."""
+    measured = [path.relative_to(directory).as_posix() for path in sorted((directory / MEASURES).glob("[!.]*"))]
+    for path in [*(shard.path for shard in manifest.shards), *measured]:
+        link(directory / path, work / path)
+
+
+def link(source: Path, target: Path) -> None:
+    """Have the content of `source` under another name as well, in a folder that is made for it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:  # a file system without links

@@ -27,7 +27,7 @@ from ..ragged import owners
 SHARD_FORMAT = 1
 """Raised by every change that an older reader would misread. A new column is none: readers ignore what they do not know."""
 
-Kind = Literal["index", "class", "label", "key", "token", "factor", "number", "vector"]
+Kind = Literal["index", "class", "label", "key", "token", "factor", "number", "vector", "vector32"]
 """What a field or an attribute is taken for."""
 
 TYPES: dict[Kind, pa.DataType] = {
@@ -39,6 +39,7 @@ TYPES: dict[Kind, pa.DataType] = {
     "factor": pa.float32(),
     "number": pa.float32(),
     "vector": pa.float16(),
+    "vector32": pa.float32(),
 }
 _NULL: dict[Kind, float] = {
     "index": -1,
@@ -47,6 +48,7 @@ _NULL: dict[Kind, float] = {
     "factor": np.nan,
     "number": np.nan,
     "vector": np.nan,
+    "vector32": np.nan,
 }
 
 SPAN_COLUMNS = ("span.set", "span.start", "span.end")
@@ -68,6 +70,14 @@ class Lists:
     def used(self) -> Array:
         """The values of all rows."""
         return self.values[self.offsets[0] : self.offsets[-1]]
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """A teacher's hidden states beside one record batch: the tokens that have one, in order, and `states` [tokens, width]."""
+
+    positions: Lists
+    states: Array
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,8 @@ class Chunk:
     `spans` and `edges`: the columns of `SPAN_COLUMNS` and `EDGE_COLUMNS`, each group with offsets of its own; `weights`: of the
     edges, None where they are not read; `columns`: fields and attributes by their column names, but for labels and keys, which
     methods read. Nulls are -1 (index, class, token) or NaN (factor, number). `shard` and `number`: the path of the shard, and
-    the place of the record batch in it. `measures`: by file and column, once whoever opened the shard has found them.
+    the place of the record batch in it. Once whoever opened the shard has found them, `measures` by file and column, and
+    `targets` by `HiddenOf.key`.
     """
 
     def __init__(
@@ -111,6 +122,7 @@ class Chunk:
         self.measures: dict[tuple[str, str], Lists] = {}
         self.rows: int = batch.num_rows
         self.wanted = wanted
+        self.targets: dict[str, Targets] = {}
         self._batch = batch
         self._labels: dict[tuple[str, tuple[str, ...]], Lists] = {}
         self._keys: dict[str, Lists] = {}
@@ -282,7 +294,7 @@ def _faults(chunk: Chunk) -> Iterator[str]:
         if name.startswith("span.at.") and not np.array_equal(offsets, chunk.spans[0].offsets):
             yield f"has a column `{name}` of another length than `span.set`"
         width = wanted.widths.get(name, wanted.width)
-        if kind == "vector" and (np.diff(offsets) % width).any():
+        if kind in ("vector", "vector32") and (np.diff(offsets) % width).any():
             yield f"holds a list in column `{name}` that is no number of vectors of width {width}"
 
 

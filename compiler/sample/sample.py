@@ -169,7 +169,7 @@ class _Sampler:
         pairs = (both(*pair) for pair in recipe.pairs)
         sets = as_counts(outcome.sets, [*keys, *COUNTED, *pairs])
         labels = as_counts(outcome.labels, [check.rule for check in recipe.checks])
-        counted, windowed = rule_counts(plan, sets, labels, {}), self._windowed.by_rule()
+        counted, windowed = rule_counts(plan, sets, labels), self._windowed.by_rule()
         for finds in self.sample.rules:
             totals = Counter[str]()
             for causes in counted[finds.name].splits.values():

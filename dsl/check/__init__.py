@@ -8,10 +8,11 @@ Passes, in this order; each takes what those before it established, collects wha
 3. `constants`: they end and keep to the limits, so that they can be written out wherever they stand, and have their types: those
    that are counted against the model after it, those that name spans and concepts among these.
 4. `model`: the contract, against which everything after it is counted.
-5. `sources`: templates and splits, since selectors name their slots.
-6. `concepts`: spans and concepts, in the order of their references.
-7. `rules`, `schedule`, `mix`, `claims`: rules, then the stages that name them, the order of the records, and what is claimed.
-8. `gradient`; `contradictions` and `reach`: what cannot hold together.
+5. `teachers`: their contracts, against which layers of teachers are counted.
+6. `sources`: templates and splits, since selectors name their slots.
+7. `concepts`: spans and concepts, in the order of their references.
+8. `rules`, `schedule`, `mix`, `claims`: rules, then the stages that name them, the order of the records, and what is claimed.
+9. `gradient`; `contradictions` and `reach`: what cannot hold together.
 
 A program is given where nothing was an error.
 """
@@ -45,6 +46,7 @@ from .rules import check_rules
 from .schedule import check_stages
 from .settings import Settings, apply_settings
 from .sources import check_sources
+from .teachers import check_teachers
 
 D = TypeVar("D", c.Named, c.Concept)
 
@@ -124,6 +126,7 @@ def _check(state: State, model: Path | None, settings: Settings) -> c.Program | 
     check_types(state, PLAIN_TYPES)
     with suppress(Reported):
         check_model(env, model)
+    check_teachers(state)
     check_types(state, COUNTED_TYPES)
     check_sources(env)
     check_definitions(state)

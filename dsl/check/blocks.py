@@ -21,13 +21,11 @@ from .values import choice, read
 class Given:
     """The values of a block, defaults included, and the attributes that were written.
 
-    Asking for a value that could not be read, or is missing, raises `Reported`. `later`: an attribute has no meaning yet, so
-    that what others require of each other cannot be told.
+    Asking for a value that could not be read, or is missing, raises `Reported`.
     """
 
     values: Mapping[str, Any]
     written: Mapping[str, ast.Attribute]
-    later: bool
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.values:
@@ -55,20 +53,15 @@ def read_block(
             written[entry.name] = attribute
             values.pop(entry.name, None)
             values[entry.name] = read(env, attribute.value, entry)
-    later = any(attribute.path[0] in table.later for attribute in attributes)
-    if not later:
-        _check_complete(env, table, kind, written, owner)
-    return Given(values, written, later)
+    _check_complete(env, table, kind, written, owner)
+    return Given(values, written)
 
 
 def _known(env: Env, table: Table, kind: str, attribute: ast.Attribute, written: Mapping[str, ast.Attribute]) -> Entry:
-    """The entry of an attribute; fails on one that is repeated, unknown, or has no meaning yet."""
+    """The entry of an attribute; fails on one that is repeated or unknown."""
     name = ".".join(attribute.path)
-    if name in table.later:
-        env.later(attribute.name_place, f"`{name}` of `{kind}`")
-        raise Reported
     if name not in table.entries:
-        near = did_you_mean(name, [*table.entries, *table.later])
+        near = did_you_mean(name, table.entries)
         raise env.fail(
             codes.UNKNOWN_ATTRIBUTE.at(attribute.name_place, f"`{kind}` has no attribute `{name}`", help=near)
         )

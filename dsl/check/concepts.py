@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,13 @@ from ..codes import model as model_codes
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
-from ..vocabulary import ANCHOR_WORDS, ANCHORS, LATER_ANCHORS, Entry, Type
+from ..vocabulary import ANCHOR_WORDS, ANCHORS, Entry, Type
 from .blocks import read_block, read_call
 from .constants import check_constant
 from .env import Declaration, Env, Expansion, Reported, State, on_trial
 from .order import definitions
 from .spans import bound, subject
+from .teachers import centroid
 from .tensors import Unreadable, shapes
 from .values import mismatch, reads
 
@@ -63,18 +65,18 @@ def _concept(env: Env, found: Declaration, item: ast.Concept) -> c.Concept:
         spans = c.Named(spans, found.qualified, item.name.place)
     if spans is not None:
         bound(env, spans, given.place("spans"))
+    elif isinstance(given["anchor"], c.CentroidAnchor):
+        message = f"the anchor of `{found.qualified}` is a mean over its spans, and it has none"
+        raise env.fail(model_codes.NO_ANCHOR.at(given.place("anchor"), message))
     return c.Concept(found.qualified, spans, given["anchor"], item.name.place)
 
 
 @reads(Type.ANCHOR)
 def _anchor(env: Env, expr: ast.Expr, entry: Entry) -> c.Anchor:
-    """`orthonormal`, `learned`, `vector("file", "key")` or `embedding("text")`."""
+    """`orthonormal`, `learned`, `vector("file", "key")`, `embedding("text")` or `centroid(teacher, layer: k)`."""
     word = expr.callee if isinstance(expr, ast.Call) else expr
     if not isinstance(word, ast.Name):
         raise mismatch(env, expr, entry)
-    if word.name in LATER_ANCHORS:
-        env.later(word.place, f"the anchor `{word.name}`")
-        raise Reported
     if word.name not in ANCHOR_KINDS:
         near = did_you_mean(word.name, ANCHOR_KINDS)
         raise env.fail(name_codes.UNKNOWN_FUNCTION.at(word.place, f"no anchor `{word.name}`", help=near))
@@ -85,10 +87,8 @@ def _anchor(env: Env, expr: ast.Expr, entry: Entry) -> c.Anchor:
             return c.LearnedAnchor()
         case ast.Call() if word.name in ANCHORS:
             given = read_call(env, expr, word.name, ANCHORS[word.name])
-            return _vector(env, expr, **given) if word.name == "vector" else _embedding(env, expr, **given)
-    raise mismatch(
-        env, expr, entry, help=f'write `{word.name}("...")`' if word.name in ANCHORS else f"write `{word.name}`"
-    )
+            return CALLED[word.name](env, expr, **given)
+    raise mismatch(env, expr, entry, help=f"write `{WRITTEN.get(word.name, word.name)}`")
 
 
 def _vector(env: Env, expr: ast.Expr, file: Path, key: ast.String) -> c.VectorAnchor:
@@ -119,6 +119,11 @@ def _embedding(env: Env, expr: ast.Expr, text: ast.String) -> c.EmbeddingAnchor:
         message = f"`embedding` needs `weights` of the model `{env.state.model_name}`, which it does not give"
         raise env.fail(model_codes.NEEDS_WEIGHTS.at(expr.place, message))
     return c.EmbeddingAnchor(text.value)
+
+
+CALLED: Mapping[str, Callable[..., c.Anchor]] = {"vector": _vector, "embedding": _embedding, "centroid": centroid}
+WRITTEN = {"vector": 'vector("...")', "embedding": 'embedding("...")', "centroid": "centroid(TEACHER, layer: 8)"}
+"""How an anchor that is a call looks."""
 
 
 def _check_room(state: State) -> None:

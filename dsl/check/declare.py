@@ -14,7 +14,6 @@ from ..codes import names as codes
 from ..diagnostics import Related
 from ..load import File
 from ..source import Place
-from ..vocabulary import LATER_ITEMS
 from .env import Declaration, Env, State, one_line
 
 RULES = (ast.Relate, ast.Attend, ast.Signal, ast.Weigh, ast.Keep)
@@ -42,8 +41,6 @@ def declare_file(state: State, file: File, parameters: tuple[ast.Parameter, ...]
     for item in (*parameters, *file.spec.items):
         _declare_name(env, item)
         kind = type(item).__name__.lower()
-        if kind in LATER_ITEMS:
-            env.later(keyword_place(item), f"`{kind}`")
         if file.prefix and isinstance(item, ROOT_ONLY):
             message = f"`{kind}` counts in the root file alone, and is ignored here"
             env.report(codes.ROOT_ONLY.at(keyword_place(item), message))

@@ -100,7 +100,8 @@ class Shape:
 
 @dataclass(eq=False, slots=True)
 class State:
-    """What the passes have found so far. `spans`, `concepts` and `lets` hold results by declaration; None is a failure.
+    """What the passes have found so far. `spans`, `concepts`, `teachers` and `lets` hold results by
+    declaration; None is a failure.
 
     `files`: those of the spec, each before its expansions. `opened`: what an `import` or a `use` gives names of; those that
     failed are missing. `lets`: constants and parameters, and whether they are good. `given`: the values of parameters, and of
@@ -126,6 +127,7 @@ class State:
     model: c.Model | None = None
     chat: c.ChatTemplate | None = None
     chat_failed: bool = True
+    teachers: dict[Declaration, c.Teacher | None] = field(default_factory=dict)
     sources: dict[str, c.Source] = field(default_factory=dict)
     sources_failed: bool = False
     fields: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -171,10 +173,6 @@ class Env:
         """Report, and give what to raise: `raise env.fail(CODE.at(...))`."""
         self.report(diagnostic)
         return Reported()
-
-    def later(self, place: Place, what: str) -> None:
-        """Report a construct that has no meaning yet."""
-        self.report(value_codes.NOT_SUPPORTED.at(place, f"{what} is not supported yet"))
 
     def locate(self, written: str, place: Place, *, folders: bool = False) -> Path:
         """The file that a path of this file names."""
@@ -271,7 +269,7 @@ class Env:
                     return self.silent(base)
                 if found in self.state.opened:
                     return self.state.opened[found].broken
-                return isinstance(found.item, ast.Import | ast.Use | ast.Teacher)
+                return isinstance(found.item, ast.Import | ast.Use)
         return False
 
     # --- constants ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from .values import known_word, listed_once, mismatch, reads
 
 
 @reads(Type.LAYERS)
-def _layers(env: Env, expr: ast.Expr, entry: Entry) -> c.Layers:
+def layers(env: Env, expr: ast.Expr, entry: Entry) -> c.Layers:
     """`50%`, `4..6`, `-1`, `final` or a list of them: in order, each once."""
     found: set[c.Layer] = set()
     for item in _items(env, expr, entry):

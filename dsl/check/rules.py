@@ -110,8 +110,6 @@ def _attention_layers(env: Env, given: Given) -> c.Layers:
 
 def _bound_loss(env: Env, given: Given) -> tuple[Any, float | None]:
     """The loss and the mass of an attention rule: each has its default from the other."""
-    if given.later:
-        raise Reported
     mass, loss, avoid = given["mass"], given["loss"], given["avoid"]
     if avoid and "heads" in given and given["heads"] == "any":
         reason = "`heads = any` cannot stand with `avoid`: which head to turn away is not said"

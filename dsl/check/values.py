@@ -51,7 +51,6 @@ def read(env: Env, expr: ast.Expr, entry: Entry) -> Any:
     if entry.type is Type.SPAN and (known := env.known(expr, Type.SPAN)) is not None:
         return known
     env, expr = env.unwrap(expr)
-    _refuse_later(env, expr)
     return READERS[entry.type](env, expr, entry)
 
 
@@ -82,18 +81,6 @@ def describe(env: Env, expr: ast.Expr) -> str:
             if field_path(expr) is None and (found := env.lookup(expr)) is not None:
                 return f"{text}, a {found.noun}"
     return f"the field {text}" if field_path(expr) else text
-
-
-def _refuse_later(env: Env, expr: ast.Expr) -> None:
-    """Fail on a value of the language that has no meaning yet: a teacher's hidden state."""
-    head = expr
-    while isinstance(head, ast.Call | ast.Member | ast.Binary):
-        head = head.callee if isinstance(head, ast.Call) else head.base if isinstance(head, ast.Member) else head.left
-    if not isinstance(head, ast.Name) or head is expr:
-        return
-    declared = env.lookup(head)
-    if declared is not None and isinstance(declared.item, ast.Teacher):
-        raise Reported  # where the teacher is declared
 
 
 def is_measure(env: Env, expr: ast.Expr) -> bool:

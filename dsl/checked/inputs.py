@@ -61,6 +61,30 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Teacher:
+    """Another model. Numbers as in `Model`; `positions`: the longest text that it reads, None without such a limit.
+
+    `config` is its config.json and `weights` the folder of its safetensors; both are None for the model itself before training.
+    `same_tokenizer`: it reads the very tokens of the model, and not a text cut into tokens of its own.
+    """
+
+    name: str
+    architecture: str | None
+    layers: int
+    heads: int
+    hidden: int
+    vocab: int
+    causal: bool
+    positions: int | None
+    config: Path | None
+    weights: Path | None
+    tokenizer: Path
+    same_tokenizer: bool
+    run: Literal["cached", "online"]
+    place: Place = no_meaning()
+
+
+@dataclass(frozen=True, slots=True)
 class HashSplit:
     """`hash(train: 90%, valid: 10%)`: by a digest of the record's id. Shares add up to 1."""
 

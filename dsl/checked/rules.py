@@ -11,6 +11,7 @@ from ..diagnostics import Related
 from ..source import Place
 from .common import FieldPath, Layer, Lost, no_meaning
 from .conditions import Join
+from .inputs import Teacher
 from .scores import Score
 from .sets import SpanSet
 
@@ -40,7 +41,15 @@ class LearnedAnchor:
     """A unit vector that is trained along with the model."""
 
 
-Anchor: TypeAlias = Orthonormal | VectorAnchor | EmbeddingAnchor | LearnedAnchor
+@dataclass(frozen=True, slots=True)
+class CentroidAnchor:
+    """The mean of a teacher's hidden states over the spans of the concept, scaled to unit length."""
+
+    teacher: Teacher
+    layer: Layer
+
+
+Anchor: TypeAlias = Orthonormal | VectorAnchor | EmbeddingAnchor | LearnedAnchor | CentroidAnchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +126,31 @@ class Attend(RuleBase):
             yield from ((layer, head) for layer in self.layers.resolved for head in self.heads if layer != "final")
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A teacher's hidden state at a layer."""
+
+    teacher: Teacher
+    layer: Layer
+
+
+Dtype: TypeAlias = Literal["float16", "float32"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toward(RuleBase):
-    """A signal that pulls the hidden state toward a concept's anchor or a vector that the record carries."""
+    """A signal that pulls the hidden state toward a concept's anchor, a vector that the record carries or a teacher's hidden
+    state. `dtype`: in what the target is stored, if it is."""
 
     subject: SpanSet
     layers: Layers
     pool: Pool
-    target: Concept | FieldPath
+    target: Concept | FieldPath | Hidden
     loss: Literal["cosine", "mse"]
     weight: float
     per: Per
     through: Through | None = None
+    dtype: Dtype = "float16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +197,21 @@ class Predict(RuleBase):
     layers: Layers
     pool: Pool
     target: int | FieldPath
+    weight: float
+    per: Per
+    through: Through | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distil(RuleBase):
+    """A signal that reads the hidden state through the model's final norm and head, as a distribution over tokens that should be
+    the teacher's, both at `temperature`."""
+
+    subject: SpanSet
+    layers: Layers
+    pool: Pool
+    teacher: Teacher
+    temperature: float
     weight: float
     per: Per
     through: Through | None = None
@@ -231,5 +268,5 @@ class Keep(RuleBase):
     within: Literal["record", "batch"]
 
 
-Signal: TypeAlias = Toward | Classify | Contrast | Predict
+Signal: TypeAlias = Toward | Classify | Contrast | Predict | Distil
 Rule: TypeAlias = Attend | Signal | Relate | Like | Weigh | Keep

@@ -23,3 +23,13 @@ NARROW_WINDOWS = Code(
     "MCD417", "narrow-windows", "Edges reach beyond the window of some layers of their rule.", Severity.WARNING
 )
 HEADS_FILE = Code("MCD416", "heads-file", "A file does not list layers and heads.")
+TEACHER_WIDTH = Code(
+    "MCD430", "teacher-width", "A teacher has another width than the model, and no map is between them."
+)
+TEACHER_TOKENIZER = Code("MCD431", "teacher-tokenizer", "What is asked of a teacher needs the tokenizer of the model.")
+TEACHER_VOCABULARY = Code(
+    "MCD432", "teacher-vocabulary", "A teacher's vocabulary is not that of the tokens it reads or predicts."
+)
+TEACHER_START = Code("MCD433", "teacher-start", "The model before training is not known when a spec is compiled.")
+TEACHER_LOGITS = Code("MCD434", "teacher-logits", "Logits are read from a causal teacher that runs online.")
+TEACHER_POSITIONS = Code("MCD435", "teacher-positions", "A teacher has fewer positions than the context has tokens.")

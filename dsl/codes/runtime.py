@@ -17,6 +17,12 @@ RAMP = Code("MCD708", "ramp", "An exponential ramp needs two positive ends.")
 PROBES = Code("MCD709", "probes", "The file does not hold the probes of this plan.")
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
 
+TEACHER_MODEL = Code("MCD720", "teacher-model", "The files of a teacher give no model that is the one of the spec.")
+TEACHER_MISSING = Code("MCD721", "teacher-missing", "The files of a teacher are not where the plan says.")
+TEACHER_CHANGED = Code(
+    "MCD722", "teacher-changed", "The files of a teacher are not those that the dataset was compiled with."
+)
+
 BLOCKS = Code("MCD740", "blocks", "The model cannot be run with its first blocks alone.")
 SHARED_PARAMETER = Code(
     "MCD741", "shared-parameter", "Two layers that share a parameter scale its gradient differently."

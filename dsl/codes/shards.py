@@ -27,6 +27,13 @@ VALUE_RANGE = Code("MCD623", "value-range", "A number does not fit the type that
 TEXT_TOO_LONG = Code("MCD624", "text-too-long", "A text has more tokens than the context, and `overflow` is `error`.")
 CONTEXT_TOO_SHORT = Code("MCD625", "context-too-short", "The context leaves no room for a text's own tokens.")
 
+TEACHER_RUN = Code("MCD640", "teacher-run", "A teacher has to be run while compiling, and cannot be.")
+TEACHER_RANGE = Code("MCD641", "teacher-range", "A teacher's hidden state does not fit the type that it is stored in.")
+TEACHER_ROWS = Code(
+    "MCD642", "teacher-rows", "The stored states of a teacher are missing, or are not those of the shards."
+)
+EMPTY_CENTROID = Code("MCD643", "empty-centroid", "No span that a centroid is the mean of has a hidden state.")
+
 MEASURE_MISSING = Code("MCD650", "measure-missing", "A measure that the plan reads was never taken on this dataset.")
 MEASURE_COLUMN = Code("MCD651", "measure-column", "A measure lacks the column that the plan reads.")
 MEASURE_OTHER = Code("MCD652", "measure-other", "A measure was taken on other shards than those of the dataset.")

@@ -58,7 +58,6 @@ CHAT_SYNTAX = Code("MCD381", "chat-syntax", "A chat template is broken.")
 CHAT_WORD = Code("MCD382", "chat-word", "A chat template uses a part of Jinja that is not rendered here.")
 NO_CHAT_TEMPLATE = Code("MCD383", "no-chat-template", "A source holds messages, and no model names a chat template.")
 CHAT_TOKENS = Code("MCD384", "chat-tokens", "A chat template reads special tokens that no config beside it gives.")
-NOT_SUPPORTED = Code("MCD390", "not-supported", "A construct of the language that has no meaning yet.")
 CLAIM_TIME = Code(
     "MCD391", "claim-time", "A claim about a trained model lacks `trained`, or one about the data has it."
 )

@@ -126,7 +126,7 @@ def changed(plan: Plan, rule_id: str, **update):
         ("turn", {"to": SpanSetRef(set="gone")}, "reads a set gone that the plan does not list"),
         ("turn", {"layers": (5,)}, "reads layers (5,) of 0..4"),
         ("axis", {"anchor": "nobody"}, "is pulled toward an anchor `nobody` that the plan does not list"),
-        ("axis", {"field": "digits"}, "needs exactly one of an anchor and a field"),
+        ("axis", {"field": "digits"}, "needs exactly one of an anchor, a field and a teacher's state"),
         ("group", {"attribute": None}, "needs exactly one of an attribute and a field"),
         ("group", {"attribute": "gone"}, "reads a column `span.at.gone` that the plan does not require"),
         ("early", {"ahead": None}, "needs exactly one of a distance and a field"),

@@ -123,6 +123,29 @@ use words(word) as own
 }
 
 
+TEACHERS = {
+    "peer": {"n_layer": 6},
+    "wide": {"n_layer": 6, "n_embd": 12},
+    "short": {"n_positions": 32},
+    "few": {"vocab_size": 50},
+    "reader": {"model_type": "bert", "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8},
+    "bare": {"model_type": "t5", "is_encoder_decoder": True},
+}
+"""Folders of teachers, by what their configs have beside what GPT-2's has."""
+
+
+def write_teachers(folder: Path) -> None:
+    """The check reads a config, a tokenizer and the name of a file of weights, which may be empty."""
+    base = {"model_type": "gpt2", "n_layer": 4, "n_head": 2, "n_embd": 8, "vocab_size": 100, "n_positions": 64}
+    for name, config in TEACHERS.items():
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps(base | config))
+        (folder / name / "model.safetensors").touch()
+    same = json.loads(FILES["tokenizer.json"]) | {"truncation": {"max_length": 8}}
+    (folder / "peer" / "tokenizer.json").write_text(json.dumps(same))
+    (folder / "reader" / "tokenizer.json").write_text("{}")
+
+
 def lay_out(folder: Path) -> None:
     """The files that the programs name, in a new `folder`."""
     for name, text in FILES.items():
@@ -136,6 +159,7 @@ def lay_out(folder: Path) -> None:
     weights = folder / "weights"
     weights.mkdir()
     save_file({"wte.weight": np.ones((100, 8), np.float32)}, weights / "model.safetensors")
+    write_teachers(folder)
 
 
 @pytest.fixture(scope="module")

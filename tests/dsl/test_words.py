@@ -20,7 +20,6 @@ def members(value: object) -> Iterator[str]:
     elif isinstance(value, tuple):
         yield from (item for item in value if isinstance(item, str))
     elif isinstance(value, Table):
-        yield from value.later
         for entry in value.entries.values():
             yield from members(entry)
     elif isinstance(value, Entry):
@@ -41,7 +40,7 @@ def test_every_word_has_a_group() -> None:
 
 def test_every_attribute_is_one() -> None:
     for kind, table in vocabulary.BLOCKS.items():
-        assert {*table.entries, *table.later} <= {*words.ATTRIBUTES}, kind
+        assert {*table.entries} <= {*words.ATTRIBUTES}, kind
 
 
 @pytest.mark.parametrize(

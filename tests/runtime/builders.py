@@ -23,7 +23,9 @@ from mcd.compiler.plan import (
     Contract,
     ContrastPlan,
     CrossRef,
+    DistilPlan,
     GradientPlan,
+    HiddenOf,
     KeepPlan,
     LikePlan,
     Line,
@@ -35,6 +37,7 @@ from mcd.compiler.plan import (
     RulePlan,
     SpanSetRef,
     StagePlan,
+    TeacherPlan,
     ThroughPlan,
     Tokenizer,
     TowardPlan,
@@ -80,6 +83,17 @@ def make_model(kind: str, *, attention: str = "sdpa", **settings: Any) -> nn.Mod
     return model
 
 
+def make_teacher(**settings: Any) -> nn.Module:
+    """A Llama of 4 layers that is not the one of `make_model`."""
+    model = make_model("llama", **({"num_hidden_layers": 4} | settings))
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.5, generator=generator)
+    return model
+
+
 # --- plans -----------------------------------------------------------------------------------------------------------
 
 
@@ -109,6 +123,23 @@ def make_contrast(id: str = "group", **values: Any) -> ContrastPlan:
 
 def make_predict(id: str = "early", **values: Any) -> PredictPlan:
     return PredictPlan(id=id, **({"ahead": 1, "field": None} | _hidden(**values)))
+
+
+def make_taught(id: str = "copy", layer: Any = 2, dtype: Any = None, **values: Any) -> TowardPlan:
+    """Toward a layer of the teacher `t`, which runs online."""
+    hidden = HiddenOf(teacher="t", layer=layer, dtype=dtype)
+    return make_toward(id, **({"anchor": None, "hidden": hidden, "loss": "mse"} | values))
+
+
+def make_distil(id: str = "soft", **values: Any) -> DistilPlan:
+    return DistilPlan(id=id, **({"teacher": "t", "temperature": 2.0} | _hidden(**values)))
+
+
+def make_teacher_plan(**values: Any) -> TeacherPlan:
+    """What a plan has of `make_teacher`."""
+    numbers = {"layers": 4, "heads": HEADS, "hidden": WIDTH, "vocab": VOCAB, "causal": True, "positions": CONTEXT}
+    where = {"architecture": "llama", "weights": "t", "config": "t/config.json", "tokenizer": None, "run": "online"}
+    return TeacherPlan(**{**numbers, **where, **values})
 
 
 LINEAR = ThroughPlan(kind="linear", hidden=None, width=WIDTH)
@@ -150,6 +181,7 @@ def make_plan(
     stages: tuple[StagePlan, ...] = (),
     learned: tuple[str, ...] = (),
     gradient: GradientPlan | None = None,
+    teacher: TeacherPlan | None = None,
     **contract: Any,
 ) -> Plan:
     numbers: dict[str, Any] = {"layers": LAYERS, "heads": HEADS, "hidden": WIDTH, "vocab": VOCAB, "context": CONTEXT}
@@ -157,6 +189,7 @@ def make_plan(
     return Plan(
         version="0", edition=1, spec="a.mcd", model=model, tokenizer=Tokenizer(digest="0"), columns=(), sets={},
         anchors={}, learned=learned, rules=rules, stages=stages, gradient=gradient,
+        teachers={} if teacher is None else {"t": teacher},
     )  # fmt: skip
 
 

@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mcd.compiler.plan import ClassifyPlan, ContrastPlan, LikePlan, Plan, PredictPlan, RelatePlan, TowardPlan
+from mcd.compiler.plan import (
+    ClassifyPlan,
+    ContrastPlan,
+    DistilPlan,
+    LikePlan,
+    Plan,
+    PredictPlan,
+    RelatePlan,
+    TowardPlan,
+)
 from mcd.runtime.batch import Batch
 from mcd.runtime.groups import group_rules
 
@@ -32,10 +41,16 @@ def naive(
     probes: Any = None,
     anchors: dict[str, Tensor] | None = None,
     maps: Any = None,
+    teacher: nn.Module | None = None,
 ) -> dict[str, Tensor]:
     """The loss of each rule by id, `token`, and `total` with all multipliers 1. `probes[rule, layer]`: weight and bias;
-    `maps[rule, layer]`: weights and biases, one after another."""
+    `maps[rule, layer]`: weights and biases, one after another. `teacher`: as from `in_float64`."""
     out, states = looked(twin, plan, batch)
+    taught = None
+    if teacher is not None:
+        with torch.no_grad():
+            given = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+            taught = teacher(**given, output_hidden_states=True)
     found: dict[str, Tensor] = {}
     groups = group_rules(plan)
     for group, rows in zip(groups.attend, batch.attend, strict=True):
@@ -51,7 +66,10 @@ def naive(
             which = [r for r in range(len(rows.rule)) if rows.rule[r] == i]
             found[rule.id] = _mean(
                 [
-                    (rows.share[r].double(), _hidden(rule, twin, states, rows, r, probes, anchors or {}, maps or {}))
+                    (
+                        rows.share[r].double(),
+                        _hidden(rule, twin, states, rows, r, probes, anchors or {}, maps or {}, taught),
+                    )
                     for r in which
                 ]
             )
@@ -139,7 +157,15 @@ def _contrast(rule: Any, layer: Any, states: dict[Any, Tensor], rows: Any, r: in
 
 
 def _hidden(
-    rule: Any, twin: Any, states: dict[Any, Tensor], rows: Any, r: int, probes: Any, anchors: Any, maps: Any
+    rule: Any,
+    twin: Any,
+    states: dict[Any, Tensor],
+    rows: Any,
+    r: int,
+    probes: Any,
+    anchors: Any,
+    maps: Any,
+    taught: Any,
 ) -> Tensor:
     losses = []
     for layer in rule.layers:
@@ -160,7 +186,18 @@ def _hidden(
             weight, bias = probes[rule.id, layer]
             losses.append(-torch.log_softmax(weight @ h + bias, 0)[rows.label[r]])
             continue
-        v = (anchors[rule.anchor] if rule.anchor else rows.vector[r]).double()
+        if isinstance(rule, DistilPlan):
+            norm = twin.transformer.ln_f if hasattr(twin, "transformer") else twin.model.norm
+            q = torch.log_softmax(twin.lm_head.weight @ (h if layer == "final" else norm(h)) / rule.temperature, 0)
+            logits = sum(taught.logits[rows.record[n], rows.position[n]] for n in tokens) / len(tokens)
+            p = torch.softmax(logits / rule.temperature, 0)
+            losses.append(rule.temperature**2 * (p * (p.log() - q)).sum())
+            continue
+        if getattr(rule, "hidden", None) is not None:
+            read = taught.hidden_states[-1 if rule.hidden.layer == "final" else rule.hidden.layer]
+            v = sum(read[rows.record[n], rows.position[n]] for n in tokens) / len(tokens)
+        else:
+            v = (anchors[rule.anchor] if rule.anchor else rows.vector[r]).double()
         cos = (h @ v) / (h.norm() * v.norm())
         if isinstance(rule, RelatePlan):
             sides = {"is_a": rule.margin - cos, "opposes": cos + rule.margin, "distinct": cos.abs() - rule.margin}

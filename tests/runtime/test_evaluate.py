@@ -33,6 +33,7 @@ from .builders import (
     make_batch,
     make_classify,
     make_contrast,
+    make_distil,
     make_keep,
     make_like,
     make_model,
@@ -220,7 +221,7 @@ def test_an_evaluation_leaves_the_model_in_the_mode_it_was_in_and_receipts_alone
 def test_every_claimable_metric_is_one_that_rules_of_its_kinds_have() -> None:
     """The words that the checker knows are those of the runtime, but for baselines, which nobody claims."""
     has: dict[str, set[str]] = {name: set() for name in METRICS}
-    for rule in RULES:
+    for rule in (*RULES, make_distil("taught")):
         for metric in metrics_of(rule, torch.sub):
             if metric.name != "majority":
                 has[metric.name].add(rule.kind)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mcd.compiler.plan import EdgeSetRef, Plan, RulePlan
+from mcd.dsl.windows import windows_at
 from mcd.runtime.adapters import LLAMA, Adapter
 from mcd.runtime.batch import Batch
 from mcd.runtime.supervise import Supervised, supervise
@@ -28,11 +29,15 @@ from .builders import (
     make_batch,
     make_classify,
     make_contrast,
+    make_distil,
     make_like,
     make_model,
     make_plan,
     make_predict,
     make_relate,
+    make_taught,
+    make_teacher,
+    make_teacher_plan,
     make_toward,
 )
 from .reference import in_float64, naive
@@ -82,6 +87,11 @@ HIDDEN: dict[str, tuple[RulePlan, list[Any]]] = {
     "cosine through": (make_toward(layers=(1, 2), through=LINEAR), SPREAD),
     "mse through": (make_toward(loss="mse", anchor=None, field="target", through=MLP), SPREAD),
     "classify through": (make_classify(layers=(1, 2), pool="mean", through=MLP), SPANS),
+    "teacher": (make_taught(layers=(1, 3)), SPREAD),
+    "teacher mean": (make_taught(layer=0, pool="mean", loss="cosine"), SPANS),
+    "teacher through": (make_taught(layer="final", through=LINEAR), SPREAD),
+    "logits": (make_distil(layers=(1, "final")), SPREAD),
+    "logits mean through": (make_distil(pool="mean", temperature=0.5, through=LINEAR), SPANS),
     "like": (make_like(layers=(0, 2, "final")), OFFSETS),
     "like margin": (make_like(margin=0.4, layers=(1,)), OFFSETS),
 }
@@ -103,7 +113,8 @@ def make_given(plan: Plan, rows: dict[str, list[Any]]) -> Batch:
 def compare(kind: str, plan: Plan, rows: dict[str, list[Any]], adapter: Adapter | None = None, **settings: Any) -> None:
     model, batch, anchors = make_model(kind, **settings), make_given(plan, rows), make_anchors()
     twin = in_float64(model)
-    supervised = supervise(model, plan, anchors=anchors, adapter=adapter)
+    teacher = make_teacher()
+    supervised = supervise(model, plan, anchors=anchors, teachers={"t": teacher}, adapter=adapter)
     pairs = {
         key: [p.detach().double().requires_grad_() for p in supervised.probes[key].parameters()]
         for key in supervised.probes
@@ -115,7 +126,7 @@ def compare(kind: str, plan: Plan, rows: dict[str, list[Any]], adapter: Adapter 
     learned = {name: p.detach().double().requires_grad_() for name, p in supervised.probes.anchors.items()}
     out = supervised(batch, time=0.0)
     unit = {name: vector / vector.norm() for name, vector in learned.items()}
-    expected = naive(twin, plan, batch, pairs, anchors | unit, maps)
+    expected = naive(twin, plan, batch, pairs, anchors | unit, maps, in_float64(teacher))
     for rule, loss in out.rules.items():
         torch.testing.assert_close(loss.double(), expected[rule], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(out.token.double(), expected["token"], rtol=1e-5, atol=1e-5)
@@ -160,7 +171,7 @@ def test_attention_loss_under_a_window_agrees_with_the_full_matrix(kind: str, ca
     rule = ATTEND[case] if "pairs" in ATTEND[case] else ATTEND[case] | {"layers": (1, 2, 3)}
     plan = make_plan(make_attend(**rule), windows=windows)
     rows = (
-        FAR_LOOKS if None in plan.model.windows_of(plan.rules[0].layers) else FAR_LOOKS[1:]
+        FAR_LOOKS if None in windows_at(plan.model.windows, plan.rules[0].layers) else FAR_LOOKS[1:]
     )  # what no layer sees is no row
     compare(kind, plan, {"look": rows}, LLAMA, attention=attention, **settings)
 
@@ -169,7 +180,7 @@ def test_attention_loss_under_a_window_agrees_with_the_full_matrix(kind: str, ca
 @pytest.mark.parametrize("case", HIDDEN)
 def test_hidden_loss_agrees_with_all_hidden_states(kind: str, case: str) -> None:
     rule, rows = HIDDEN[case]
-    compare(kind, make_plan(rule), {rule.id: rows})
+    compare(kind, make_plan(rule, teacher=make_teacher_plan()), {rule.id: rows})
 
 
 @pytest.mark.parametrize("kind", KINDS)

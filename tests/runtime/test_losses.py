@@ -16,6 +16,7 @@ from mcd.runtime.groups import AttendGroup, group_rules
 from mcd.runtime.losses import ATTENTION, RELATE, TOWARD
 from mcd.runtime.losses.classify import classify
 from mcd.runtime.losses.contrast import contrast
+from mcd.runtime.losses.distil import distil
 from mcd.runtime.losses.like import like
 from mcd.runtime.losses.predict import predict
 from mcd.runtime.losses.rows import KeyRows
@@ -272,6 +273,16 @@ def test_predict_is_cross_entropy_in_nats_in_float32() -> None:
     loss = predict(torch.tensor([[0.0, math.log(3), 0.0]]).bfloat16(), torch.tensor([1]))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(0.510826, abs=2e-3)
+
+
+def test_distil_is_the_divergence_from_the_teacher_at_a_temperature() -> None:
+    """p = (3/4, 1/4) at T = 1 and q = (1/2, 1/2): KL = 3/4 log(3/2) + 1/4 log(1/2) = 0.130812. At T = 2 the teacher's logits
+    (2 log 3, 0) are p again, and the loss is 4 times that; the teacher itself is 0 away."""
+    teacher = torch.tensor([[math.log(3), 0.0], [2 * math.log(3), 0.0], [5.0, 1.0]])
+    logits = torch.tensor([[0.0, 0.0], [7.0, 7.0], [4.0, 0.0]])
+    loss = distil(logits, teacher, torch.tensor([1.0, 2.0, 3.0]))
+    torch.testing.assert_close(loss, torch.tensor([0.130812, 4 * 0.130812, 0.0]), rtol=1e-4, atol=1e-6)
+    assert distil(logits.bfloat16(), teacher.bfloat16(), torch.ones(3)).dtype == torch.float32
 
 
 def test_token_loss_predicts_from_the_row_before() -> None:

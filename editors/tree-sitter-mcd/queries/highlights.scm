@@ -107,14 +107,14 @@
   (#match? @keyword.operator "^(is_a|opposes|distinct)$"))
 ((call
   function: (identifier) @function.builtin)
-  (#match? @function.builtin "^(accuracy|arrow|centroid|conllu|cosine|coverage|csv|embedding|first|gain|hash|heads|jsonl|last|length|linear|linked|loss|markup|mass|measure|mlp|next|offsets|parquet|phrases|predicting|ramp|regex|satisfied|slot|special|split|vector)$"))
+  (#match? @function.builtin "^(accuracy|arrow|centroid|conllu|cosine|coverage|csv|embedding|first|gain|hash|heads|hidden|jsonl|last|length|linear|linked|loss|markup|mass|measure|mlp|next|offsets|parquet|phrases|predicting|ramp|regex|satisfied|slot|special|split|vector)$"))
 ((call
   function: (identifier) @function.call)
-  (#not-match? @function.call "^(accuracy|arrow|centroid|conllu|cosine|coverage|csv|embedding|first|gain|hash|heads|jsonl|last|length|linear|linked|loss|markup|mass|measure|mlp|next|offsets|parquet|phrases|predicting|ramp|regex|satisfied|slot|special|split|vector)$"))
+  (#not-match? @function.call "^(accuracy|arrow|centroid|conllu|cosine|coverage|csv|embedding|first|gain|hash|heads|hidden|jsonl|last|length|linear|linked|loss|markup|mass|measure|mlp|next|offsets|parquet|phrases|predicting|ramp|regex|satisfied|slot|special|split|vector)$"))
 ((identifier) @boolean
   (#match? @boolean "^(true|false|null)$"))
 ((identifier) @variable.builtin
   (#match? @variable.builtin "^(tokens|record|final|live|query|key)$"))
 ((attribute
   value: (identifier) @constant.builtin)
-  (#match? @constant.builtin "^(all|any|batch|conflict|cosine|drop|each|entropy|error|excess_loss|exponential|first|grad_norm|hinge|influence|kl|last|learned|linear|loss|mean|mse|nearest|nll|orthonormal|project|row|split|sum|truncate|volatility|warn)$"))
+  (#match? @constant.builtin "^(all|any|batch|cached|conflict|cosine|drop|each|entropy|error|excess_loss|exponential|first|float16|float32|grad_norm|hinge|influence|kl|last|learned|linear|loss|mean|mse|nearest|nll|online|orthonormal|project|row|split|sum|truncate|volatility|warn)$"))
