@@ -121,9 +121,11 @@ def _rules(manifest: Manifest) -> list[str]:
 
 
 def _row(name: str, counts: Counts, manifest: Manifest) -> tuple[str, str, str, str, str]:
-    """A rule: the records in which it matched something, what it matched, its rows, what it lost."""
+    """A rule: the records in which it matched something, what it matched, its rows where they are counted, what it lost."""
     records = sum(manifest.records.values()) - counts.total("unmatched")
-    return name, f"{records:,}", f"{counts.total('matched'):,}", f"{counts.total('rows'):,}", _lost(counts)
+    counted = any("rows" in causes for causes in counts.splits.values())
+    rows = f"{counts.total('rows'):,}" if counted else ""
+    return name, f"{records:,}", f"{counts.total('matched'):,}", rows, _lost(counts)
 
 
 def _lost(counts: Counts) -> str:
