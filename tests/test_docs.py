@@ -21,6 +21,9 @@ from mcd.compiler.manifest import MANIFEST_FILE, PLAN_FILE
 from mcd.dsl import vocabulary
 from mcd.dsl.check import check
 from mcd.dsl.codes import CODES
+from mcd.dsl.cut import INNER, KEYWORDS, OPERATORS
+from mcd.dsl.words import FUNCTIONS
+from mcd.runtime.losses import ATTENTION, RELATE, TOWARD
 
 from .pages import FENCE, ROOT, Block, blocks, expect, shown, walk
 from .projects import compiled, project, write_tokenizer
@@ -276,6 +279,57 @@ def told(*pages: Path) -> set[str]:
 
 def test_the_reference_knows_every_word():
     assert words() - told(ROOT / "docs/language.md", *(ROOT / "docs/language").glob("*.md")) == set()
+
+
+REFERENCE = [ROOT / "docs/language.md", *sorted((ROOT / "docs/language").glob("*.md"))]
+TABLES = {"like": "relate", "stage": "curriculum"}
+"""Blocks whose attributes stand in the section of another word."""
+
+
+def sections(word: str) -> str:
+    """The parts of the reference that tell of a word: those whose heading has it, and the page that begins with it."""
+    found = []
+    for page in REFERENCE:
+        text = page.read_text(encoding="utf-8")
+        opening = text.split("\n## ", 1)[0]
+        found += [opening] * (f"\n{word} " in FENCE.sub(r"\n\2", opening))
+        found += [part for part in re.split(r"^(?=## )", text, flags=re.MULTILINE) if f"`{word}`" in part.split("\n")[0]]
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("block", vocabulary.BLOCKS)
+def test_every_attribute_has_its_row(block):
+    rows = re.findall(r"^\| (`[^|]*) \|", sections(TABLES.get(block, block)), re.MULTILINE)
+    named = {word for row in rows for word in re.findall(r"`([a-z_]+)`", row)}
+    assert set(vocabulary.BLOCKS[block].entries) - named == set()
+
+
+def test_every_declaration_function_and_loss_is_in_the_reference():
+    text = "\n".join(page.read_text(encoding="utf-8") for page in REFERENCE)
+    missing = [word for word in (*KEYWORDS, *INNER, *OPERATORS) if not re.search(rf"`[^`\n]*\b{word}\b", text)]
+    missing += [name for name in FUNCTIONS if f"`{name}(" not in text and not re.search(rf"\b{name}\(", text)]
+    losses = [*ATTENTION, *TOWARD, *RELATE, "classify", "contrast", "predict"]
+    missing += [loss for loss in losses if not re.search(rf"^\| `{loss}[` ]", text, re.MULTILINE)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", REFERENCE, ids=shown)
+def test_a_page_of_the_reference_tells_the_cost_and_the_codes(page):
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", FENCE.sub("", text), re.MULTILINE)
+    assert any("compiles to" in heading or "becomes of it" in heading for heading in headings)
+    assert any("cost" in heading for heading in headings)
+    assert re.search(r"^Codes\b.*\bMCD\d{3}", text, re.MULTILINE)
+
+
+def test_every_code_is_named_where_it_is_met():
+    """In the reference, or on the pages of what else gives it: the directory, the runtime, the commands."""
+    pages = [*REFERENCE, *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages if page not in CODE_PAGES)
+    named = set()
+    for first, last in re.findall(r"\[?MCD(\d{3})\]?(?:\s+to\s+\[?MCD(\d{3}))?", text):
+        named |= {f"MCD{number}" for number in range(int(first), int(last or first) + 1)}
+    assert set(CODES) - named == set()
 
 
 def test_codes_that_pages_name_exist():
