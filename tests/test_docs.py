@@ -193,10 +193,10 @@ def test_a_page_is_gone_through_in_order(tmp_path):
     walk(page(*told, ("sh run", "python a.py\n"), ("text", "1\n3\n")), tmp_path)
     with pytest.raises(AssertionError, match="expected"):
         walk(page(("sh run", "python a.py\n"), ("text", "2\n")), tmp_path)
-    bad = [("mcd", "mcd 1\n"), ("sh run", "mcd check spec.mcd\n")]
+    bad = [("mcd", "mcd 1\nspan a = b\n"), ("sh run", "mcd check spec.mcd\n")]
     with pytest.raises(AssertionError, match="does not show"):
         walk(page(*bad), tmp_path)
-    walk(page(*bad, ("text", "error[MCD223]: the spec has no model\n")), tmp_path)
+    walk(page(*bad, ("text", "error[MCD209]: no span or concept `b`\n")), tmp_path)
 
 
 @pytest.mark.slow
