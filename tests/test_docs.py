@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mcd.compiler.manifest import MANIFEST_FILE, PLAN_FILE
+from mcd.docs.generate import HERE, linked
 from mcd.dsl import vocabulary
 from mcd.dsl.check import check
 from mcd.dsl.codes import CODES
@@ -232,7 +233,7 @@ def test_a_method_fits_in_twenty_lines(page):
 
 # --- links and words
 
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
@@ -244,7 +245,8 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_links_lead_somewhere(page):
     broken = []
-    for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+    for inline, reference in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        link = inline or reference
         if re.match(r"[a-z]+:", link):
             continue
         path, _, anchor = unquote(link).partition("#")
@@ -252,6 +254,18 @@ def test_links_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_codes_lead_to_their_pages():
+    page, text = (
+        HERE / "howto/x.md",
+        "It gives MCD407, `MCD408` and\n[MCD301] to MCD999.\n\n```text\nMCD302\n```\n",
+    )
+    once = linked(page, text)
+    found = "It gives [MCD407], `MCD408` and\n[MCD301] to MCD999.\n\n```text\nMCD302\n```\n\n"
+    assert once == found + "[MCD301]: ../diagnostics/MCD301.md\n[MCD407]: ../diagnostics/MCD407.md\n"
+    assert linked(page, once) == once
+    assert linked(HERE / "decisions/x.md", text) == text and linked(page, "No code.\n") == "No code.\n"
 
 
 def words() -> set[str]:
@@ -293,7 +307,9 @@ def sections(word: str) -> str:
         text = page.read_text(encoding="utf-8")
         opening = text.split("\n## ", 1)[0]
         found += [opening] * (f"\n{word} " in FENCE.sub(r"\n\2", opening))
-        found += [part for part in re.split(r"^(?=## )", text, flags=re.MULTILINE) if f"`{word}`" in part.split("\n")[0]]
+        found += [
+            part for part in re.split(r"^(?=## )", text, flags=re.MULTILINE) if f"`{word}`" in part.split("\n")[0]
+        ]
     return "\n".join(found)
 
 
