@@ -11,6 +11,7 @@ import click
 from ..compiler.compile import Compiled, Report, compile_program
 from ..compiler.lessons import runs_while_compiling
 from ..compiler.manifest import Counts, Manifest
+from ..compiler.plan import AttendPlan, CrossRef, Plan
 from ..compiler.teaching import Teach
 from ..dsl.check import check
 from ..dsl.checked import Program
@@ -94,7 +95,7 @@ def summary(compiled: Compiled, output: Path) -> str:
     splits = ", ".join(
         f"{split} {records:,} records, {manifest.tokens[split]:,} tokens" for split, records in manifest.records.items()
     )
-    return f"{output}: {what}; {splits}\n" + "".join(f"  {line}\n" for line in _rules(manifest))
+    return f"{output}: {what}; {splits}\n" + "".join(f"  {line}\n" for line in _rules(manifest, compiled.plan))
 
 
 SHOWN = 20
@@ -104,11 +105,16 @@ USUAL = {"matched", "rows", "unmatched"}
 """Causes that are no loss."""
 
 
-def _rules(manifest: Manifest) -> list[str]:
+def _rules(manifest: Manifest, plan: Plan) -> list[str]:
+    uncounted = {rule.id for rule in plan.rules if isinstance(rule, AttendPlan) and isinstance(rule.edges, CrossRef)}
     clean = [name for name, counts in manifest.rules.items() if not _lost(counts)]
     rest = set(clean[SHOWN:])
     rows = [("rule", "records", "matched", "rows", "lost or ragged")]
-    rows += [_row(name, counts, manifest) for name, counts in manifest.rules.items() if name not in rest]
+    rows += [
+        _row(name, counts, manifest, name not in uncounted)
+        for name, counts in manifest.rules.items()
+        if name not in rest
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     table = [
         "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3)), row[4]]).rstrip()
@@ -120,10 +126,11 @@ def _rules(manifest: Manifest) -> list[str]:
     return table
 
 
-def _row(name: str, counts: Counts, manifest: Manifest) -> tuple[str, str, str, str, str]:
-    """A rule: the records in which it matched something, what it matched, its rows, what it lost."""
+def _row(name: str, counts: Counts, manifest: Manifest, counted: bool) -> tuple[str, str, str, str, str]:
+    """A rule: the records in which it matched something, what it matched, its rows where they are counted, what it lost."""
     records = sum(manifest.records.values()) - counts.total("unmatched")
-    return name, f"{records:,}", f"{counts.total('matched'):,}", f"{counts.total('rows'):,}", _lost(counts)
+    rows = f"{counts.total('rows'):,}" if counted else ""
+    return name, f"{records:,}", f"{counts.total('matched'):,}", rows, _lost(counts)
 
 
 def _lost(counts: Counts) -> str:

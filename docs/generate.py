@@ -1,4 +1,5 @@
-"""Writes what follows from the code: the pages of diagnostics, the JSON Schemas, and the form of the specs on all pages.
+"""Writes what follows from the code: the pages of diagnostics, the JSON Schemas, the form of the specs on all pages, and the
+links from the codes that pages name to the pages of these codes.
 
 With `--check`, compares them alone.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import textwrap
@@ -27,6 +29,8 @@ from mcd.grammar.tables import grammar, tables
 HERE = Path(__file__).parent
 PAGES = HERE / "diagnostics"
 BLOCK = re.compile(r"(?<=^```mcd)([^\n]*\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^```.*?^```$|`[^`\n]*`|\[MCD\d{3}\]|MCD\d{3}", re.MULTILINE | re.DOTALL)
+DEFINITION = re.compile(r"\n*^\[MCD\d{3}\]: .*$", re.MULTILINE)
 HEADER = "mcd 1\n"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -77,7 +81,7 @@ Files = Mapping[Path, str]
 def generated() -> Files:
     """The text of every generated file."""
     written = [HERE.parent / "README.md", *sorted(HERE.rglob("*.md")), *sorted(FOLDER.glob("MCD*.md"))]
-    pages = {page: BLOCK.sub(_formatted, page.read_text(encoding="utf-8")) for page in written}
+    pages = {page: linked(page, BLOCK.sub(_formatted, page.read_text(encoding="utf-8"))) for page in written}
     explained = {CODES[page.stem]: pages[page] for page in written if page.parent == FOLDER}
     return {
         **pages,
@@ -87,6 +91,21 @@ def generated() -> Files:
         HERE / "schema" / "manifest.json": schema(Manifest),
         HERE.parent / "grammar" / "tables.json": tables(grammar()),
     }
+
+
+def linked(page: Path, text: str) -> str:
+    """A page whose codes lead to theirs: `[MCD407]` in the text, and where that is at the end. Decisions stay as they are."""
+    if page.parent in (FOLDER, PAGES, HERE / "decisions") or page == PAGES.with_suffix(".md"):
+        return text
+
+    def link(found: re.Match[str]) -> str:
+        return f"[{found[0]}]" if found[0] in CODES else found[0]
+
+    text = CODE.sub(link, DEFINITION.sub("", text))
+    named = sorted({found[0] for found in CODE.finditer(text) if found[0].strip("[]") in CODES})
+    folder = Path(os.path.relpath(PAGES, page.parent)).as_posix()
+    definitions = "".join(f"{code}: {folder}/{code.strip('[]')}.md\n" for code in named)
+    return f"{text.rstrip()}\n\n{definitions}" if named else text
 
 
 def diagnostics() -> str:

@@ -9,56 +9,32 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mcd.compiler.manifest import MANIFEST_FILE, PLAN_FILE
+from mcd.docs.generate import HERE, linked
 from mcd.dsl import vocabulary
 from mcd.dsl.check import check
 from mcd.dsl.codes import CODES
+from mcd.dsl.cut import INNER, KEYWORDS, OPERATORS
+from mcd.dsl.words import FUNCTIONS
+from mcd.runtime.losses import ATTENTION, RELATE, TOWARD
 
+from .pages import FENCE, ROOT, Block, blocks, expect, shown, walk
 from .projects import compiled, project, write_tokenizer
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-
-
-def shown(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: the words after its fence, its text, and the line on which the text begins."""
-
-    page: Path
-    words: tuple[str, ...]
-    text: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{shown(self.page)}:{self.line}"
-
-
-FENCE = re.compile(r"^```(\w[^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    text = page.read_text(encoding="utf-8")
-    for match in FENCE.finditer(text):
-        yield Block(page, tuple(match[1].split()), match[2], text.count("\n", 0, match.start(2)) + 1)
-
-
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 CODE_PAGES = {*(ROOT / "docs/diagnostics").glob("*.md"), ROOT / "docs/diagnostics.md"}
 """What is generated from the pages of the codes, whose examples tests/test_explained.py runs."""
-SPECS = [block for block in BLOCKS if block.words[0] == "mcd" and block.page not in CODE_PAGES]
+SPECS = [block for block in BLOCKS if block.words[0] == "mcd" and not block.file and block.page not in CODE_PAGES]
+WALKED = [page for page in PAGES if any(block.words == ("sh", "run") for block in blocks(page))]
 RUN = [page for page in PAGES if any(block.words == ("python", "run") for block in blocks(page))]
 
 # --- specs
@@ -198,9 +174,66 @@ def test_the_page_of_the_format_tells_what_is_written(tmp_path):
     assert [name for name in [*files, *columns, *fields] if f"`{name}`" not in told] == []
 
 
+# --- pages that are gone through
+
+
+def test_what_a_page_prints_is_compared():
+    block = Block(ROOT / "docs/x.md", ("text",), "one\n...\nstep 20  loss 3.5\n", 1)
+    expect(block, "zero\none\ntwo\nstep 20  loss 3.5\n", numbers=True)
+    expect(block, "one\nstep 7  loss 10.25e-3\n", numbers=False)
+    for said in ("one\nstep 20  loss 3.4\n", "step 20  loss 3.5\none\n", "one\n"):
+        with pytest.raises(AssertionError):
+            expect(block, said, numbers=True)
+
+
+def test_a_page_is_gone_through_in_order(tmp_path):
+    def page(*pieces: tuple[str, str]) -> list[Block]:
+        return [Block(ROOT / "docs/x.md", tuple(words.split()), text, 1) for words, text in pieces]
+
+    told = [("python a.py", "print(1)\n"), ("python a.py more", "print(2)\n"), ("diff a.py", "-print(2)\n+print(3)\n")]
+    walk(page(*told, ("sh run", "python a.py\n"), ("text", "1\n3\n")), tmp_path)
+    with pytest.raises(AssertionError, match="expected"):
+        walk(page(("sh run", "python a.py\n"), ("text", "2\n")), tmp_path)
+    bad = [("mcd", "mcd 1\nspan a = b\n"), ("sh run", "mcd check spec.mcd\n")]
+    with pytest.raises(AssertionError, match="does not show"):
+        walk(page(*bad), tmp_path)
+    walk(page(*bad, ("text", "error[MCD209]: no span or concept `b`\n")), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WALKED, ids=shown)
+def test_a_page_is_true_from_top_to_bottom(page, tmp_path):
+    steps = list(blocks(page))
+    if page.parent.name == "howto":
+        given(tmp_path, " ".join(block.text for block in steps if block.file))
+    printed = walk(steps, tmp_path)
+    if page.name == "tutorial.md":
+        right = [int(share) for share in re.findall(r"(\d+)% of \d+ answers are right", printed)]
+        assert right[0] >= 95 and right[1] <= 40, right
+
+
+def given(folder: Path, texts: str) -> None:
+    """What docs/howto/README.md gives its pages: the config of a model, and a tokenizer of one token per word of theirs."""
+    words = sorted(set(re.findall(r"\w+|[^\w\s]", texts)))
+    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(["[UNK]", *words])}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps(HOWTO), encoding="utf-8")
+
+
+HOWTO = {"model_type": "gpt2", "n_layer": 12, "n_head": 4, "n_embd": 32, "vocab_size": 512, "n_positions": 512}
+HOWTO |= {"bos_token_id": None, "eos_token_id": None}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/howto").glob("*.md")), ids=shown)
+def test_a_method_fits_in_twenty_lines(page):
+    for block in blocks(page):
+        assert block.words[0] != "mcd" or len([row for row in block.text.splitlines() if row.strip()]) <= 20
+
+
 # --- links and words
 
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
@@ -212,7 +245,8 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_links_lead_somewhere(page):
     broken = []
-    for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+    for inline, reference in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        link = inline or reference
         if re.match(r"[a-z]+:", link):
             continue
         path, _, anchor = unquote(link).partition("#")
@@ -220,6 +254,18 @@ def test_links_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_codes_lead_to_their_pages():
+    page, text = (
+        HERE / "howto/x.md",
+        "It gives MCD407, `MCD408` and\n[MCD301] to MCD999.\n\n```text\nMCD302\n```\n",
+    )
+    once = linked(page, text)
+    found = "It gives [MCD407], `MCD408` and\n[MCD301] to MCD999.\n\n```text\nMCD302\n```\n\n"
+    assert once == found + "[MCD301]: ../diagnostics/MCD301.md\n[MCD407]: ../diagnostics/MCD407.md\n"
+    assert linked(page, once) == once
+    assert linked(HERE / "decisions/x.md", text) == text and linked(page, "No code.\n") == "No code.\n"
 
 
 def words() -> set[str]:
@@ -247,6 +293,59 @@ def told(*pages: Path) -> set[str]:
 
 def test_the_reference_knows_every_word():
     assert words() - told(ROOT / "docs/language.md", *(ROOT / "docs/language").glob("*.md")) == set()
+
+
+REFERENCE = [ROOT / "docs/language.md", *sorted((ROOT / "docs/language").glob("*.md"))]
+TABLES = {"like": "relate", "stage": "curriculum"}
+"""Blocks whose attributes stand in the section of another word."""
+
+
+def sections(word: str) -> str:
+    """The parts of the reference that tell of a word: those whose heading has it, and the page that begins with it."""
+    found = []
+    for page in REFERENCE:
+        text = page.read_text(encoding="utf-8")
+        opening = text.split("\n## ", 1)[0]
+        found += [opening] * (f"\n{word} " in FENCE.sub(r"\n\2", opening))
+        found += [
+            part for part in re.split(r"^(?=## )", text, flags=re.MULTILINE) if f"`{word}`" in part.split("\n")[0]
+        ]
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("block", vocabulary.BLOCKS)
+def test_every_attribute_has_its_row(block):
+    rows = re.findall(r"^\| (`[^|]*) \|", sections(TABLES.get(block, block)), re.MULTILINE)
+    named = {word for row in rows for word in re.findall(r"`([a-z_]+)`", row)}
+    assert set(vocabulary.BLOCKS[block].entries) - named == set()
+
+
+def test_every_declaration_function_and_loss_is_in_the_reference():
+    text = "\n".join(page.read_text(encoding="utf-8") for page in REFERENCE)
+    missing = [word for word in (*KEYWORDS, *INNER, *OPERATORS) if not re.search(rf"`[^`\n]*\b{word}\b", text)]
+    missing += [name for name in FUNCTIONS if f"`{name}(" not in text and not re.search(rf"\b{name}\(", text)]
+    losses = [*ATTENTION, *TOWARD, *RELATE, "classify", "contrast", "predict"]
+    missing += [loss for loss in losses if not re.search(rf"^\| `{loss}[` ]", text, re.MULTILINE)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", REFERENCE, ids=shown)
+def test_a_page_of_the_reference_tells_the_cost_and_the_codes(page):
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", FENCE.sub("", text), re.MULTILINE)
+    assert any("compiles to" in heading or "becomes of it" in heading for heading in headings)
+    assert any("cost" in heading for heading in headings)
+    assert re.search(r"^Codes\b.*\bMCD\d{3}", text, re.MULTILINE)
+
+
+def test_every_code_is_named_where_it_is_met():
+    """In the reference, or on the pages of what else gives it: the directory, the runtime, the commands."""
+    pages = [*REFERENCE, *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages if page not in CODE_PAGES)
+    named = set()
+    for first, last in re.findall(r"\[?MCD(\d{3})\]?(?:\s+to\s+\[?MCD(\d{3}))?", text):
+        named |= {f"MCD{number}" for number in range(int(first), int(last or first) + 1)}
+    assert set(CODES) - named == set()
 
 
 def test_codes_that_pages_name_exist():

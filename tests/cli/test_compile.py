@@ -35,6 +35,12 @@ def test_the_table_of_a_compilation(tmp_path):
     )
 
 
+def test_rows_of_a_join_without_a_condition_are_not_counted_beforehand(tmp_path):
+    path = project(tmp_path, SOURCE + "attend all: cat -> cat { layers = 1  heads = any }\n", RECORDS)
+    out = run("compile", path, "-o", tmp_path / "out")[1]
+    assert out.splitlines()[2].split() == ["all", "1", "2"]
+
+
 def test_many_rules_are_summed_up(tmp_path):
     """30 rules that lost nothing: 20 are shown, the others counted."""
     rules = "".join(f"weigh w{i}: cat {{ factor = 2 }}\n" for i in range(30))
