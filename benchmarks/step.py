@@ -31,7 +31,7 @@ from mcd.compiler.plan import (
     TowardPlan,
 )
 from mcd.runtime.batch import AttendRows, Batch, HiddenRows, KeepRows, WeighRows
-from mcd.runtime.losses.token import token_loss
+from mcd.runtime.losses.token import token_losses
 from mcd.runtime.supervise import supervise
 
 LAYERS, HEADS, WIDTH, VOCAB, ROWS, KEYS = 6, 6, 384, 8192, 32, 4
@@ -144,7 +144,7 @@ def plain_loss(model: LlamaForCausalLM, batch: Batch, **asked: bool) -> tuple[Te
     """The token loss as the supervised step computes it, and all that the model returned."""
     out = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **asked)
     weights = batch.scored.float()
-    return token_loss(out.logits, batch.input_ids, weights) / weights.sum(), out
+    return (token_losses(out.logits, batch.input_ids) * weights).sum() / weights.sum(), out
 
 
 def cpu_seconds(step: Callable[[], Tensor], model: torch.nn.Module) -> float:
