@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# Tests run in two processes; each with threads of its own would only get in the other's way.
+test quick: export OMP_NUM_THREADS := 1
+
 .PHONY: demo test quick nightly check generate docs editors parser fix clean
 
 ## compile and train the two demo specs; tables on the terminal, pictures below out/
