@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -180,6 +180,7 @@ def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outco
         dropped={cause: count for cause, count in sorted(outcome.dropped.items()) if count},
         sets=as_counts(outcome.sets, counted),
         labels={label_key(check): labels[check.rule] for check in recipe.checks},
+        causal=recipe.model.causal if recipe.edges else None,
         rules={},
         files=(),
         shards=tuple(sorted(outcome.shards, key=lambda shard: shard.path)),
@@ -229,13 +230,22 @@ def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
+def uncounted(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
+    """What was not counted when the shards were written, and cannot be counted without writing them anew."""
+    for check in recipe.checks:
+        if label_key(check) not in manifest.labels:
+            yield f"labels or rows of `{check.rule}` were not counted"
+    if any(both(*pair) not in manifest.sets for pair in recipe.pairs):
+        yield "two sets were not counted together"
+    if recipe.edges and manifest.causal is not recipe.model.causal:
+        yield f"edges were counted for a {'bidirectional' if recipe.model.causal else 'causal'} model"
+
+
 def _previous(out: Path, key: Digest, recipe: Recipe) -> Manifest | None:
     """The manifest of the dataset in `out`, where its shards are those of this recipe and are whole; they are read for that."""
-    labels, pairs = {label_key(check) for check in recipe.checks}, {both(*pair) for pair in recipe.pairs}
     try:
         manifest = Manifest.model_validate_json((out / MANIFEST_FILE).read_bytes())
-        counted = labels <= manifest.labels.keys() and pairs <= manifest.sets.keys()
-        if manifest.shards_key != key or not counted:
+        if manifest.shards_key != key or any(uncounted(manifest, recipe)):
             return None
         whole = all(file_digest(out / shard.path) == (shard.sha256, shard.bytes) for shard in manifest.shards)
     except (OSError, ValidationError):

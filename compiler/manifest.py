@@ -104,7 +104,8 @@ class Manifest(Frozen):
     edge set, and of `tokens` and `record`, and `A+B` of two sets together; `labels`:
     spans without a usable label, by the digest of what reads it; `rules`: counts by rule, which follow from the others; `chat`:
     messages by what became of them, of each source of messages. `teachers`: the digest of each one's files; `targets`: states of
-    cached ones, by `HiddenOf.key`; `centroids`: the digest of what each was computed from.
+    cached ones, by `HiddenOf.key`; `centroids`: the digest of what each was computed from. `causal`: whether edges were counted
+    for a model that attends backward alone; None where there are no edges.
     """
 
     format: int = MANIFEST_FORMAT
@@ -123,6 +124,7 @@ class Manifest(Frozen):
     files: tuple[FileEntry, ...]
     shards: tuple[ShardEntry, ...]
     chat: dict[str, dict[ChatCause, int]] = Field(default_factory=dict)
+    causal: bool | None = None
 
 
 def teacher_digest(folder: Path, config: Path) -> Digest:

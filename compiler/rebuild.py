@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..dsl import checked as c
-from .compile import shards_key, take_stock
+from .compile import shards_key, take_stock, uncounted
 from .lower import Lowered
 from .manifest import MANIFEST_FILE, PLAN_FILE, InputEntry, Manifest
 from .plan import Plan
@@ -37,7 +37,8 @@ def rebuild(program: c.Program, lowered: Lowered, out: Path) -> Rebuild:
         return Rebuild(False, ("there is no dataset yet",), inputs)
     manifest, plan = found
     if manifest.shards_key == shards_key(lowered.recipe, stock):
-        return Rebuild(True, (), inputs)
+        reasons = tuple(uncounted(manifest, lowered.recipe))
+        return Rebuild(not reasons, reasons, inputs)
     reasons = tuple(_reasons(manifest, plan, lowered, stock)) or ("a source or a set is defined otherwise",)
     return Rebuild(False, reasons, inputs)
 

@@ -181,3 +181,33 @@ def test_what_compiling_again_would_reuse(tmp_path):
     path.write_text(text)
     (tmp_path / "data.jsonl").write_text('{"id": "b", "text": "a dog", "kind": 0}\n')
     assert again() == (False, ("other content in `data.jsonl`",))
+
+
+def test_what_was_not_counted_is_said_and_counted_anew(tmp_path):
+    """Edges forward in time are no rows of a causal model, and rows of another; a label is one of so many classes."""
+    path, out = project(tmp_path, SPEC.replace("key before query", "key.end != query.start"), RECORDS), tmp_path / "out"
+    text = path.read_text()
+    for edit, reason in [
+        (("causal = true", "causal = false"), "edges were counted for a causal model"),
+        (("classes = 2", "classes = 3"), "labels or rows of `kind` were not counted"),
+    ]:
+        path.write_text(text)
+        before = compiled(path, out)
+        path.write_text(text.replace(*edit))
+        program = checked(path)
+        assert rebuild(program, prepare(program)[0], out).reasons == (reason,)
+        after = compiled(path, out)
+        assert not after.reused
+        assert after.manifest.shards == before.manifest.shards
+    assert after.manifest.causal is True and before.manifest.causal is True
+
+
+def test_rows_are_counted_for_the_model_at_hand(tmp_path):
+    """`cat` stands before `dog`: of cat -> dog a causal model has no row, another has one."""
+    spec = SPEC.replace(
+        "attend look: dog -> cat where key before query", "attend look: cat -> dog where key.text != query.text"
+    )
+    path, out = project(tmp_path, spec, RECORDS), tmp_path / "out"
+    assert compiled(path, out).manifest.rules["look"].total("rows") == 0
+    path.write_text(path.read_text().replace("causal = true", "causal = false"))
+    assert compiled(path, out).manifest.rules["look"].total("rows") == 1
