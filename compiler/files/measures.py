@@ -7,7 +7,6 @@ last: an Arrow file without it, or with that of another, is no measure.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -23,8 +22,9 @@ from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
 from ...dsl.vocabulary import names_measure
 from ...version import VERSION
-from ..manifest import MEASURES, FileEntry, ShardEntry, file_digest
+from ..manifest import MEASURES, FileEntry, ShardEntry
 from ..plan import Frozen
+from .arrow_file import ArrowFile
 from .output import json_text
 from .shard_reader import Chunk, Lists
 
@@ -69,40 +69,33 @@ class MeasureWriter:
             raise ValueError(f"{name!r} cannot name a measure")
         self._directory, self._name, self._columns = directory, name, dict(columns)
         self._target = directory / MEASURES / f"{name}.arrow"
-        self._temporary = self._target.with_name(f".{name}.arrow.part")
         self._text = self._target.with_name(f".{name}.json.part")
         self._written: list[ShardEntry] = []
         fields = [("id", pa.string()), ("part", pa.int32()), *((column, VALUES) for column in columns)]
-        self._schema = pa.schema(fields, {"mcd.format": str(MEASURE_FORMAT)})
+        schema = pa.schema(fields, {"mcd.format": str(MEASURE_FORMAT)})
         try:
             self._target.parent.mkdir(exist_ok=True)
-            self._sink = self._temporary.open("wb")
+            self._file = ArrowFile(self._target, schema, self._target.with_name(f".{name}.arrow.part"))
         except OSError as error:
             raise self._refused(error) from None
-        self._writer = pa.ipc.new_file(self._sink, self._schema)
 
     def write(self, shard: ShardEntry, chunk: Chunk, values: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Add the record batch `chunk` of `shard`: per column one number per token, of all rows one after another."""
         offsets = pa.array(chunk.tokens.offsets - chunk.tokens.offsets[0])
         lists = [pa.ListArray.from_arrays(offsets, pa.array(values[name], pa.float32())) for name in self._columns]
-        columns = [chunk.arrow("id"), chunk.arrow("part"), *lists]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._file.write([chunk.arrow("id"), chunk.arrow("part"), *lists])
         self._written.append(shard)
 
     def close(self) -> MeasureInfo:
         """Finish both files and give them their names."""
         try:
-            self._writer.close()
-            self._sink.flush()
-            os.fsync(self._sink.fileno())
-            self._sink.close()
-            digest, size = file_digest(self._temporary)
+            digest, size = self._file.finish()
             entry = FileEntry(path=f"{MEASURES}/{self._target.name}", bytes=size, sha256=digest)
             shards = [(next(same), 1 + sum(1 for _ in same)) for _, same in groupby(self._written, lambda s: s.path)]
             measured = tuple(MeasuredShard(path=s.path, sha256=s.sha256, batches=count) for s, count in shards)
             info = MeasureInfo(version=VERSION, file=entry, columns=self._columns, shards=measured)
             self._text.write_text(json_text(info), encoding="utf-8", newline="\n")
-            self._temporary.replace(self._target)
+            self._file.publish()
             self._text.replace(self._directory / info_path(self._name))
         except OSError as error:
             raise self._refused(error) from None
@@ -120,9 +113,8 @@ class MeasureWriter:
     ) -> None:
         if kind is None:
             self.close()
-        self._sink.close()
-        for left in (self._temporary, self._text):
-            left.unlink(missing_ok=True)
+        self._file.discard()
+        self._text.unlink(missing_ok=True)
 
 
 def open_measures(file: Path, shown: str, columns: Sequence[str]) -> list[dict[str, Lists]]:

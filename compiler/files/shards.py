@@ -8,7 +8,6 @@ the numbers in `span.set` and `edge.set` stand for.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +23,11 @@ from ...dsl.source import DataPlace
 from ..alignment.align import Aligned
 from ..alignment.fields import FieldColumn, attribute_kinds
 from ..batch import TextBatch
-from ..manifest import ShardEntry, file_digest
+from ..manifest import ShardEntry
 from ..ragged import Ints, offsets
 from ..recipe import Recipe
 from ..sets import set_keys
+from .arrow_file import ArrowFile
 from .shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, SHARD_FORMAT, SPAN_COLUMNS, TYPES
 
 MAX_TOKENS = 2**20
@@ -98,15 +98,12 @@ class ShardWriter:
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path = path
-        self._temporary = path.with_name(path.name + ".part")
         self._pending: list[pa.RecordBatch] = []
         self._room = np.array([MAX_TOKENS, MAX_ELEMENTS])
         self._records = 0
         self._tokens = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._sink = self._temporary.open("wb")
-        self._writer = pa.ipc.new_file(self._sink, schema)
+        self._file = ArrowFile(path, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows. Raises Failure for a row that no record batch can hold."""
@@ -129,13 +126,9 @@ class ShardWriter:
     def close(self, split: str, root: Path, source: str | None = None) -> ShardEntry:
         """Finish the file and give it its name; the entry's path is relative to `root`. `source`: where its records come from."""
         self._flush()
-        self._writer.close()
-        self._sink.flush()
-        os.fsync(self._sink.fileno())
-        self._sink.close()
-        digest, size = file_digest(self._temporary)
-        self._temporary.replace(self._path)
-        path = self._path.relative_to(root).as_posix()
+        digest, size = self._file.finish()
+        self._file.publish()
+        path = self._file.path.relative_to(root).as_posix()
         counts = {"records": self._records, "tokens": self._tokens}
         return ShardEntry(path=path, bytes=size, sha256=digest, split=split, source=source, **counts)
 
@@ -143,8 +136,7 @@ class ShardWriter:
         if self._pending:
             # The empty array makes Arrow copy: of a slice it would write the values around it as well.
             pieces = zip(*(batch.columns for batch in self._pending), strict=True)
-            whole = [pa.concat_arrays([*columns, columns[0][:0]]) for columns in pieces]
-            self._writer.write_batch(pa.RecordBatch.from_arrays(whole, schema=self._pending[0].schema))
+            self._file.write([pa.concat_arrays([*columns, columns[0][:0]]) for columns in pieces])
         self._pending = []
         self._room = np.array([MAX_TOKENS, MAX_ELEMENTS])
 
@@ -154,8 +146,7 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sink.close()
-        self._temporary.unlink(missing_ok=True)
+        self._file.discard()
 
 
 def _sizes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:

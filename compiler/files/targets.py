@@ -6,7 +6,6 @@ tokens that have a state, in order, and `state`, the numbers of one after anothe
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,8 +17,9 @@ import pyarrow as pa
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
-from ..manifest import FileEntry, TargetEntry, file_digest
+from ..manifest import FileEntry, TargetEntry
 from ..ragged import Ints, owners
+from .arrow_file import ArrowFile
 from .shard_reader import Lists, Targets
 
 TARGET_FORMAT = 1
@@ -35,13 +35,10 @@ class TargetWriter:
     """
 
     def __init__(self, path: Path, width: int, dtype: str) -> None:
-        self._path = path
-        self._temporary = path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
         columns = [("position", pa.list_(pa.int32())), ("state", pa.large_list(TYPES[dtype]))]
-        self._schema = pa.schema(columns, {"mcd.format": str(TARGET_FORMAT), "mcd.width": str(width)})
-        self._sink = self._temporary.open("wb")
-        self._writer = pa.ipc.new_file(self._sink, self._schema)
+        schema = pa.schema(columns, {"mcd.format": str(TARGET_FORMAT), "mcd.width": str(width)})
+        self._file = ArrowFile(path, schema)
 
     def write(self, offsets: Ints, positions: Ints, states: npt.NDArray[Any]) -> None:
         """Add a record batch: row i has the tokens `positions[offsets[i]:offsets[i + 1]]`, with a row of `states` each."""
@@ -50,17 +47,13 @@ class TargetWriter:
             pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(positions, pa.int32())),
             pa.LargeListArray.from_arrays(pa.array(offsets * width, pa.int64()), pa.array(states.reshape(-1))),
         ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._file.write(columns)
 
     def close(self, root: Path) -> FileEntry:
         """Finish the file and give it its name; the entry's path is relative to `root`."""
-        self._writer.close()
-        self._sink.flush()
-        os.fsync(self._sink.fileno())
-        self._sink.close()
-        digest, size = file_digest(self._temporary)
-        self._temporary.replace(self._path)
-        return FileEntry(path=self._path.relative_to(root).as_posix(), bytes=size, sha256=digest)
+        digest, size = self._file.finish()
+        self._file.publish()
+        return FileEntry(path=self._file.path.relative_to(root).as_posix(), bytes=size, sha256=digest)
 
     def __enter__(self) -> TargetWriter:
         return self
@@ -68,8 +61,7 @@ class TargetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sink.close()
-        self._temporary.unlink(missing_ok=True)
+        self._file.discard()
 
 
 def open_targets(file: Path, shown: str, entry: TargetEntry, lengths: list[Ints]) -> list[Targets]:

@@ -1,0 +1,41 @@
+"""An Arrow file in the making: under a name of its own until it is whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+
+from ..manifest import file_digest
+
+
+class ArrowFile:
+    """Writes the Arrow IPC file at `path`, as `temporary` (by default `path` with `.part`) until `publish`."""
+
+    def __init__(self, path: Path, schema: pa.Schema, temporary: Path | None = None) -> None:
+        self.path, self.schema = path, schema
+        self._temporary = path.with_name(path.name + ".part") if temporary is None else temporary
+        self._sink = self._temporary.open("wb")
+        self._writer = pa.ipc.new_file(self._sink, schema)
+
+    def write(self, columns: list[pa.Array]) -> None:
+        """Add a record batch."""
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self.schema))
+
+    def finish(self) -> tuple[str, int]:
+        """Write the rest and make it last; the SHA-256 of the content and its size in bytes."""
+        self._writer.close()
+        self._sink.flush()
+        os.fsync(self._sink.fileno())
+        self._sink.close()
+        return file_digest(self._temporary)
+
+    def publish(self) -> None:
+        """Give a finished file its name."""
+        self._temporary.replace(self.path)
+
+    def discard(self) -> None:
+        """Remove what has no name yet; nothing after `publish`."""
+        self._sink.close()
+        self._temporary.unlink(missing_ok=True)
