@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ..compiler.difference import Change, Effect, differences
-from .diff import format_option, print_changes, side_of
-from .options import model_option, settings_option
+from .diff import print_changes, side_of
+from .options import format_option, model_option, settings_option
 from .output import ExitCode
 from .revision import laid_out, tracked
 
@@ -16,7 +16,7 @@ from .revision import laid_out, tracked
 @click.command
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path))
 @click.option("--against", "revision", required=True, metavar="REV", help="The revision of git to compare with.")
-@format_option
+@format_option("changes are")
 @model_option
 @settings_option
 @click.pass_context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from ..dsl.check import check
 from ..dsl.checked import Program
 from ..dsl.codes.shards import TEACHER_RUN
 from ..dsl.diagnostics import Failure
-from .options import model_option, settings_option
-from .output import ExitCode, report
+from .options import model_option, no_device, quiet_option, settings_option
+from .output import Counter, ExitCode, report
 
 
 @click.command
@@ -26,7 +25,7 @@ from .output import ExitCode, report
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset goes."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print findings alone.")
+@quiet_option
 @click.option("--device", help="Where teachers run: cuda if there is one, else cpu.")
 @model_option
 @settings_option
@@ -50,7 +49,7 @@ def command(
     if program is None:
         context.exit(report(findings.items, err=True))
     compiled = compile_program(
-        program, output, _progress(quiet), _teaching(program, device, _progress(quiet, "shards"))
+        program, output, Counter("tasks", quiet), _teaching(program, device, Counter("shards", quiet))
     )
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
@@ -72,20 +71,8 @@ def _teaching(program: Program, device: str | None, report: Report) -> Teach | N
     try:
         teach: Teach = module.Teaching(device, report)
     except RuntimeError:
-        raise click.BadParameter(f"{device!r} is no device: cpu, cuda or cuda:1, say") from None
+        raise no_device(device) from None
     return teach
-
-
-class _progress:
-    """Counts tasks on a terminal, and says nothing elsewhere."""
-
-    def __init__(self, quiet: bool, what: str = "tasks") -> None:
-        self._shown = sys.stderr.isatty() and not quiet
-        self._what = what
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._shown:
-            click.echo(f"\r{done} of {total} {self._what}" + ("\n" if done == total else ""), nl=False, err=True)
 
 
 def summary(compiled: Compiled, output: Path) -> str:

@@ -11,21 +11,17 @@ import click
 from ..compiler.compile import prepare
 from ..compiler.difference import MEANING, Change, Effect, Side, differences
 from ..dsl.check import check
-from .options import model_option, settings_option
+from .options import format_option, model_option, settings_option
 from .output import ExitCode, report
 from .revision import spec_at
 
 JSON_VERSION = 1
 
-format_option = click.option(
-    "--format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How changes are printed."
-)
-
 
 @click.command
 @click.argument("old", metavar="A")
 @click.argument("new", metavar="B")
-@format_option
+@format_option("changes are")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where there is a change.")
 @model_option
 @settings_option

@@ -19,6 +19,7 @@ from ..runtime.evaluate import Score, Scores, in_batches, scores_of
 from ..runtime.run import plain
 from ..runtime.supervise import Supervised
 from .devices import device_option
+from .options import format_option, quiet_option
 from .output import ExitCode, report
 
 JSON_VERSION = 1
@@ -52,10 +53,8 @@ class Other(click.ParamType[tuple[str, Path]]):
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the untrained model's weights.")
 @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1), help="Records at a time.")
 @device_option
-@click.option(
-    "--format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print findings alone.")
+@format_option("it is")
+@quiet_option
 @click.pass_context
 def command(
     context: click.Context,

@@ -17,6 +17,7 @@ from ..dsl.codes import CODES, MODULES
 from ..dsl.diagnostics import Code, did_you_mean
 from ..dsl.explain import SPEC, Block, Example, Page, page
 from ..dsl.render import render_text
+from .options import format_option
 from .output import ExitCode, in_color
 
 WIDTH = 88
@@ -28,9 +29,7 @@ VERSION = 1
 
 @click.command
 @click.argument("names", nargs=-1, metavar="[CODE]...")
-@click.option(
-    "--format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
-)
+@format_option("it is")
 @click.pass_context
 def command(context: click.Context, names: tuple[str, ...], format: str) -> None:
     """Tell what a code means and why, with an example that gives it and one that does not.

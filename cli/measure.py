@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from ..runtime.measures import MEASURES
 from ..runtime.measures.take import Taken, take
 from ..runtime.run import model_digest, saved_model
 from .devices import device_option
-from .output import ExitCode
+from .options import quiet_option
+from .output import Counter, ExitCode
 
 
 @click.command
@@ -36,7 +36,7 @@ from .output import ExitCode
 @click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Rows at a time.")
 @device_option
 @click.option("--overwrite", is_flag=True, help="Replace a measure of that name.")
-@click.option("-q", "--quiet", is_flag=True, help="Print findings alone.")
+@quiet_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -63,7 +63,7 @@ def command(
     _check_free(dataset, name, overwrite)
     models = [saved_model(path, dataset, device) for path in (model, reference) if path is not None]
     columns = {measure: _made_with(measure, model, reference) for measure in chosen}
-    show = _progress(quiet)
+    show = Counter("rows", quiet)
     second = models[1] if len(models) > 1 else None
     taken = take(dataset, name, columns, models[0], second, batch_size=batch_size, report=show)
     if not quiet:
@@ -94,17 +94,6 @@ def _check_free(dataset: Dataset, name: str, overwrite: bool) -> None:
 def _made_with(measure: str, model: Path, reference: Path | None) -> str:
     made = f"{measure} of model {model_digest(model)}"
     return f"{made} over {model_digest(reference)}" if MEASURES[measure].reference and reference is not None else made
-
-
-class _progress:
-    """Counts rows on a terminal, and says nothing elsewhere."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._shown = sys.stderr.isatty() and not quiet
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._shown:
-            click.echo(f"\r{done} of {total} rows" + ("\n" if done == total else ""), nl=False, err=True)
 
 
 def summary(directory: Path, name: str, taken: dict[str, Taken]) -> str:

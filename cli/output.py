@@ -79,3 +79,15 @@ def _further(diagnostics: Sequence[Diagnostic]) -> str:
     ordered = in_order(diagnostics)
     first = next((found for found in ordered if found.severity is Severity.ERROR), ordered[0])
     return f"`mcd explain {first.code.id}` tells why, and shows an example\n"
+
+
+class Counter:
+    """Counts `what` on a terminal, and says nothing elsewhere."""
+
+    def __init__(self, what: str, quiet: bool) -> None:
+        self._what = what
+        self._shown = sys.stderr.isatty() and not quiet
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._shown:
+            click.echo(f"\r{done} of {total} {self._what}" + ("\n" if done == total else ""), nl=False, err=True)

@@ -13,7 +13,7 @@ from ..compiler.describe import describe
 from ..compiler.files.output import json_text
 from ..compiler.rebuild import Rebuild, rebuild
 from ..dsl.check import check
-from .options import model_option, settings_option
+from .options import format_option, model_option, settings_option
 from .output import ExitCode, report
 
 
@@ -26,9 +26,7 @@ from .output import ExitCode, report
     metavar="DIR",
     help="Also read the sources, and say what compiling into DIR would reuse.",
 )
-@click.option(
-    "--format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
-)
+@format_option("it is")
 @model_option
 @settings_option
 @click.pass_context

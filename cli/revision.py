@@ -42,7 +42,7 @@ def laid_out(revision: str, path: Path) -> Iterator[Path]:
     Fails with a usage error where there is no repository, no such revision, or no such file in it.
     """
     spec = Path(os.path.realpath(path))
-    top = Path(os.path.realpath(_git(_existing(spec.parent), "rev-parse", "--show-toplevel").decode().strip()))
+    top = _top(spec)
     if not spec.is_relative_to(top):
         raise click.UsageError(f"`{path}` is in no git repository")
     commit = (
@@ -67,7 +67,7 @@ def laid_out(revision: str, path: Path) -> Iterator[Path]:
 def tracked(revision: str, path: Path) -> bool:
     """Whether `revision` has the file."""
     spec = Path(os.path.realpath(path))
-    top = Path(os.path.realpath(_git(_existing(spec.parent), "rev-parse", "--show-toplevel").decode().strip()))
+    top = _top(spec)
     listed = _git(top, "ls-tree", "--name-only", "-z", revision, "--", spec.relative_to(top).as_posix())
     return bool(listed)
 
@@ -90,6 +90,11 @@ def _skipped(path: Path, top: Path) -> bool:
         part.startswith(".") or part in SKIPPED or (top / folder / "pyvenv.cfg").is_file()
         for part, folder in zip(path.parts[:-1], reversed(path.parents[:-1]), strict=True)
     )
+
+
+def _top(spec: Path) -> Path:
+    """The top folder of the repository that holds a spec, which may not be there any more."""
+    return Path(os.path.realpath(_git(_existing(spec.parent), "rev-parse", "--show-toplevel").decode().strip()))
 
 
 def _existing(folder: Path) -> Path:

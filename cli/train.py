@@ -14,6 +14,7 @@ from ..runtime.run import Log, claim, new_model, save, summary
 from ..runtime.supervise import Supervised
 from ..runtime.train import Settings, Sums, evaluate, train
 from .devices import device_option
+from .options import quiet_option
 from .output import ExitCode, report
 
 
@@ -70,7 +71,7 @@ def _teachers(context: click.Context, parameter: click.Parameter, values: tuple[
 @click.option("--log-every", default=10, show_default=True, type=click.IntRange(1), help="Steps between log entries.")
 @click.option("--eval-every", default=0, type=click.IntRange(0), help="Steps between losses on the split `valid`.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in OUT.")
-@click.option("-q", "--quiet", is_flag=True, help="Print findings alone.")
+@quiet_option
 @click.pass_context
 def command(
     context: click.Context,

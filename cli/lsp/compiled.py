@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MANIFEST, PLAN, OUT = "manifest.json", "program.json", "out"
+from ...compiler.manifest import MANIFEST_FILE, PLAN_FILE
+
+OUT = "out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,18 @@ class Compiled:
 
 def last_compile(root: Path, spec: str) -> Compiled | None:
     """The newest directory that the spec was compiled to; `spec` is its path below the project `root`, as the plan has it."""
-    found = [folder for folder in _folders(root / OUT) if _read(folder / PLAN).get("spec") == spec]
+    found = [folder for folder in _folders(root / OUT) if _read(folder / PLAN_FILE).get("spec") == spec]
     if not found:
         return None
-    newest = max(found, key=lambda folder: (folder / MANIFEST).stat().st_mtime_ns)
-    manifest = _read(newest / MANIFEST)
+    newest = max(found, key=lambda folder: (folder / MANIFEST_FILE).stat().st_mtime_ns)
+    manifest = _read(newest / MANIFEST_FILE)
     return Compiled(newest.relative_to(root).as_posix(), manifest.get("rules") or {}, manifest.get("sets") or {})
 
 
 def _folders(out: Path) -> Iterator[Path]:
     with suppress(OSError):
         for folder in (out, *sorted(out.iterdir())):
-            if (folder / MANIFEST).is_file() and (folder / PLAN).is_file():
+            if (folder / MANIFEST_FILE).is_file() and (folder / PLAN_FILE).is_file():
                 yield folder
 
 
