@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..compiler.columns import in_columns
 from ..compiler.compile import Compiled, Report, compile_program
 from ..compiler.lessons import runs_while_compiling
 from ..compiler.manifest import Counts, Manifest
@@ -102,11 +103,7 @@ def _rules(manifest: Manifest, plan: Plan) -> list[str]:
         for name, counts in manifest.rules.items()
         if name not in rest
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    table = [
-        "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3)), row[4]]).rstrip()
-        for row in rows
-    ]
+    table = in_columns(rows, right=(1, 2, 3))
     if rest:
         matched = sum(manifest.rules[name].total("matched") for name in rest)
         table.append(f"and {len(rest):,} more rules that matched {matched:,} and lost nothing")

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ..compiler.columns import in_columns
 from ..runtime.batch import Batch
 from ..runtime.checkpoint import trained, untrained
 from ..runtime.claims import TRAINED, UNTRAINED, Decision, decide
@@ -136,17 +137,8 @@ def table(split: str, runs: Mapping[str, Scores]) -> str:
         for number, metric in enumerate(scores.metrics):
             head = [rule, metric, f"{scores.rows:,}"] if number == 0 else ["", metric, ""]
             rows.append([*head, *(_shown(_metric(run, rule, metric)) for run in runs.values())])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = (
-        "  ".join(_aligned(i, cell, width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    )
     records = "1 record" if first.records == 1 else f"{first.records:,} records"
-    return "\n".join([f"{split}: {records}", *(f"  {line}".rstrip() for line in lines)])
-
-
-def _aligned(column: int, cell: str, width: int) -> str:
-    return cell.ljust(width) if column < 2 else cell.rjust(width)
+    return "\n".join([f"{split}: {records}", *(f"  {line}" for line in in_columns(rows, right=range(2, len(rows[0]))))])
 
 
 def _metric(run: Scores, rule: str, metric: str) -> Score | None:

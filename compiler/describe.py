@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..dsl import checked as c
 from ..dsl.windows import described, runs
+from .columns import in_columns
 from .lower import Lowered
 from .plan import (
     AttendPlan,
@@ -33,7 +34,7 @@ from .plan import (
     WeighPlan,
 )
 from .scores import score_text
-from .written import field_text
+from .written import field_text, template_text
 
 ATTEND_FORMULAE = {
     "nll": "-log p(keys)",
@@ -67,7 +68,7 @@ def describe(program: c.Program, lowered: Lowered) -> str:
         ("sources", [_source(source) for source in program.sources]),
         ("sets", [f"{key[:8]}  {info.kind:<4}  {info.written}" for key, info in plan.sets.items()]),
         ("anchors", [f"{name} = {how}" for name, how in plan.anchors.items()]),
-        ("rules", _table(describe_rule(rule, plan) for rule in plan.rules)),
+        ("rules", in_columns(describe_rule(rule, plan) for rule in plan.rules)),
         ("gradient", list(_gradient(plan.gradient))),
         ("schedule", [*_records(plan), *(_stage(stage, plan.model.layers) for stage in plan.stages)]),
         ("expects", [*map(_coverage, program.expects), *map(_claim, plan.claims)]),
@@ -77,13 +78,6 @@ def describe(program: c.Program, lowered: Lowered) -> str:
 
 def _section(title: str, lines: Sequence[str]) -> str:
     return f"{title}\n" + "".join(f"  {line}\n" for line in lines)
-
-
-def _table(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns padded to equal width, the last left as it is."""
-    table = list(rows)
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))] if table else []
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def _model(model: c.Model, plan: Plan) -> Iterator[str]:
@@ -124,8 +118,7 @@ def _source(source: c.Source) -> str:
 
 def _text(text: c.Template | c.Chat) -> str:
     if isinstance(text, c.Template):
-        parts = "".join(part if isinstance(part, str) else f"{{{field_text(part)}}}" for part in text.parts)
-        return f"text {parts!r}"
+        return f"text {template_text(text)!r}"
     also = "".join(f", {field_text((name,))}" for name in text.template.fields)
     return f"messages {field_text(text.path)}{also} through the chat template of {text.template.path}; no added tokens"
 

@@ -19,7 +19,7 @@ from .lower import Lowered
 from .plan import Digest, KeepPlan, Line, Plan, RulePlan, SetInfo, WeighPlan
 from .recipe import VECTORS, Recipe, StoredField
 from .scores import score_text
-from .written import field_text
+from .written import field_text, template_text
 
 
 class Effect(IntEnum):
@@ -365,7 +365,7 @@ def _split(split: c.Split) -> str:
 def _text(text: c.Template | c.Chat) -> str:
     if isinstance(text, c.Chat):
         return f"of messages {field_text(text.path)} through {text.template.path} ({digest(text.template)[:8]})"
-    return repr("".join(part if isinstance(part, str) else f"{{{field_text(part)}}}" for part in text.parts))
+    return repr(template_text(text))
 
 
 def _kind(stored: StoredField) -> str:

@@ -13,6 +13,11 @@ def field_text(path: c.FieldPath) -> str:
     return "".join(f".{name}" if name.isidentifier() else f".{json.dumps(name, ensure_ascii=False)}" for name in path)
 
 
+def template_text(template: c.Template) -> str:
+    """The text with its slots as the template writes them: `{.name}`."""
+    return "".join(part if isinstance(part, str) else f"{{{field_text(part)}}}" for part in template.parts)
+
+
 @singledispatch
 def written(node: object) -> str:
     """`node` as the language would write it; names stand for the sets that bear them."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...compiler.describe import describe_layers, describe_rule
 from ...compiler.lower import lower
 from ...compiler.plan import Plan, Tokenizer
-from ...compiler.written import written
+from ...compiler.written import written, written_anchor
 from ...dsl import ast
 from ...dsl import checked as c
 from ...dsl.canonical import digest
@@ -122,6 +122,8 @@ def _concept(analysis: Analysis, concept: c.Concept) -> Iterator[str]:
             yield f"Anchor: the mean input embedding of `{text}`"
         case None:
             yield "No anchor"
+        case anchor:
+            yield f"Anchor: `{written_anchor(anchor)}`"
     if concept.spans is not None:
         yield from _counts(analysis, concept.spans)
 
