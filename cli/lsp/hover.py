@@ -17,10 +17,10 @@ from ...dsl.check.declare import RULES, rule_id
 from ...dsl.check.env import Declaration, State
 from ...dsl.check.order import stated_type
 from ...dsl.ide.context import Attribute, Value, context
-from ...dsl.ide.lexemes import Lexeme, at, lexemes
 from ...dsl.ide.names import Occurrence
 from ...dsl.ide.project import Analysis
 from ...dsl.ide.words import KEYWORDS, attribute_doc, function_doc
+from ...dsl.lexemes import Lexeme, at, lexemes
 from ...dsl.vocabulary import BLOCKS, BUILT_INS, Type
 from ...version import VERSION
 from .compiled import Compiled, last_compile

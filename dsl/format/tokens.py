@@ -1,27 +1,15 @@
 """Spec text -> its tokens as typed, each with the comments that stand before it.
 
-Takes a text that parses, so every character belongs to a token, a comment or white space, and a token's kind does not matter.
+Takes a text that parses, so every lexeme is a token or a comment, and a token's kind does not matter.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-_SCAN = re.compile(
-    r"""
-      (?P<blank>[ \t\r\n]+)
-    | (?P<comment>\#[^\n]*)
-    | r?"[^"\\\n]*(?:\\.[^"\\\n]*)*"                                    # strings
-    | \.(?:[A-Za-z_]\w*|"[^"\\\n]*(?:\\.[^"\\\n]*)*")                   # fields
-    | [0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?%?                         # numbers
-    | \$?[A-Za-z_]\w*                                                   # words
-    | -> | \.\. | [=!<>]= | [^ \t\r\n]                                  # marks
-    """,
-    re.VERBOSE | re.ASCII,
-)
+from ..lexemes import lexemes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +35,16 @@ def scan(text: str) -> list[Token]:
     """The tokens of `text`; the last one is empty, stands at the end, and has the comments there."""
     tokens: list[Token] = []
     comments: list[Comment] = []
-    breaks, first = 0, True
-    for match in _SCAN.finditer(text):
-        part = match.group()
-        if match.lastgroup == "blank":
-            breaks = part.count("\n")
-            first = first or breaks > 0
-        elif match.lastgroup == "comment":
-            comments.append(Comment(part.rstrip(" \t\r"), first, breaks > 1))
-            breaks = 0
+    end, first = 0, True
+    for lexeme in lexemes(text):
+        breaks = text.count("\n", end, lexeme.start)
+        first, end = first or breaks > 0, lexeme.end
+        if lexeme.kind == "comment":
+            comments.append(Comment(lexeme.text.rstrip(" \t\r"), first, breaks > 1))
         else:
-            tokens.append(Token(part, match.start(), tuple(comments), breaks > 1))
+            tokens.append(Token(lexeme.text, lexeme.start, tuple(comments), breaks > 1))
             comments.clear()
-            breaks, first = 0, False
+            first = False
     tokens.append(Token("", len(text), tuple(comments), False))
     return tokens
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from ..cut import KEYWORDS, OPERATORS, RULES, cut
+from ..lexemes import Lexeme, first_on_line, lexemes
 from ..vocabulary import BLOCKS, COVERAGE, LET_TYPES, REQUIRED, STAGE_FACTOR, Entry, Table, Type
-from .lexemes import Lexeme, first_on_line, lexemes
 from .words import FUNCTIONS
 
 SPANS = Entry("span", Type.SPAN, REQUIRED)

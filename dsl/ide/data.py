@@ -17,9 +17,9 @@ from ..check.env import Env, State
 from ..check.sources import read_without_block
 from ..cut import cut
 from ..diagnostics import Findings
+from ..lexemes import lexemes
 from ..parse import parse
 from ..source import SourceText
-from .lexemes import lexemes
 
 Records = Sequence[Mapping[str, Any]]
 Samples = Callable[[c.Source], Records]

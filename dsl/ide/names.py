@@ -8,9 +8,9 @@ from pathlib import Path
 
 from .. import ast
 from ..check.env import Declaration, Env, State
+from ..lexemes import lexemes
 from ..load import File
 from ..source import Place
-from .lexemes import lexemes
 
 Key = tuple[Path, int]
 """A declaration by its file and the offset of its name there. What several uses of a frame declare is one declaration."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from .. import ast
 from ..check.declare import as_written, keyword_place, name_of, rule_id
 from ..check.env import NOUNS
+from ..lexemes import first_on_line, lexemes
 from ..load import File
 from ..source import Place
-from .lexemes import first_on_line, lexemes
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..cut import INNER, KEYWORDS, OPERATORS
+from ..lexemes import Lexeme, first_on_line, lexemes
 from ..vocabulary import PRELUDE_SETS
-from .lexemes import Lexeme, first_on_line, lexemes
 from .names import Occurrence
 
 TYPES = (

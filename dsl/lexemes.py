@@ -1,5 +1,5 @@
-"""Spec text -> its lexemes with their kinds, also where the text does not parse: what an editor colours, and looks back over
-from a cursor. Knows no grammar."""
+"""Spec text -> its lexemes with their kinds, also where the text does not parse: what the formatter lays out, and an editor
+colours and looks back over from a cursor. Knows no grammar."""
 
 from __future__ import annotations
 
