@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from mcd.dsl.check import check
 from mcd.dsl.codes import model, names, values
-from mcd.dsl.diagnostics import Code, Severity
+from mcd.dsl.diagnostics import Code, Diagnostic, Severity
 from mcd.dsl.render import render_text
 from mcd.dsl.source import Place
 
@@ -169,8 +169,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def programs() -> Iterator[tuple[str, str]]:
-    for path in sorted(DATA.glob("*.txt")):
+def programs(folder: Path) -> Iterator[tuple[str, str]]:
+    """The programs of the files in `folder`, each with its title."""
+    for path in sorted(folder.glob("*.txt")):
         for part in path.read_text().split("\n=== ")[1:]:
             title, _, text = part.partition("\n")
             yield f"{path.stem}: {title}", text
@@ -184,21 +185,18 @@ def whole(title: str, text: str) -> str:
     return f"mcd 1\n{text}\n{model}{source}"
 
 
-PROGRAMS = list(programs())
+PROGRAMS = list(programs(DATA))
 
 
-@pytest.mark.parametrize(("title", "text"), PROGRAMS, ids=[title for title, _ in PROGRAMS])
-def test_program(root: Path, title: str, text: str) -> None:
-    spec = root / "spec.mcd"
-    spec.write_text(whole(title, text))
+def assert_found(spec: Path, items: Iterable[Diagnostic]) -> None:
+    """What was found is what the lines of the spec expect: the code, the marked text, and a part of the message."""
     expected = [
         (number, code, marked, message.strip())
         for number, line in enumerate(spec.read_text().split("\n"), 1)
         for code, marked, message in EXPECTED.findall(line)
     ]
-    program, findings = check(spec)
     found = []
-    for item in findings.items:
+    for item in items:
         assert isinstance(item.place, Place), item
         number, _ = item.place.source.position(item.place.start)
         found.append((number, item.code.id, item.place.text.split("\n")[0], item.message))
@@ -206,6 +204,14 @@ def test_program(root: Path, title: str, text: str) -> None:
     assert sorted(x[:3] for x in found) == sorted(x[:3] for x in expected), shown
     for number, code, marked, message in expected:
         assert any(x[:3] == (number, code, marked) and message in x[3] for x in found), f"{message!r} not in\n{shown}"
+
+
+@pytest.mark.parametrize(("title", "text"), PROGRAMS, ids=[title for title, _ in PROGRAMS])
+def test_program(root: Path, title: str, text: str) -> None:
+    spec = root / "spec.mcd"
+    spec.write_text(whole(title, text))
+    program, findings = check(spec)
+    assert_found(spec, findings.items)
     assert (program is None) == any(item.severity is Severity.ERROR for item in findings.items)
     assert render_text(findings.items).count(" --> ") == len(findings.items)
 

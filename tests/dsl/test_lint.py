@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from mcd.dsl.diagnostics import Applicability, Severity
 from mcd.dsl.lint import lint
 from mcd.dsl.source import Place
 
-from .test_check import EXPECTED, FILES, whole
+from .test_check import EXPECTED, FILES, assert_found, programs, whole
 
 DATA = Path(__file__).parent / "data" / "lint"
 MORE = {
@@ -33,14 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def programs() -> Iterator[tuple[str, str]]:
-    for path in sorted(DATA.glob("*.txt")):
-        for part in path.read_text().split("\n=== ")[1:]:
-            title, _, text = part.partition("\n")
-            yield f"{path.stem}: {title}", text
-
-
-PROGRAMS = list(programs())
+PROGRAMS = list(programs(DATA))
 
 
 def linted(spec: Path) -> list:
@@ -53,21 +45,9 @@ def linted(spec: Path) -> list:
 def test_program(root: Path, title: str, text: str) -> None:
     spec = root / "spec.mcd"
     spec.write_text(whole(title, text))
-    expected = [
-        (number, code, marked, message.strip())
-        for number, line in enumerate(spec.read_text().split("\n"), 1)
-        for code, marked, message in EXPECTED.findall(line)
-    ]
-    found = []
-    for item in linted(spec):
-        assert isinstance(item.place, Place), item
-        if item.place.source.path == "spec.mcd":
-            number, _ = item.place.source.position(item.place.start)
-            found.append((number, item.code.id, item.place.text.split("\n")[0], item.message))
-    shown = "\n".join(map(str, found))
-    assert sorted(x[:3] for x in found) == sorted(x[:3] for x in expected), shown
-    for number, code, marked, message in expected:
-        assert any(x[:3] == (number, code, marked) and message in x[3] for x in found), f"{message!r} not in\n{shown}"
+    items = linted(spec)
+    assert all(isinstance(item.place, Place) for item in items), items
+    assert_found(spec, [item for item in items if item.place.source.path == "spec.mcd"])
 
 
 def test_lint_gives_warnings_alone() -> None:
