@@ -3,6 +3,7 @@ the ranks itself."""
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,9 @@ def run(rank: int, folder: str) -> None:
             _, found = steps(plan, make_part(plan, rank), case)
             torch.save(found, f"{folder}/{case} {avoid} {rank}.pt")
     torch.save([sharded(name) for name in ("project", "scale")], f"{folder}/sharded {rank}.pt")
+    # Wrappers hold the group in circles, and its threads may not outlive it: both ranks let go of them before either ends it.
+    gc.collect()
+    dist.barrier()
     dist.destroy_process_group()
 
 
