@@ -19,12 +19,12 @@ class ByteLengths:
         alphabet = set(pre_tokenizers.ByteLevel.alphabet())
         vocabulary = tokenizer.get_vocab(with_added_tokens=True)
         added = tokenizer.get_added_tokens_decoder()
-        self._lengths = length_table(
+        self.table = length_table(
             tokenizer,
             ((id, len(token)) for token, id in vocabulary.items() if alphabet.issuperset(token)),
             ((id, len(token.content.encode())) for id, token in added.items()),
         )
-        self._added = np.zeros(len(self._lengths), np.bool_)
+        self._added = np.zeros(len(self.table), np.bool_)
         self._added[list(added)] = True
         self._composes = bool(steps(tokenizer.normalizer))
         self._adds_space = any(step.get("add_prefix_space") for step in steps(tokenizer.pre_tokenizer))
@@ -43,20 +43,22 @@ class ByteLengths:
 
     def promising(self, given: Texts) -> Bools:
         """Texts that normalisation leaves alone."""
-        count = len(given.strings)
         if not self._composes or is_ascii(given.buffer):
-            return np.ones(count, np.bool_)
-        return np.fromiter((is_normalized("NFC", text) for text in given.strings), np.bool_, count)
+            return np.ones(len(given), np.bool_)
+        return np.fromiter((is_normalized("NFC", text) for text in given.strings), np.bool_, len(given))
 
-    def ranges(self, given: Texts, rows: Ints, ids: Ints, counts: Ints) -> tuple[Ints, Ints, Bools]:
+    def sizes(self, given: Texts) -> Ints:
+        """Bytes, with the space that the pre-tokeniser puts before a text."""
+        return given.stop - given.begin + self._spaced(given)
+
+    def ranges(self, given: Texts, ids: Ints, counts: Ints) -> tuple[Ints, Ints, Bools]:
         """See `Lengths`."""
-        begin, stop = given.begin[rows], given.stop[rows]
-        sums = Sums(self._lengths[ids], counts)
-        spaced = self._spaced(given, rows)
+        begin, stop, spaced = given.begin, given.stop, self._spaced(given)
+        sums = Sums(self.table[ids], counts)
         sure: Bools = sums.total == stop - begin + spaced
         if self._adds_space:  # an added token cuts the text, and a space is put before each piece
-            text = np.repeat(np.arange(len(rows)), counts)
-            sure &= np.bincount(text[self._added[ids]], minlength=len(rows)) == 0
+            text = np.repeat(np.arange(len(given)), counts)
+            sure &= np.bincount(text[self._added[ids]], minlength=len(given)) == 0
         shift = np.repeat(begin - spaced, counts)
         start, end = sums.start + shift, sums.end + shift
         if not sure.all() or spaced.any():
@@ -64,11 +66,10 @@ class ByteLengths:
             start, end = np.clip(start, lowest, highest), np.clip(end, lowest, highest)
         return *given.trimmer.trim(start, end), sure
 
-    def _spaced(self, given: Texts, rows: Ints) -> Ints:
+    def _spaced(self, given: Texts) -> Ints:
         """Per text, 1 where the pre-tokeniser puts a space before it."""
         if not self._adds_space:
-            return np.zeros_like(rows)
-        begin = given.begin[rows]
-        first = np.append(given.buffer, np.uint8(0x20))[begin]
-        spaced: Bools = (first != 0x20) & (given.stop[rows] > begin)
+            return np.zeros(len(given), np.int64)
+        first = np.append(given.buffer, np.uint8(0x20))[given.begin]
+        spaced: Bools = (first != 0x20) & (given.stop > given.begin)
         return spaced.astype(np.int64)

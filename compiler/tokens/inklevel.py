@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from ..batch import Bools, Ints
 from .lengths import UNKNOWN, Sums, Texts, length_table, steps
+from .text import is_ascii
 
 _MARK = "▁"
 _HARMLESS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Strip"}
@@ -31,7 +32,7 @@ class InkLengths:
         suffix = getattr(tokenizer.model, "end_of_word_suffix", None) or ""
         vocabulary = tokenizer.get_vocab(with_added_tokens=True)
         added = tokenizer.get_added_tokens_decoder()
-        self._lengths = length_table(
+        self.table = length_table(
             tokenizer,
             ((id, _ink(token, prefix, suffix)) for token, id in vocabulary.items()),
             ((id, _ink(token.content)) for id, token in added.items()),
@@ -47,23 +48,27 @@ class InkLengths:
 
     def promising(self, given: Texts) -> Bools:
         """Texts of ASCII."""
-        chars = np.fromiter(map(len, given.strings), np.int64, len(given.strings))
-        ascii: Bools = chars == given.stop - given.begin
+        if is_ascii(given.buffer):
+            return np.ones(len(given), np.bool_)
+        wide = np.concatenate([[0], np.cumsum(given.buffer >= 0x80)])
+        ascii: Bools = wide[given.begin] == wide[given.stop]
         return ascii
 
-    def ranges(self, given: Texts, rows: Ints, ids: Ints, counts: Ints) -> tuple[Ints, Ints, Bools]:
+    def sizes(self, given: Texts) -> Ints:
+        """Characters that are no white space, of texts of ASCII."""
+        return given.trimmer.ink(given.stop)[1] - given.trimmer.ink(given.begin)[1]
+
+    def ranges(self, given: Texts, ids: Ints, counts: Ints) -> tuple[Ints, Ints, Bools]:
         """See `Lengths`."""
-        begin = given.begin[rows]
-        places, first = given.trimmer.ink(begin)
-        _, last = given.trimmer.ink(given.stop[rows])
-        sums = Sums(self._lengths[ids], counts)
-        sure: Bools = sums.total == last - first
+        places, first = given.trimmer.ink(given.begin)
+        sums = Sums(self.table[ids], counts)
+        sure: Bools = sums.total == self.sizes(given)
         base, limit = np.repeat(first, counts), len(places) - 1
         if limit < 0:
-            start = np.repeat(begin, counts)
+            start = np.repeat(given.begin, counts)
             return start, start.copy(), sure
         reached = places[np.clip(base + sums.end - 1, 0, limit)] + 1
-        end = np.where(sums.end > 0, reached, np.repeat(begin, counts))
+        end = np.where(sums.end > 0, reached, np.repeat(given.begin, counts))
         start = np.where(sums.end > sums.start, places[np.clip(base + sums.start, 0, limit)], end)
         return start, end, sure
 

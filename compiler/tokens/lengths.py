@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,32 +17,70 @@ import pyarrow as pa
 from tokenizers import Tokenizer, models
 
 from ..batch import Bools, Ints
-from .text import Trimmer, string_bytes
+from .text import Bytes, Trimmer, string_bytes
 
 UNKNOWN = 1 << 40
 """The length of a token that stands for no certain text: no sum with it meets the length of a text."""
 
 
 class Texts:
-    """The texts of a batch (without nulls), as strings and as byte ranges `[begin, stop)` of one buffer."""
+    """Texts as byte ranges `[begin, stop)` of one buffer."""
 
-    def __init__(self, texts: pa.StringArray) -> None:
-        self.strings: list[str] = texts.to_pylist()
-        self.buffer, self.bounds = string_bytes(texts)
-        self.begin, self.stop = self.bounds[:-1], self.bounds[1:]
-        self.trimmer = Trimmer(self.buffer)
+    def __init__(self, buffer: Bytes, begin: Ints, stop: Ints, trimmer: Trimmer | None = None) -> None:
+        self.buffer, self.begin, self.stop = buffer, begin, stop
+        self.trimmer = Trimmer(buffer) if trimmer is None else trimmer
+
+    @staticmethod
+    def of(texts: pa.StringArray) -> Texts:
+        """The strings of an array without nulls, which tile their buffer."""
+        buffer, bounds = string_bytes(texts)
+        return Texts(buffer, bounds[:-1], bounds[1:])
+
+    @cached_property
+    def strings(self) -> list[str]:
+        """The texts one by one."""
+        view = np.ascontiguousarray(self.buffer).data
+        ranges = zip(self.begin.tolist(), self.stop.tolist(), strict=True)
+        return [str(view[first:last], "utf-8") for first, last in ranges]
+
+    def take(self, rows: Ints) -> Texts:
+        """Some of the texts, in their order."""
+        if len(rows) == len(self):
+            return self
+        return Texts(self.buffer, self.begin[rows], self.stop[rows], self.trimmer)
+
+    def __len__(self) -> int:
+        return len(self.begin)
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Tokens of texts without those that the post-processor adds: ids, byte ranges without outer white space, and the number of
+    tokens of each text."""
+
+    ids: Ints
+    start: Ints
+    end: Ints
+    counts: Ints
 
 
 class Lengths(Protocol):
-    """Places tokens by their lengths."""
+    """Places tokens by their lengths. `table`: the length of each token, by its id."""
+
+    @property
+    def table(self) -> Ints: ...
 
     def promising(self, given: Texts) -> Bools:
         """The texts with which it may work."""
         ...
 
-    def ranges(self, given: Texts, rows: Ints, ids: Ints, counts: Ints) -> tuple[Ints, Ints, Bools]:
-        """The byte ranges, without outer white space, of the tokens of the texts `rows`: `ids`, `counts` of them per text. And
-        per text whether they are right, else they mean nothing."""
+    def sizes(self, given: Texts) -> Ints:
+        """Per text, what the lengths of its tokens have to add up to."""
+        ...
+
+    def ranges(self, given: Texts, ids: Ints, counts: Ints) -> tuple[Ints, Ints, Bools]:
+        """The byte ranges, without outer white space, of the tokens of the texts: `ids`, `counts` of them per text. And per text
+        whether they are right, else they mean nothing."""
         ...
 
 
