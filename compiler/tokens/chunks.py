@@ -160,8 +160,8 @@ class Chunks:
         return sure, Tokens(ids[kept], start[kept], end[kept], counts[sure])
 
     def _in_groups(self, chunks: Texts, alone: bool = False) -> tuple[Bools, Tokens]:
-        """The same, of chunks that are tokenised many at a time, or alone. Of a group whose tokens do not add up none is sure, nor
-        of one with an added token, around which the library takes a text for several."""
+        """The same, of chunks that are tokenised many at a time, or alone. Of a group whose tokens do not add up none is sure,
+        nor of one with an added token, around which the library takes a text for several."""
         spaced, attached = self._cuts.follow(chunks.buffer, chunks.begin, chunks.stop)
         begins = alone | changes(chunks.begin // GROUP) | ~(spaced | attached)
         begins[1:] |= ~self._cuts.closed(chunks.buffer[chunks.stop - 1][:-1])
