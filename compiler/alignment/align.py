@@ -256,8 +256,9 @@ class _Aligner:
         columns = [record]
         for spans, chosen in ((query, edges.query), (key, edges.key)):
             first, end, ragged = self.locator.find(spans)
-            used = np.unique(chosen)
-            used = used[(self.parts.count > 0)[spans.record[used]]]
+            joined = np.zeros(len(spans), np.bool_)
+            joined[chosen] = True
+            used = np.flatnonzero(joined & (self.parts.count > 0)[spans.record])
             self.counts.add("ragged", np.full_like(used, number), spans.record[used], ragged[used])
             columns += [self.locator.content(record, first[chosen]), self.locator.content(record, end[chosen])]
         lossy = np.flatnonzero((edges.surplus > 0) & (self.parts.count > 0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 from ahocorasick_rs import BytesAhoCorasick
@@ -62,19 +62,22 @@ class PhraseIndex:
         self._first, self._last = (np.array([phrase[at] for phrase in owners], np.uint8) for at in (0, -1))
         self._owners = np.fromiter(chain.from_iterable(owners.values()), np.int64)
         self._owner_offsets = offsets(np.fromiter(map(len, owners.values()), np.int64, len(owners)))
-        self._automaton = BytesAhoCorasick(map(self._marked, owners))
+        self._automaton = BytesAhoCorasick(self._marked(list(owners)))
 
     def _folded(self, phrase: str) -> bytes:
         encoded = phrase.encode()
         return fold(np.frombuffer(encoded, np.uint8)).tobytes() if self._fold else encoded
 
-    def _marked(self, phrase: bytes) -> bytes:
-        ends = np.array([0, len(phrase)])
-        return words(np.frombuffer(phrase, np.uint8), ends).marked.tobytes() if self._words else phrase
+    def _marked(self, phrases: list[bytes]) -> list[bytes]:
+        if not self._words:
+            return phrases
+        ends = offsets(np.fromiter(map(len, phrases), np.int64, len(phrases)))
+        marked = words(np.frombuffer(b"".join(phrases), np.uint8), ends).marked.tobytes()
+        return [marked[start:stop] for start, stop in pairwise(ends.tolist())]
 
     def find(self, batch: TextBatch) -> Matches:
         """Every match of every set, in one pass over the texts."""
-        pattern, start, end = self._occurrences(batch)
+        pattern, record, start, end = self._occurrences(batch)
         counts = np.diff(self._owner_offsets)[pattern]
         owner = self._owners[ranges(self._owner_offsets[pattern], counts)]
         row = np.repeat(np.arange(len(pattern)), counts)
@@ -82,11 +85,10 @@ class PhraseIndex:
         owner, row = owner[order], row[order]
         chosen = _leftmost_longest(owner, start[row], end[row])
         owner, row = owner[chosen], row[chosen]
-        record = np.searchsorted(batch.bounds, start[row], side="right") - 1
-        return Matches(np.searchsorted(owner, np.arange(self._sets + 1)), record, start[row], end[row])
+        return Matches(np.searchsorted(owner, np.arange(self._sets + 1)), record[row], start[row], end[row])
 
-    def _occurrences(self, batch: TextBatch) -> tuple[Ints, Ints, Ints]:
-        """Phrase, start and end of every occurrence within one record, of whole words where those are asked for."""
+    def _occurrences(self, batch: TextBatch) -> tuple[Ints, Ints, Ints, Ints]:
+        """Phrase, record, start and end of every occurrence within one record, of whole words where those are asked for."""
         text = fold(batch.buffer) if self._fold else batch.buffer
         found = words(text, batch.bounds) if self._words else None
         view = np.ascontiguousarray(found.marked if found else text).data
@@ -102,8 +104,9 @@ class PhraseIndex:
                 part = part[real & ~found.inside[start] & ~found.inside[end]]
             parts.append(part)
         pattern, start, end = np.concatenate(parts).T
-        in_one_record = end <= batch.bounds[np.searchsorted(batch.bounds, start, side="right")]
-        return pattern[in_one_record], start[in_one_record], end[in_one_record]
+        record = np.searchsorted(batch.bounds, start, side="right") - 1
+        whole = end <= batch.bounds[record + 1]
+        return pattern[whole], record[whole], start[whole], end[whole]
 
 
 def _stretches(bounds: Ints) -> Iterator[tuple[int, int]]:
@@ -126,14 +129,13 @@ def _leftmost_longest(owner: Ints, start: Ints, end: Ints) -> Ints:
     base = owner * apart
     reach = np.maximum.accumulate(base + end)
     head = np.concatenate([[True], base[1:] + start[1:] >= reach[:-1]])
-    alone = head & np.append(head[1:], True)
-    chosen = np.flatnonzero(alone).tolist()
-    knotted = np.flatnonzero(~alone)
+    chosen = head & np.append(head[1:], True)
+    knotted = np.flatnonzero(~chosen)
     free = -1
     for row, begin, stop in zip(
         knotted.tolist(), (base + start)[knotted].tolist(), (base + end)[knotted].tolist(), strict=True
     ):
         if begin >= free:
-            chosen.append(row)
+            chosen[row] = True
             free = stop
-    return np.sort(np.array(chosen, np.int64))
+    return np.flatnonzero(chosen)
