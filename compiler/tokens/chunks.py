@@ -32,6 +32,9 @@ LONGEST = 48
 """Bytes of a chunk that is kept, at most: longer ones hardly come again."""
 GROUP = 1 << 10
 """Bytes of new chunks that are tokenised as one text."""
+USEFUL, IDLE = 0.25, 7
+"""Of a batch of which known chunks give a smaller share, as where no spaces are, or none of what a vocabulary has, chunks are
+not worth their cost: then so many batches are left to the library."""
 LEAD = " a"
 """A chunk put before another that cannot begin a text, or follow any other."""
 
@@ -84,12 +87,17 @@ class Chunks:
         self._lead = int(lengths.sizes(Texts.of(pa.array([LEAD], pa.string())))[0])
         self._codes: dict[str, int] = {}
         self._table = _none()
+        self._idle = 0
 
     def tokens(self, given: Texts) -> tuple[Ints, Tokens]:
         """The texts all of whose chunks have a place, and their tokens. The texts tile their buffer."""
+        if self._idle:
+            self._idle -= 1
+            none = np.zeros(0, np.int64)
+            return none, Tokens(none, none, none, none)
         places = self._cuts.places(given.buffer, given.begin, given.stop)
         coded = strings(given.buffer, places).dictionary_encode()
-        codes, table = self._known(coded.dictionary)
+        codes, table, fresh = self._known(coded.dictionary)
         chunk = codes[coded.indices.to_numpy()]
         first, last = np.searchsorted(places, given.begin), np.searchsorted(places, given.stop)
         counts = table.counts[chunk]
@@ -97,6 +105,8 @@ class Chunks:
         of_text = before[last] - before[first]
         origin = places[:-1]
         chosen = self._placed(given, offsets(~table.placed[chunk]), first, last)
+        given_by_known = int((given.stop - given.begin)[chosen].sum()) - fresh
+        self._idle = IDLE if given_by_known < USEFUL * len(given.buffer) else 0
         if not chosen.all():
             kept = np.repeat(chosen, last - first)
             chunk, counts, origin = chunk[kept], counts[kept], origin[kept]
@@ -114,14 +124,15 @@ class Chunks:
             placed &= np.append(given.buffer, np.uint8(0))[given.begin] != 0x20
         return placed
 
-    def _known(self, chunks: pa.StringArray) -> tuple[Ints, _Table]:
-        """The places of distinct chunks in a table, and the table. Those that are new are tokenised."""
+    def _known(self, chunks: pa.StringArray) -> tuple[Ints, _Table, int]:
+        """The places of distinct chunks in a table, the table, and how many bytes of chunks are new, which are tokenised."""
         names: list[str] = chunks.to_pylist()
         codes = np.fromiter(map(self._codes.get, names, repeat(-1)), np.int64, len(names))
         fresh = np.flatnonzero(codes < 0)
         if not len(fresh):
-            return codes, self._table
-        made = self._tokenized(Texts.of(chunks.take(pa.array(fresh))))
+            return codes, self._table, 0
+        new = Texts.of(chunks.take(pa.array(fresh)))
+        made = self._tokenized(new)
         codes[fresh] = len(self._table) + np.arange(len(fresh))
         table = self._table.then(made)
         short = np.fromiter(map(len, names), np.int64, len(names)) <= LONGEST
@@ -136,7 +147,7 @@ class Chunks:
             self._table = (
                 table if len(kept) == len(fresh) else self._table.then(made.take(codes[kept] - len(self._table)))
             )
-        return codes, table
+        return codes, table, len(new.buffer)
 
     def _tokenized(self, chunks: Texts) -> _Table:
         """The tokens of distinct chunks."""
@@ -164,7 +175,7 @@ class Chunks:
         nor of one with an added token, around which the library takes a text for several."""
         spaced, attached = self._cuts.follow(chunks.buffer, chunks.begin, chunks.stop)
         begins = alone | changes(chunks.begin // GROUP) | ~(spaced | attached)
-        begins[1:] |= ~self._cuts.closed(chunks.buffer[chunks.stop - 1][:-1])
+        begins[1:] |= ~self._cuts.closed(chunks.buffer, chunks.stop)[:-1]
         led = np.where(begins, spaced & (not self._cuts.spaced), attached)
         first = np.append(np.flatnonzero(begins), len(begins))
         texts = [LEAD + text if lead else text for text, lead in zip(chunks.strings, led.tolist(), strict=True)]
@@ -209,4 +220,4 @@ def chunks_of(tokenizer: Tokenizer, whole: WholeTexts) -> Chunks | None:
     rows, tokens = made.tokens(given)
     same = whole.tokens(given.take(rows))
     agrees = all(np.array_equal(getattr(tokens, each.name), getattr(same, each.name)) for each in fields(Tokens))
-    return made if agrees else None
+    return Chunks(tokenizer, found, whole.lengths) if agrees else None

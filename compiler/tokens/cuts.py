@@ -11,7 +11,7 @@ lies a *chunk*. Which places are cuts follows from the settings of a tokenizer; 
   that must be a word of its own may look beyond a cut, unless a space is there. Which chunks hold an added token is seen from
   their ids.
 
-`Split` and `ByteLevel` with known patterns: a cut before a space that a printable ASCII character follows. No alternative
+`Split` and `ByteLevel` with known patterns: a cut before a space that a character follows that is no white space. No alternative
 takes a space after a character that is no space, and of a run of white space before such a space `\\s+(?!\\S)` takes all that
 no earlier alternative took; without what is right of the cut it takes the same, up to the end. No alternative goes from an
 ASCII letter or digit to ASCII punctuation, but for `'` in contractions, nor to a line break: there lies a cut, too. A step
@@ -32,7 +32,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +42,7 @@ from tokenizers import Tokenizer, models
 from ..batch import Bools, Ints
 from .lengths import steps
 from .patterns import ENDING_WORDS, SETTING_APART
-from .text import Bytes
+from .text import Bytes, is_ascii, spaces
 
 MARK = "▁"
 _PUNCTUATION = bytes(set(string.punctuation.encode()) - set(b"'"))
@@ -51,22 +51,24 @@ _NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nm
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """Cuts lie before a space that a printable ASCII character follows, after printable ASCII or, with `anywhere`, after
-    anything; and between an ASCII letter or digit and a byte of `before`. `spaced`: whether a text may begin with a space."""
+    """Cuts lie before a space with a solid character on either side or, with `anywhere`, after it; and between an ASCII letter or
+    digit and a byte of `before`. Solid is printable ASCII and, with `wide`, what beyond ASCII is no white space. `spaced`:
+    whether a text may begin with a space."""
 
     anywhere: bool = False
+    wide: bool = False
     before: bytes = b""
     spaced: bool = True
 
     def places(self, buffer: Bytes, begin: Ints, stop: Ints) -> Ints:
         """Where the chunks of the texts `[begin, stop)`, which tile the buffer, begin, and the end of the last: increasing."""
-        printable = _printable(buffer)
+        solid = self._solid(buffer)
         cut = np.zeros(len(buffer) + 1, np.bool_)
         space = buffer[1:-1] == 0x20
         if not self.anywhere:
-            space &= printable[:-2]
-        printable[begin[begin < stop]] = False  # the space before it ends another text
-        space &= printable[2:]
+            space &= solid[:-2]
+        solid[begin[begin < stop]] = False  # the space before it ends another text
+        space &= solid[2:]
         cut[1 : len(space) + 1] = space
         if self.before:
             cut[1:-1] |= _LETTER_OR_DIGIT[buffer[:-1]] & _table(self.before)[buffer[1:]]
@@ -74,20 +76,20 @@ class Cuts:
         return np.flatnonzero(cut)
 
     def follow(self, buffer: Bytes, begin: Ints, stop: Ints) -> tuple[Bools, Bools]:
-        """Of the chunks `[begin, stop)`, which begin with a space before a printable character, and which with one of `before`.
-        All others stand at the beginning of a text and nowhere else."""
-        head, second = buffer[begin], buffer[np.minimum(begin + 1, stop - 1)]
-        return (head == 0x20) & _printable(second), _table(self.before)[head]
+        """Of the chunks `[begin, stop)`, which begin with a space before a solid character, and which with one of `before`. All
+        others stand at the beginning of a text and nowhere else."""
+        head, second = buffer[begin], self._solid(buffer)[np.minimum(begin + 1, stop - 1)]
+        return (head == 0x20) & second, _table(self.before)[head]
 
-    def closed(self, tails: Bytes) -> Bools:
-        """Of chunks that end with these bytes, which another one may follow."""
-        return np.ones(len(tails), np.bool_) if self.anywhere else _printable(tails)
+    def closed(self, buffer: Bytes, stop: Ints) -> Bools:
+        """Of chunks that end there, which another one may follow."""
+        return np.ones(len(stop), np.bool_) if self.anywhere else self._solid(buffer)[stop - 1]
 
-
-def _printable(bytes: Bytes) -> Bools:
-    """Which bytes are ASCII without white space and control characters."""
-    found: Bools = (bytes - np.uint8(0x21)) < 0x5E
-    return found
+    def _solid(self, buffer: Bytes) -> Bools:
+        found: Bools = (buffer - np.uint8(0x21)) < 0x5E
+        if self.wide and not is_ascii(buffer):
+            found |= (buffer >= 0x80) & ~spaces(buffer)
+        return found
 
 
 def _table(members: bytes) -> Bools:
@@ -113,7 +115,8 @@ def cuts(tokenizer: Tokenizer) -> Cuts | None:
     if found is None:
         return None
     within = {right for text, _ in added for left, right in pairwise(text.encode()) if _LETTER_OR_DIGIT[left]}
-    return Cuts(
+    return replace(
+        found,
         anywhere=found.anywhere and not any(any(blank[1:]) for blank in blanks),
         before=b"" if any(alone for _, alone in added) else bytes(set(found.before) - within),
         spaced=all(step["type"] != "Prepend" for step in normal),
@@ -130,7 +133,7 @@ def _of_steps(before: list[dict[str, Any]], tokenizer: Tokenizer) -> Cuts | None
         if step["type"] == "ByteLevel" and not step["use_regex"]:
             return None
         if all(_sees_pieces(later) for later in rest) and (found := _of_step(step)) is not None:
-            return Cuts(found.anywhere and place == 0, found.before)
+            return replace(found, anywhere=found.anywhere and place == 0)
         break
     return _of_merges(before, tokenizer)
 
@@ -157,12 +160,12 @@ def _sees_pieces(step: dict[str, Any]) -> bool:
 def _of_step(step: dict[str, Any]) -> Cuts | None:
     match step:
         case {"type": "ByteLevel", "use_regex": True, "add_prefix_space": True}:
-            return Cuts(anywhere=True)
+            return Cuts(anywhere=True, wide=True)
         case {"type": "ByteLevel", "use_regex": True}:
-            return Cuts(anywhere=True, before=_PUNCTUATION + b"\n")
+            return Cuts(anywhere=True, wide=True, before=_PUNCTUATION + b"\n")
         case {"type": "Split", "pattern": {"Regex": pattern}} if _escaped(pattern) in ENDING_WORDS.values():
             whole = (step["behavior"], step["invert"]) in (("Isolated", False), ("Removed", True))
-            return Cuts(anywhere=True, before=_PUNCTUATION + b"\n") if whole else None
+            return Cuts(anywhere=True, wide=True, before=_PUNCTUATION + b"\n") if whole else None
         case {"type": "BertPreTokenizer"}:
             return Cuts(before=string.punctuation.encode() + b"\n")
         case {"type": "Whitespace"}:  # its words take `_` in

@@ -94,13 +94,12 @@ class Encoder:
         """The tokens of `texts` (without nulls); positions are bytes in the buffer that holds all of them. `bare`: without those
         that the post-processor adds, as of a text that a chat template gave its own."""
         given = Texts.of(texts)
-        if self._chunks is None:
+        rows, tokens = self._chunks.tokens(given) if self._chunks else (np.zeros(0, np.int64), None)
+        if tokens is None or not len(rows):
             tokens = self._whole.tokens(given)
-        else:
-            rows, tokens = self._chunks.tokens(given)
+        elif len(rows) < len(given):
             rest = np.setdiff1d(np.arange(len(given)), rows, assume_unique=True)
-            if len(rest):
-                tokens = in_order([(rows, tokens), (rest, self._whole.tokens(given.take(rest)))], len(given))
+            tokens = in_order([(rows, tokens), (rest, self._whole.tokens(given.take(rest)))], len(given))
         bounds = np.append(given.begin, len(given.buffer))
         return self._table(tokens, bounds, *(((), ()) if bare else (self.prefix, self.suffix)))
 

@@ -101,6 +101,7 @@ def ids_of(encodings: Sequence[Any]) -> tuple[Ints, Ints]:
 
 def in_order(parts: Sequence[tuple[Ints, Tokens]], texts: int) -> Tokens:
     """The tokens of `texts` texts in their order; every part has those of some, and a text in no part has none."""
+    parts = [part for part in parts if len(part[0])]
     if len(parts) == 1 and len(parts[0][0]) == texts:
         return parts[0][1]
     counts = np.zeros(texts, np.int64)

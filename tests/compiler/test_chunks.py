@@ -141,6 +141,14 @@ def pair(request):
     return both_ways(KINDS[request.param]())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def always():
+    """Chunks are used however little they give."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "USEFUL", -1.0)
+        yield
+
+
 def both_ways(tokenizer):
     whole = WholeTexts(tokenizer)
     assert whole.lengths is not None
@@ -246,3 +254,11 @@ def test_what_is_kept_is_bounded(monkeypatch):
     for start in range(0, 2000, 50):
         check(by_both, [f"w{number} and x{'y' * 60}{number}" for number in range(start, start + 50)])
         assert len(by_both[0]._codes) == len(by_both[0]._table) <= 100 + 60
+
+
+def test_chunks_that_give_little_are_left_alone_for_some_batches(monkeypatch):
+    monkeypatch.setattr(chunks, "USEFUL", 0.25)
+    by_both = both_ways(KINDS["byte-level"]())
+    sizes = [check(by_both, [f"{number}{'y' * number}" for number in range(n, n + 20)]) for n in range(0, 200, 20)]
+    assert sizes == [20, *[0] * chunks.IDLE, 20, 0], "what is new, and what is left to the library"
+    assert [check(by_both, ["a a a a a"]) for _ in range(8)][-1] == 1
