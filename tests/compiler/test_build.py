@@ -294,7 +294,7 @@ def test_of_several_tasks_that_fail_the_first_is_told(spec, tmp_path):
     with pytest.raises(Failure) as caught:
         compile_program(checked(spec), tmp_path / "out", engine=Pool(2))
     (found,) = caught.value.diagnostics
-    assert (found.code.id, found.place.path, found.place.line) == ("MCD503", "data/03.jsonl", 1)
+    assert (found.code.id, found.place.path, found.place.line) == ("MCD504", "data/03.jsonl", 1)
 
 
 @pytest.mark.slow
