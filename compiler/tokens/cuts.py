@@ -114,10 +114,12 @@ def cuts(tokenizer: Tokenizer) -> Cuts | None:
     found = _of_steps(steps(tokenizer.pre_tokenizer), tokenizer)
     if found is None:
         return None
+    literal = all(step["type"] == "NFC" for step in normal)  # others may put white space for what is none
     within = {right for text, _ in added for left, right in pairwise(text.encode()) if _LETTER_OR_DIGIT[left]}
     return replace(
         found,
-        anywhere=found.anywhere and not any(any(blank[1:]) for blank in blanks),
+        anywhere=found.anywhere and literal and not any(any(blank[1:]) for blank in blanks),
+        wide=found.wide and literal,
         before=b"" if any(alone for _, alone in added) else bytes(set(found.before) - within),
         spaced=all(step["type"] != "Prepend" for step in normal),
     )
@@ -185,15 +187,13 @@ def _escaped(pattern: str) -> str:
 
 def _of_merges(before: list[dict[str, Any]], tokenizer: Tokenizer) -> Cuts | None:
     """Those of a BPE that works on the whole text, with marks for its spaces."""
-    match before:
-        case [] | [
-            {"type": "Split", "pattern": {"String": " "}}
-        ]:  # which finds no space where the normaliser has put marks
-            marked = any(step["type"] == "Replace" for step in steps(tokenizer.normalizer))
-        case [{"type": "Metaspace", "replacement": replacement}]:
-            marked = replacement == MARK
-        case _:
-            return None
+    split = {"type": "Split", "pattern": {"String": " "}}  # which finds no space where the normaliser has put marks
+    if before == [] or (len(before) == 1 and before[0].items() >= split.items()):
+        marked = any(step["type"] == "Replace" for step in steps(tokenizer.normalizer))
+    elif len(before) == 1 and before[0]["type"] == "Metaspace":
+        marked = before[0]["replacement"] == MARK
+    else:
+        return None
     if not marked or not isinstance(tokenizer.model, models.BPE):
         return None
     model = json.loads(tokenizer.model.__getstate__())
