@@ -271,11 +271,16 @@ def cost(side: Side, job: Job, out: Path, processes: int) -> Cost:
 def prove(side: Side, job: Job, out: Path, processes: int, expected: list[Row]) -> None:
     """Fails where a side writes other rows than are expected, whatever their order."""
     cost(side, job, out, processes)
-    found = sorted(side.rows(out), key=lambda row: int(row.id))
+    equal(side.rows(out), expected, side.name)
     shutil.rmtree(out)
-    assert len(found) == len(expected), f"{side.name} wrote {len(found)} rows, mcd {len(expected)}"
+
+
+def equal(rows: Iterable[Row], expected: list[Row], name: str) -> None:
+    """Fails where rows differ from those of the shards, which are in the order of their ids."""
+    found = sorted(rows, key=lambda row: int(row.id))
+    assert len(found) == len(expected), f"{name}: {len(found)} rows, mcd has {len(expected)}"
     for one, other in zip(found, expected, strict=True):
-        assert one == other, f"{side.name} wrote\n{one}\nmcd wrote\n{other}"
+        assert one == other, f"{name}:\n{one}\nmcd:\n{other}"
 
 
 def available(processes: int) -> list[Side]:
@@ -305,6 +310,8 @@ def compare(characters: int, megabytes: float, rounds: int, processes: int) -> N
         job = Job(folder, program, ByHand(folder))
         with_mcd(job, folder / "expected", 1)
         expected = sorted(mcd_rows(folder / "expected"), key=lambda row: int(row.id))
+        with job.text.open("rb") as lines:
+            equal([row for found in batches(lines) for row in job.hand.rows(found)], expected, "by hand")
         for side in sides:
             prove(side, job, folder / "proof", processes, expected)
         ranges = sum(len(row.answer) + len(row.inside) + len(row.link) for row in expected) // 2
