@@ -7,7 +7,7 @@
 - `spans`: 100,000 records of 1,000 spans each.
 
 Two numbers: the peak of the largest process, which the kernel keeps, and that of all processes together. The second is a sum of
-shares (a page that n processes have in common counts 1/n in each), so that a spike may fall between two looks, 50 ms apart. Needs
+shares (a page that n processes have in common counts 1/n in each), so that a spike may fall between two looks, 0.2 s apart. Needs
 Linux. Memory does not depend on how busy the machine is; the seconds do.
 """
 
@@ -28,8 +28,8 @@ from pathlib import Path
 from mcd.benchmarks.command import compiling, takes_workers
 from mcd.benchmarks.project import LONG, write_project
 
-PAUSE = 0.05
-"""Seconds between two looks at the processes."""
+PAUSE = 0.2
+"""Seconds between two looks at the processes: adding up the pages of a large one takes some 20 ms."""
 
 HUGE = 50
 """Megabytes of the one record."""
