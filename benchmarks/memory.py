@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcd.benchmarks.command import compiling, takes_workers
+from mcd.benchmarks.command import compiling
 from mcd.benchmarks.project import LONG, write_project
 
 PAUSE = 0.2
@@ -134,11 +134,8 @@ def many_spans(folder: Path, records: int) -> Path:
     return spec
 
 
-def report(name: str, spec: Path, workers: int) -> Peak | None:
+def report(name: str, spec: Path, workers: int) -> Peak:
     """Compiles with so many workers, and prints what that took."""
-    if workers > 1 and not takes_workers():
-        print(f"{name:<34}{workers:>8}   not measured: `mcd compile` has no --workers")
-        return None
     with tempfile.TemporaryDirectory(dir=spec.parent) as out:
         found = peak(compiling(spec, Path(out) / "out", workers))
     print(f"{name:<34}{workers:>8}{found.largest:>12.0f}{found.together:>12.0f}{found.seconds:>10.0f}", flush=True)
@@ -152,8 +149,7 @@ def texts(sizes: list[float], characters: int, workers: list[int]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             spec = write_project(Path(folder), characters, size)
             for count in workers:
-                if (each := report(f"{size:g} MB of text", spec, count)) is not None:
-                    found[count].append(each)
+                found[count].append(report(f"{size:g} MB of text", spec, count))
     for count, peaks in found.items():
         if len(peaks) > 1:
             ratio, together = peaks[-1].largest / peaks[0].largest, peaks[-1].together / peaks[0].together

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mcd.benchmarks.command import compiling, takes_workers
+from mcd.benchmarks.command import compiling
 from mcd.benchmarks.project import LONG, SHORT, write_project
 
 BUSY = 1.0
@@ -57,9 +57,6 @@ def main() -> None:
     parser.add_argument("--characters", type=int, nargs="+", default=[SHORT, LONG])
     parser.add_argument("--anyway", action="store_true", help="measure on a busy machine, too")
     options = parser.parse_args()
-    if max(options.workers) > 1 and not takes_workers():
-        print("not measured: `mcd compile` has no --workers")
-        return
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.2f}")
     if load > BUSY and not options.anyway:

@@ -118,7 +118,6 @@ def test_a_command_that_fails_is_no_measurement() -> None:
 
 def test_memory_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = memory.report("little text", write_project(tmp_path, SHORT, 0.02), 1)
-    assert found is not None
     assert 30 < found.largest <= found.together < 500
     assert capsys.readouterr().out.split()[:3] == ["little", "text", "1"]
 
