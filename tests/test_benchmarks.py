@@ -103,10 +103,20 @@ def test_writers_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
 # --- memory, workers
 
 
+TWO = """
+import subprocess, sys, time
+grow = [sys.executable, "-c", "x = bytearray(100 << 20); print(flush=True); input()"]
+both = [subprocess.Popen(grow, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+for each in both:
+    each.stdout.readline()
+time.sleep(1.5)
+for each in both:
+    each.communicate(b"\\n")
+"""
+
+
 def test_the_peak_is_that_of_the_largest_process_and_of_all() -> None:
-    grow = "x = bytearray(100 << 20); import time; time.sleep(0.5)"
-    several = f"import subprocess, sys; p = [subprocess.Popen([sys.executable, '-c', {grow!r}]) for _ in range(2)]"
-    found = memory.peak([sys.executable, "-c", f"{several}; [each.wait() for each in p]"])
+    found = memory.peak([sys.executable, "-c", TWO])
     assert 100 < found.largest < 150
     assert 200 < found.together < 300
 
