@@ -1,7 +1,8 @@
 """What grows with a dataset besides its text: the manifest, the list of tasks, listing the sources, opening shards, shuffling.
 
-Each is made at a size that is not (`--shards` of them, a million by default) and measured: seconds of wall time, the size of the file,
-and the peak of resident memory of a process that does that and nothing else. docs/scale.md draws from it what a petabyte would take.
+Each is made at a size that is not (`--shards` of them, a million by default) and measured: seconds of wall time, the size of the
+file, and the peak of resident memory of a process that does that and nothing else. docs/scale.md draws from it what a petabyte
+would take.
 """
 
 from __future__ import annotations
@@ -182,9 +183,7 @@ def main() -> None:
     print(f"{options.shards:,} shards")
     with tempfile.TemporaryDirectory() as name:
         for step in STEPS:
-            folder = Path(name) / (
-                "files" if step.endswith("json") or step.endswith("jsonl") else step.replace(" ", "-")
-            )
+            folder = Path(name) / ("files" if step.endswith(("json", "jsonl")) else step.replace(" ", "-"))
             folder.mkdir(exist_ok=True)
             command = [sys.executable, __file__, "--step", step, "--folder", str(folder)]
             subprocess.run([*command, "--shards", str(options.shards)], check=True)
