@@ -22,10 +22,10 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from _steps import steps
-from _texts import definitions, documentation, phrases
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from mcd.benchmarks.steps import steps
+from mcd.benchmarks.texts import definitions, documentation, phrases
 from mcd.compiler.compile import compile_program
 from mcd.dsl.check import check
 from mcd.dsl.checked import Program
