@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ..compiler.files.shard_reader import EDGE_WEIGHT, Chunk, Kind, Wanted, open_shard
+from ..compiler.files.stored import Verify, check_file, failure, read_json
 from ..compiler.files.targets import open_targets
 from ..compiler.manifest import (
     ANCHORS_FILE,
@@ -49,7 +50,6 @@ from ..compiler.teaching import target_path
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Failure, did_you_mean
 from ..dsl.source import DataPlace
-from .files import Verify, check_file, failure, read_json
 from .measured import Measured
 from .readers import label_column, stored_keys
 

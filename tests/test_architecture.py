@@ -44,6 +44,7 @@ READ_BY_RUNTIME = {
     ("teaching",),
     ("files", "shard_reader"),
     ("files", "measures"),
+    ("files", "stored"),
     ("files", "targets"),
     ("ragged",),
 }

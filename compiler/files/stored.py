@@ -8,11 +8,11 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
-from ..compiler.manifest import MANIFEST_FILE, FileEntry, file_digest
-from ..compiler.plan import Frozen
-from ..dsl.codes import shards as codes
-from ..dsl.diagnostics import Code, Failure
-from ..dsl.source import DataPlace
+from ...dsl.codes import shards as codes
+from ...dsl.diagnostics import Code, Failure
+from ...dsl.source import DataPlace
+from ..manifest import MANIFEST_FILE, FileEntry, file_digest
+from ..plan import Frozen
 
 Verify = Literal["digest", "size"]
 F = TypeVar("F", bound=Frozen)
