@@ -38,3 +38,10 @@ MEASURE_MISSING = Code("MCD650", "measure-missing", "A measure that the plan rea
 MEASURE_COLUMN = Code("MCD651", "measure-column", "A measure lacks the column that the plan reads.")
 MEASURE_OTHER = Code("MCD652", "measure-other", "A measure was taken on other shards than those of the dataset.")
 MIX_EMPTY = Code("MCD653", "mix-empty", "A source of `mix` has no record in the split that is trained on.")
+
+NO_SUCH_ROW = Code("MCD673", "no-such-row", "A dataset has fewer rows than the number that was asked for.")
+NO_SUCH_RECORD = Code("MCD674", "no-such-record", "A dataset has no record of the id that was asked for.")
+NO_SUCH_RULE = Code("MCD675", "no-such-rule", "The plan of a dataset has no rule of the name that was asked for.")
+OTHER_TOKENIZER = Code("MCD676", "other-tokenizer", "The tokenizer that was given is not the one that made the shards.")
+EXPORT_FOREIGN = Code("MCD677", "export-foreign", "The directory for an export holds files that no export wrote.")
+EXPORT_SPLIT = Code("MCD678", "export-split", "Two splits of a dataset would have the same name in an export.")
