@@ -20,7 +20,7 @@ from .output import Counter, ExitCode, in_color
 WITHOUT = "no file with the digest of the tokenizer was found: `--tokenizer FILE` names one"
 
 
-class Rows(click.ParamType):
+class Rows(click.ParamType[range]):
     """`A..B`, both ends included, as in a spec."""
 
     name = "A..B"
@@ -61,9 +61,9 @@ def command(
 ) -> None:
     """Print what the dataset in DIR holds: columns, splits, sources, rules, counts, and statistics of its rows.
 
-    With --id, --row, --rows or --rule, print rows instead, each with its tokens and what supervises them. Rows are numbered from 0
-    in the split that --split names, else over all splits in their order. A shard is held against its checksum before anything of
-    it is shown. Exits with 0 where it ended well, 1 where something is wrong, 2 on wrong usage.
+    With --id, --row, --rows or --rule, print rows instead, each with its tokens and what supervises them. Rows are numbered from
+    0 in the split that --split names, else over all splits in their order. A shard is held against its checksum before anything
+    of it is shown. Exits with 0 where it ended well, 1 where something is wrong, 2 on wrong usage.
     """
     if row is not None and rows is not None:
         raise click.UsageError("`--row` and `--rows` are two ways to say one thing")

@@ -62,7 +62,7 @@ def _row(row: RowReport, rules: dict[str, str], paint: Paint) -> Iterator[str]:
     if row.blank:
         yield f"  white space, in no span: {_places(row.blank)}"
     if not row.whole:
-        yield "  the context cuts this record: rules on `record` do not act"
+        yield "  the context cuts this record: of rules on `record`, `weigh` and `keep` alone act"
     for held in row.held:
         yield from _held(held, rules, paint)
 
@@ -103,7 +103,7 @@ def _lines(widths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
 
 
 def _piece(text: str) -> str:
-    """A token's text. One that only a later token completes is an ellipsis; a mark stands on a circle, not on the token before."""
+    """A token's text. One that a later token completes is an ellipsis; a mark stands on a circle, not on the token before."""
     if not text:
         return "…"
     shown = visible(text)
@@ -141,7 +141,7 @@ def _held(held: HeldReport, rules: dict[str, str], paint: Paint) -> Iterator[str
     for place in held.spans[:SHOWN]:
         yield f"      {_span(place)}{_attributes(place)}"
     for edge in held.edges[:SHOWN]:
-        weight = "" if edge.weight is None else f"  weight {edge.weight:g}"
+        weight = "" if edge.weight in (None, 1.0) else f"  weight {edge.weight:g}"
         yield f"      {_span(edge.query)} -> {_span(edge.key)}{weight}"
     if (left := len(held.spans) + len(held.edges) - SHOWN) > 0:
         yield f"      and {left:,} more, which `--format json` lists"

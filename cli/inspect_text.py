@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..compiler.columns import in_columns
-from ..compiler.inspect.meaning import CAUSES
+from ..compiler.inspect.meaning import LOST
 from ..compiler.inspect.report import DatasetReport, RuleReport, Share, Statistics, Summary, ValueCounts
 from ..dsl.render import visible
 
@@ -81,7 +81,7 @@ def _counts(rules: Sequence[RuleReport]) -> list[str]:
             visible(each.name),
             f"{each.records:,}",
             f"{each.counts.get('matched', 0):,}",
-            f"{each.counts.get('rows', 0):,}",
+            f"{each.counts['rows']:,}" if "rows" in each.counts else "",
         )
         for each in shown
     ]
@@ -93,9 +93,7 @@ def _counts(rules: Sequence[RuleReport]) -> list[str]:
 
 
 def _lost(rule: RuleReport) -> dict[str, int]:
-    return {
-        words: rule.counts[cause] for cause, words in CAUSES.items() if cause not in _USUAL and cause in rule.counts
-    }
+    return {words: rule.counts[cause] for cause, words in LOST.items() if rule.counts.get(cause)}
 
 
 def _statistics(found: Statistics) -> Iterator[tuple[str, list[str]]]:
@@ -104,7 +102,7 @@ def _statistics(found: Statistics) -> Iterator[tuple[str, list[str]]]:
     yield "tokens per row", in_columns(lengths, right=range(1, 7))
     for kind, title in (("span", "spans per row, by set"), ("edge", "edges per row, by set")):
         mine = sorted((each for each in found.sets if each.kind == kind), key=lambda each: -each.tokens.count)
-        rows = [("set", *_HEAD, "tokens", "of all")]
+        rows: list[Sequence[str]] = [("set", *_HEAD, "tokens", "of all")]
         rows += [(visible(each.written), *_cells(each.per_row), *_share(each.tokens)) for each in mine[:SHOWN]]
         yield title, in_columns(rows, right=range(1, 8)) + _more(len(mine), "sets") if mine else []
     rows = [("rule", "rows", "of all", "tokens", "of all")]
@@ -114,10 +112,17 @@ def _statistics(found: Statistics) -> Iterator[tuple[str, list[str]]]:
     for rule in found.rules:
         if rule.labels is not None:
             yield f"labels of {visible(rule.name)}", _labels(rule.labels)
-    numbers = [(visible(rule.name), rule.numbers) for rule in found.rules if rule.numbers is not None]
-    numbers += [(visible(each.written), each.weights) for each in found.sets if each.weights is not None]
-    rows = [("of", "numbers", *_HEAD), *((name, f"{each.count:,}", *_cells(each)) for name, each in numbers)]
+    numbers: list[tuple[str, Summary | None]] = [
+        (visible(rule.name), rule.numbers) for rule in found.rules if rule.numbers is not None
+    ]
+    numbers += [(visible(each.written), each.weights) for each in found.sets if _weighted(each.weights)]
+    rows = [("of", "numbers", *_HEAD), *((name, f"{each.count:,}", *_cells(each)) for name, each in numbers if each)]
     yield "weights", in_columns(rows, right=range(1, 7)) if numbers else []
+
+
+def _weighted(weights: Summary | None) -> bool:
+    """Whether edges have weights of their own: those that nothing lists have 1."""
+    return weights is not None and (weights.min, weights.max) != (1.0, 1.0)
 
 
 _HEAD = ("min", "median", "mean", "p95", "max")

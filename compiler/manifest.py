@@ -21,6 +21,8 @@ PLAN_FILE = "program.json"
 ANCHORS_FILE = "anchors.safetensors"
 MEASURES = "measures"
 """The folder of what was measured on the shards."""
+EXPORTED = "mcd"
+"""The folder in which an export keeps what it was made from."""
 WEIGHT_ENDINGS = (".safetensors", ".safetensors.index.json")
 """The files of a folder of weights."""
 

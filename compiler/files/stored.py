@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Code, Failure
 from ...dsl.source import DataPlace
-from ..manifest import MANIFEST_FILE, FileEntry, file_digest
+from ..manifest import EXPORTED, MANIFEST_FILE, FileEntry, file_digest
 from ..plan import Frozen
 
 Verify = Literal["digest", "size"]
@@ -36,9 +36,10 @@ def read_json(directory: Path, name: str, kind: type[F], newest: int) -> F:
         absent = name == MANIFEST_FILE and isinstance(error, FileNotFoundError | NotADirectoryError)
         if absent:
             message = f"`{directory.name}` is no compiled dataset: it has no {MANIFEST_FILE}"
-            raise failure(
-                codes.NOT_A_DATASET, str(directory), message, "`mcd compile SPEC -o DIR` writes one"
-            ) from None
+            help = "`mcd compile SPEC -o DIR` writes one"
+            if (directory / EXPORTED / MANIFEST_FILE).is_file():
+                help = "it is an export: give the directory that it was made from"
+            raise failure(codes.NOT_A_DATASET, str(directory), message, help) from None
         code = codes.FILE_MISSING if isinstance(error, FileNotFoundError) else codes.NOT_READABLE
         raise failure(code, shown, f"`{name}` cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError):

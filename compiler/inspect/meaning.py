@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pyarrow as pa
+
 from ..account import WORDS
 from ..files.shard_reader import EDGE_WEIGHT
 from ..manifest import Cause
@@ -27,16 +29,22 @@ _COLUMNS = {
     "span.at.index": "per span, its rank from 0 in its set; null where no rule counts",
 }
 
-CAUSES: Mapping[Cause, str] = {
-    "matched": "spans or edges found",
-    "rows": "rows of the loss in one epoch",
-    "unmatched": "records without any",
+LOST: Mapping[Cause, str] = {
     **WORDS,
     "narrow": "outside the window of some layers of the rule",
-    "ragged": "edges of spans inside a token",
+    "ragged": "with an edge inside a token",
     "beyond": "that look beyond the end of their text",
 }
-"""What each cause counts."""
+"""What is lost, or acts otherwise than the spec says, in words."""
+
+CAUSES: tuple[Cause, ...] = ("matched", "rows", "unmatched", *LOST)
+
+
+def type_text(kind: pa.DataType) -> str:
+    """An Arrow type in words that most tools share: `list<int32>`."""
+    if pa.types.is_list(kind):
+        return f"list<{type_text(kind.value_type)}>"
+    return {"halffloat": "float16", "float": "float32"}.get(str(kind), str(kind))
 
 
 def column_meaning(name: str, plan: Plan) -> str | None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure, did_you_mean
 from ...dsl.source import DataPlace
-from ..files.shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, FLAT, SPAN_COLUMNS, TYPES, Chunk, Kind, Wanted, open_shard
+from ..files.shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, TYPES, Chunk, Kind, Wanted, open_shard
 from ..files.stored import check_file, read_json
 from ..manifest import MANIFEST_FILE, MANIFEST_FORMAT, PLAN_FILE, Manifest, ShardEntry
 from ..plan import PLAN_FORMAT, Plan
@@ -54,7 +54,7 @@ class Opened:
         Raises Failure for a shard whose content, columns or values are not those of its manifest and of the format.
         """
         file = check_file(self.directory, shard, "digest")
-        return open_shard(file, shard.path, self._wanted(schema_of(file)))
+        return open_shard(file, shard.path, self._wanted(_types(schema_of(file))))
 
     def rows(self, shard: ShardEntry) -> int:
         """How many rows a shard has, by what its record batches say of themselves."""
@@ -82,18 +82,14 @@ def open_dataset(directory: Path) -> Opened:
     return Opened(directory, manifest, read_json(directory, PLAN_FILE, Plan, PLAN_FORMAT))
 
 
-def schema_of(file: Path) -> dict[str, pa.DataType]:
-    """Column -> type, in the order of a shard; empty for what is no Arrow file, of which `open_shard` tells more."""
+def schema_of(file: Path) -> pa.Schema:
+    """The columns and the metadata of a shard; none for what is no Arrow file, of which `open_shard` tells more."""
     try:
         with pa.memory_map(str(file)) as source:
-            schema = pa.ipc.open_file(source).schema
-            return dict(zip(schema.names, schema.types, strict=True))
+            return pa.ipc.open_file(source).schema
     except (pa.ArrowException, OSError, ValueError):
-        return {}
+        return pa.schema([])
 
 
-def known(name: str) -> bool:
-    """Whether a column is one of the format."""
-    return name in (*FLAT, "input_ids", *SPAN_COLUMNS, *EDGE_COLUMNS, EDGE_WEIGHT) or name.startswith(
-        ("field.", "span.at.")
-    )
+def _types(schema: pa.Schema) -> dict[str, pa.DataType]:
+    return dict(zip(schema.names, schema.types, strict=True))

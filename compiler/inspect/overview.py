@@ -8,7 +8,7 @@ from ..describe import describe_rule
 from ..files.measures import info_path
 from ..files.stored import check_file
 from ..manifest import MEASURES, ShardEntry
-from .meaning import CAUSES, column_meaning
+from .meaning import CAUSES, column_meaning, type_text
 from .opened import Opened, schema_of
 from .report import ColumnReport, DatasetReport, RuleReport, SourceReport, SplitReport, Statistics
 from .statistics import Progress, statistics
@@ -44,12 +44,9 @@ def overview(opened: Opened, split: str | None, numbers: bool, progress: Progres
 def _columns(opened: Opened, shards: tuple[ShardEntry, ...]) -> Iterator[ColumnReport]:
     """Those of the first shard, which all others share."""
     for shard in shards[:1]:
-        for name, kind in schema_of(check_file(opened.directory, shard, "size")).items():
-            yield ColumnReport(name=name, type=_type(str(kind)), meaning=column_meaning(name, opened.plan))
-
-
-def _type(arrow: str) -> str:
-    return arrow.replace("item: ", "").replace("halffloat", "float16").replace("float>", "float32>")
+        for column in schema_of(check_file(opened.directory, shard, "size")):
+            name = column.name
+            yield ColumnReport(name=name, type=type_text(column.type), meaning=column_meaning(name, opened.plan))
 
 
 def _split(name: str, shards: tuple[ShardEntry, ...], found: Statistics | None) -> SplitReport:
@@ -76,7 +73,10 @@ def _rules(opened: Opened) -> Iterator[RuleReport]:
     for rule in opened.plan.rules:
         name, place, subject, layers, formula = describe_rule(rule, opened.plan)
         counted = opened.manifest.rules.get(name)
-        counts = {} if counted is None else {cause: counted.total(cause) for cause in CAUSES}
+        splits = () if counted is None else counted.splits.values()
+        counts = {
+            cause: sum(each.get(cause, 0) for each in splits) for cause in CAUSES if any(cause in s for s in splits)
+        }
         yield RuleReport(
             name=name,
             kind=rule.kind,
@@ -84,6 +84,6 @@ def _rules(opened: Opened) -> Iterator[RuleReport]:
             subject=subject,
             layers=layers,
             formula=formula,
-            records=records - counts.get("unmatched", 0) if counted is not None else 0,
-            counts={cause: count for cause, count in counts.items() if count},
+            records=records - counts.get("unmatched", 0),
+            counts={str(cause): count for cause, count in counts.items()},
         )

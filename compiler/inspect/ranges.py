@@ -17,7 +17,7 @@ from .reads import Pool, Reads
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """For rows that hold ranges under a key, in order: `row[n]`, how many ranges (`count[n]`), and tokens in them (`tokens[n]`)."""
+    """For the rows that hold ranges under a key, in order: `row[n]`, `count[n]` ranges, and `tokens[n]` in them."""
 
     row: Ints
     count: Ints
@@ -28,8 +28,8 @@ NOTHING = Held(*(np.zeros(0, np.int64) for _ in range(3)))
 
 
 class Ranges:
-    """A record batch. `row[n]`, `set[n]`, `start[n]`, `end[n]` of its stored spans; of tokens, one after another, whether they are
-    white space alone, repeated, or content: neither added by the tokenizer nor padding."""
+    """A record batch. `row[n]`, `set[n]`, `start[n]`, `end[n]` of its stored spans; of tokens, one after another, whether they
+    are white space alone (`blank`), context alone (`repeat`), or not added by the tokenizer (`content`)."""
 
     def __init__(self, chunk: Chunk, plan: Plan) -> None:
         self.chunk = chunk

@@ -1,4 +1,4 @@
-"""What each rule reads of a row, as keys of sets: one table for what is counted, for what is shown and for which rows a rule acts in."""
+"""What each rule reads of a row, as keys of sets: what is counted, what is shown, and the rows in which it acts follow."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ def reads(rule: RulePlan) -> Reads:
             return Reads(subject.set, other=to.set, pool=_pool(rule))
         case WeighPlan(subject=subject) | KeepPlan(subject=subject):
             return Reads(subject.set, cut=cut(subject.set), column=_column(rule))
-        case _:
-            return Reads(rule.subject.set, column=_column(rule), pool=_pool(rule))
+        case HiddenRule(subject=subject):
+            return Reads(subject.set, column=_column(rule), pool=_pool(rule))
+    raise ValueError(f"the plan's verifier knows no rule of kind {rule.kind}")
 
 
 def _pool(rule: HiddenRule) -> Pool | None:

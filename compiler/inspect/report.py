@@ -1,4 +1,4 @@
-"""What is told of a dataset and of its rows, as `mcd inspect --format json` prints it: docs/schema/inspect.json is made from it."""
+"""What is told of a dataset and of its rows: `mcd inspect --format json` prints it, docs/schema/inspect.json is made from it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class ValueCount(Frozen):
 
 
 class ValueCounts(Frozen):
-    """Labels or keys, the most frequent first. `null`: entries without one; `others`: entries of values that were met after 10,000
-    different ones."""
+    """Labels or keys, the most frequent first. `null`: entries without one; `others`: entries of values that were met after
+    10,000 different ones."""
 
     values: tuple[ValueCount, ...]
     null: int
@@ -80,7 +80,7 @@ class SourceReport(Frozen):
 
 class RuleReport(Frozen):
     """A rule of the plan: its place in the spec, its set, layers and formula in words, and what was counted while compiling, over
-    all splits. `records`: those in which it matched something."""
+    all splits, by cause. `records`: those in which it matched something."""
 
     name: str
     kind: str
@@ -105,8 +105,8 @@ class SetStatistics(Frozen):
 
 
 class RuleStatistics(Frozen):
-    """A rule. `rows`: those in which it acts, of all; `tokens`: those whose attention, state or loss it reads, of all.
-    `labels`, `numbers`: the values that it reads beside the text."""
+    """A rule. `rows`: those that hold what it acts on, of all; `tokens`: those whose attention, state or loss it reads, of all,
+    with a label or without one. `labels`, `numbers`: the values that it reads beside the text."""
 
     name: str
     rows: Share
@@ -161,8 +161,8 @@ class EdgeReport(Frozen):
 
 
 class HeldReport(Frozen):
-    """What a row holds of a set. `role`: `acts`, or of what is derived from it `cut` (a part of spans that the context cuts, which
-    `weigh` and `keep` alone read) or `again` (spans that acted in a part before). `rules`: those that read it here."""
+    """What a row holds of a set. `role`: `acts`, or of what is derived from it `cut` (parts of spans that the context cuts, which
+    `weigh` and `keep` alone read) or `again` (spans that acted in a part before). `rules`: those that read it."""
 
     key: str
     written: str

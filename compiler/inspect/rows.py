@@ -22,7 +22,7 @@ from .view import Texts, View
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which rows: of a split; numbered `numbers` among those of the split, or of all splits; with one of `ids`; in which `rule` acts."""
+    """Which rows: of a split; by number in it, or over all splits; of records with one of `ids`; in which `rule` acts."""
 
     split: str | None = None
     numbers: range | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 
 from ..files.shard_reader import Chunk
@@ -33,7 +32,7 @@ def statistics(
         for chunk in opened.chunks(shard):
             _add(chunk, opened.plan, lengths.setdefault(shard.split, Whole()), total, sets.values(), rules)
         progress(done, len(chosen))
-    tokens = {split: found for split, each in lengths.items() if (found := each.summary()) is not None}
+    tokens = {split: summary for split, each in lengths.items() if (summary := each.summary()) is not None}
     return Statistics(
         rows=total.rows,
         tokens=tokens,

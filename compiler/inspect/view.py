@@ -50,7 +50,8 @@ class View:
         fields, vectors = self._values(chunk, at)
         one = _Row(ranges, at, texts, fields, self._fields)
         spans = one.spans()
-        read = {key: found for key, found in spans.items() if key not in (BLANK, REPEAT, cut(RECORD))}
+        apart = {BLANK, REPEAT} | ({cut(RECORD)} - set(self._readers))
+        read = {key: found for key, found in spans.items() if key not in apart}
         read |= {key: found for key, found in one.unstored() if key in self._readers}
         held = [self._held(key, spans=found) for key, found in read.items()]
         held += [self._held(key, edges=found) for key, found in one.edges().items()]

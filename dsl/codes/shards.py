@@ -43,5 +43,5 @@ NO_SUCH_ROW = Code("MCD673", "no-such-row", "A dataset has fewer rows than the n
 NO_SUCH_RECORD = Code("MCD674", "no-such-record", "A dataset has no record of the id that was asked for.")
 NO_SUCH_RULE = Code("MCD675", "no-such-rule", "The plan of a dataset has no rule of the name that was asked for.")
 OTHER_TOKENIZER = Code("MCD676", "other-tokenizer", "The tokenizer that was given is not the one that made the shards.")
-EXPORT_FOREIGN = Code("MCD677", "export-foreign", "The directory for an export holds files that no export wrote.")
+EXPORT_EXISTS = Code("MCD677", "export-exists", "The directory for an export is there, and is not to be replaced.")
 EXPORT_SPLIT = Code("MCD678", "export-split", "Two splits of a dataset would have the same name in an export.")
