@@ -102,6 +102,7 @@ What the rules of the plan found while compiling, over all splits. `{folder}/man
 def card(contents: Contents) -> str:
     """The text of README.md."""
     report = contents.report
+    filled = [split for split in contents.splits if contents.rows(split)]
     given = {
         "name": visible(contents.name),
         "version": report.version,
@@ -112,7 +113,7 @@ def card(contents: Contents) -> str:
     parts = [
         "---\n" + "".join(f"{line}\n" for line in _front(contents)) + "---\n",
         _INTRODUCTION.format(**given),
-        *([_READING.format(folder=EXPORTED, split=contents.splits[0])] if contents.files else []),
+        *([_READING.format(folder=EXPORTED, split=filled[0])] if filled else []),
         "## Columns\n\n" + _table(("column", "type", "holds"), _columns(contents)),
         "## Splits\n\n" + _table(("split", "rows", "files", "bytes"), _splits(contents)),
         _SETS + "\n" + _table(("number", "key", "set"), _sets(contents)) + _left(len(contents.plan.sets)),
