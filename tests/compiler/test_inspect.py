@@ -125,7 +125,7 @@ def test_weigh_reads_what_the_context_cuts(found):
 
 
 def test_labels_and_numbers(found):
-    """Animals: 2, 4, 0, 6 in train, 2 and 2 in the others; entries of `classes` are 0, 1, 2, 0, ... and of `factors` 1, 2, 3, ..."""
+    """Animals: 2, 4, 0, 6 in train, 2 and 2 in the others. `classes` are 0, 1, 2, 0, ... along them, `factors` 1, 2, 3, ..."""
     told = {each.name: each for each in found.rules}
     animals = (2, 4, 6, 2, 2)
     classes = Counter(at % 3 for count in animals for at in range(count))
