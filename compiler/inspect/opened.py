@@ -16,9 +16,10 @@ from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure, did_you_mean
 from ...dsl.source import DataPlace
 from ..files.shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, TYPES, Chunk, Kind, Wanted, open_shard
-from ..files.stored import check_file, read_json
+from ..files.stored import check_file, failure, read_json
 from ..manifest import MANIFEST_FILE, MANIFEST_FORMAT, PLAN_FILE, Manifest, ShardEntry
 from ..plan import PLAN_FORMAT, Plan
+from ..verify import broken_invariants
 
 _OPENED: tuple[Kind, ...] = ("class", "label", "factor", "vector")
 _KINDS: dict[pa.DataType, Kind] = {pa.list_(TYPES[kind]): kind for kind in _OPENED}
@@ -79,7 +80,10 @@ def open_dataset(directory: Path) -> Opened:
     manifest = read_json(directory, MANIFEST_FILE, Manifest, MANIFEST_FORMAT)
     for entry in manifest.files:
         check_file(directory, entry, "digest")
-    return Opened(directory, manifest, read_json(directory, PLAN_FILE, Plan, PLAN_FORMAT))
+    plan = read_json(directory, PLAN_FILE, Plan, PLAN_FORMAT)
+    for broken in broken_invariants(plan):
+        raise failure(codes.NOT_READABLE, str(directory / PLAN_FILE), f"`{PLAN_FILE}`: {broken}")
+    return Opened(directory, manifest, plan)
 
 
 def schema_of(file: Path) -> pa.Schema:

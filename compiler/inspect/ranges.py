@@ -107,6 +107,8 @@ class Ranges:
 
     def _covered(self, row: Ints, key: Ints, start: Ints, end: Ints) -> dict[int, Held]:
         """By set, what each row holds of it; a token in several ranges is counted once."""
+        if not len(row):
+            return {}
         width = int(self.lengths.max(initial=0)) + 1
         order = in_order((key * max(len(self.lengths), 1) + row) * width + start)
         row, key, start, end = row[order], key[order], start[order], end[order]
@@ -117,7 +119,7 @@ class Ranges:
         inside = np.where(end - start == 1, 0, white[stop] - white[begin])
         firsts = np.flatnonzero(changes(group))
         count = np.diff(firsts, append=len(group))
-        tokens = np.add.reduceat(stop - begin - inside, firsts) if len(firsts) else count
+        tokens = np.add.reduceat(stop - begin - inside, firsts)
         by = key[firsts]
         cuts = np.flatnonzero(changes(by)).tolist()
         found: dict[int, Held] = {}

@@ -25,7 +25,7 @@ from mcd.compiler.export.export import export
 from mcd.compiler.inspect.opened import Opened, open_dataset
 from mcd.dsl.diagnostics import Failure
 
-from ..inspected import rich
+from ..inspected import record, rich
 
 NAMES = {"train": "train", "valid": "valid", "valid-2": "valid_2"}
 
@@ -173,11 +173,11 @@ def test_croissant_is_valid_and_reads_the_rows(out, exported):
     assert not described.metadata.ctx.issues.errors
     rows = [row for shard in open_dataset(out).shards() for row in read(out / shard.path)]
     splits = [NAMES[shard.split] for shard in open_dataset(out).shards() for _ in read(out / shard.path)]
-    assert [record["rows/split"].decode() for record in records] == splits
-    for record, row in zip(records, rows, strict=True):
-        assert record["rows/id"].decode() == row["id"]
+    assert [found["rows/split"].decode() for found in records] == splits
+    for found, row in zip(records, rows, strict=True):
+        assert found["rows/id"].decode() == row["id"]
         for name in ("input_ids", "span.set", "span.start", "span.end", "edge.query_start", "edge.weight"):
-            assert list(record[f"rows/{name}"]) == row[name]
+            assert list(found[f"rows/{name}"]) == row[name]
 
 
 def read(path: Path) -> list[dict]:
@@ -194,6 +194,29 @@ def test_croissant_has_the_digest_of_every_file(exported):
         assert entry["sha256"] == hashlib.sha256(content).hexdigest()
         assert entry["contentSize"] == f"{len(content)} B"
     assert found["conformsTo"] == "http://mlcommons.org/croissant/1.1"
+
+
+def test_odd_names(tmp_path):
+    """A field whose name is no word goes through tables, YAML and IRIs."""
+    spec = """source s = jsonl("data.jsonl") { id = .id  split = .split  text = "{.text}" }
+span cat = phrases("cat")
+signal one: cat { layers = 1  classify = ."a | <b>"  classes = 3 }
+signal two: cat { layers = 1  contrast = ."a | <b>" }
+"""
+    more = [record("a", "the cat", **{"a | <b>": 1}), record("b", "a cat", **{"a | <b>": 2})]
+    rich(tmp_path, more, spec)
+    assert run(tmp_path / "out", "-o", tmp_path / "hub") == (0, "")
+    found = json.loads((tmp_path / "hub/croissant.json").read_text(encoding="utf-8"))
+    names = {each["name"]: each["@id"] for each in found["recordSet"][0]["field"]}
+    odd = [name for name in names if "<b>" in name]
+    assert odd and all(re.fullmatch(r"rows/column-\d+", names[name]) for name in odd)
+    assert {each["name"] for each in front(tmp_path / "hub")["dataset_info"]["features"]} >= set(odd)
+    text = (tmp_path / "hub/README.md").read_text(encoding="utf-8")
+    assert "| `field.a \\| <b>` |" in text
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        records = list(mlcroissant.Dataset(jsonld=tmp_path / "hub/croissant.json").records("rows"))
+    assert [found["rows/id"].decode() for found in records] == ["a", "b"]
 
 
 # --- whole or not at all

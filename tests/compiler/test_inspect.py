@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +25,7 @@ from mcd.compiler.manifest import file_digest
 from mcd.dsl.diagnostics import Failure
 
 from ..inspected import SPEC, record, rich
-from ..projects import compiled
+from ..projects import compiled, project, write_tokenizer
 
 
 def quiet(done, total):
@@ -308,7 +311,87 @@ weigh all { factor = 2 }
     assert (found.per_row.max, found.tokens.count) == (1, 2)
 
 
+def test_added_tokens_belong_to_nothing(tmp_path):
+    """`<s>` is put before each text: `tokens` and `record` begin behind it."""
+    spec = SPEC[: SPEC.index("span animal")] + "weigh tokens { factor = 2 }\nweigh record { factor = 3 }\n"
+    path = project(tmp_path, spec, [record("x", "the cat ran")])
+    write_tokenizer(tmp_path / "tokenizer.json", begin="<s>")
+    compiled(path, tmp_path / "out")
+    opened = open_dataset(tmp_path / "out")
+    (row,) = rows(opened, numbers=range(1))
+    assert row.texts == ("<s>", " the", " cat", " ran")
+    assert [(held.key, held.spans[0].start, held.spans[0].end) for held in row.held] == [
+        ("tokens", 1, 4),
+        ("record", 1, 4),
+    ]
+    assert [rule.tokens.count for rule in statistics(opened, opened.shards()).rules] == [3, 3]
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from mcd.compiler.inspect.opened import open_dataset
+from mcd.compiler.inspect.statistics import statistics
+opened = open_dataset(Path(sys.argv[1]))
+assert statistics(opened, opened.shards()).rows == int(sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_is_that_of_a_shard(tmp_path):
+    """100 MB in 200 shards take no more than 1 MB in two: 20 MB are allowed for what an allocator does."""
+    text = "the cat and a dog and a cat ran off"
+    rich(tmp_path, [record(str(number), text) for number in range(1_000)])
+    peaks = []
+    for copies in (2, 200):
+        out = copied(tmp_path / "out", tmp_path / str(copies), copies)
+        command = [sys.executable, "-c", MEMORY, str(out), str(1_000 * copies)]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(found.stdout))
+    assert peaks[1] - peaks[0] < 20_000
+
+
+def copied(source: Path, out: Path, copies: int) -> Path:
+    """A dataset of several links to the one shard of another."""
+    manifest = open_dataset(source).manifest
+    (shard,) = manifest.shards
+    paths = [f"shards/train/{number:05}.arrow" for number in range(copies)]
+    shards = tuple(shard.model_copy(update={"path": path}) for path in paths)
+    for path in paths:
+        link(source / shard.path, out / path)
+    for entry in manifest.files:
+        link(source / entry.path, out / entry.path)
+    written = manifest.model_copy(update={"shards": shards})
+    (out / "manifest.json").write_text(written.model_dump_json(), encoding="utf-8")
+    return out
+
+
+def link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.hardlink_to(source)
+
+
 # --- what is refused
+
+
+def test_a_plan_that_holds_not_together(opened, tmp_path):
+    """Sizes and digests are right; a rule reads a set that the plan does not list."""
+    copy = copied_whole(opened.directory, tmp_path / "copy")
+    plan = json.loads((copy / "program.json").read_text(encoding="utf-8"))
+    plan["sets"] = {}
+    (copy / "program.json").write_text(json.dumps(plan), encoding="utf-8")
+    digest, size = file_digest(copy / "program.json")
+    manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
+    for entry in manifest["files"]:
+        entry |= {"sha256": digest, "bytes": size} if entry["path"] == "program.json" else {}
+    (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(Failure) as failure:
+        open_dataset(copy)
+    assert failure.value.diagnostics[0].code.id == "MCD607"
+
+
+def copied_whole(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target))
 
 
 def damage(file):
