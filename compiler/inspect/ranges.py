@@ -109,10 +109,10 @@ class Ranges:
         """By set, what each row holds of it; a token in several ranges is counted once."""
         if not len(row):
             return {}
-        width = int(self.lengths.max(initial=0)) + 1
-        order = in_order((key * max(len(self.lengths), 1) + row) * width + start)
+        rows, width = len(self.lengths), int(self.lengths.max()) + 1
+        order = in_order((key * rows + row) * width + start)
         row, key, start, end = row[order], key[order], start[order], end[order]
-        group = key * max(len(self.lengths), 1) + row
+        group = key * rows + row
         begin, stop = uncovered(group, start, end)
         white = np.concatenate(([0], np.cumsum(self.blank)))
         begin, stop = begin + self.first[row], stop + self.first[row]
