@@ -12,7 +12,7 @@ from ...dsl.source import DataPlace
 from ..files.stored import check_file
 from ..inspect.opened import Opened, schema_of
 from ..inspect.overview import overview
-from ..manifest import EXPORTED, MANIFEST_FILE, FileEntry, ShardEntry, file_digest
+from ..manifest import ANCHORS_FILE, EXPORTED, MANIFEST_FILE, PLAN_FILE, FileEntry, ShardEntry, file_digest
 from .card import card
 from .contents import Contents, Exported
 from .croissant import croissant
@@ -32,7 +32,9 @@ def export(opened: Opened, target: Path, license: str | None, overwrite: bool, p
     with staged(target, overwrite) as work:
         files = tuple(_files(opened, work, splits, progress))
         for entry in opened.manifest.files:
-            _copy(check_file(opened.directory, entry, "digest"), work / EXPORTED / entry.path)
+            file = check_file(opened.directory, entry, "digest")
+            if entry.path in (PLAN_FILE, ANCHORS_FILE):
+                _copy(file, work / EXPORTED / entry.path)
         _copy(opened.directory / MANIFEST_FILE, work / EXPORTED / MANIFEST_FILE)
         report = overview(opened, None, False, progress=lambda done, total: None)
         contents = Contents(target.resolve().name, license, report, opened.plan, files)
