@@ -23,7 +23,7 @@ COMMANDS = {
     "diff": (".diff", "Print what changes in meaning between two specs."),
     "evaluate": (".evaluate", "Measure a trained model and decide the claims of its spec."),
     "explain": (".explain", "Tell what a code means, why, and how to fix it."),
-    "export": (".export", "Write a dataset as Parquet with a dataset card and Croissant metadata."),
+    "export": (".export", "Write a dataset as Parquet, with a card and metadata."),
     "fmt": (".fmt", "Format specs: one form for all."),
     "init": (".init", "Lay out a new project."),
     "inspect": (".inspect", "Print what a dataset holds, or rows with their supervision."),
