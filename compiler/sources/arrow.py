@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from .base import Limits, Origin, Rows, Survey, Tally, Task, Want, grouped, reading
 from .columns import chosen, to_rows
+from .files import arrow_bytes, file_size
 
 _FILE_MAGIC = b"ARROW1"
 
@@ -22,7 +23,7 @@ def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
                 return Survey((), 0)
         with _opened(origin, [0]) as (_, batches):
             rows = [batch.num_rows for batch in batches]
-        share = origin.file.stat().st_size / max(1, sum(rows))
+        share = file_size(origin) / max(1, sum(rows))
         return grouped((count, count * share) for count in rows)
 
 
@@ -42,7 +43,7 @@ def _opened(
 ) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
     """The schema and the record batches of a file or a stream, memory-mapped, with these columns alone."""
     options = pa.ipc.IpcReadOptions(included_fields=columns, use_threads=False)
-    with pa.memory_map(str(origin.file)) as data:
+    with arrow_bytes(origin) as data:
         magic = data.read(len(_FILE_MAGIC))
         data.seek(0)
         if magic == _FILE_MAGIC:

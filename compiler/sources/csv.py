@@ -17,6 +17,7 @@ from ...dsl.codes.sources import SOURCE_CORRUPT
 from ...dsl.diagnostics import Failure
 from .base import Limits, Origin, Range, Rows, Survey, Tally, Task, Want, reading
 from .columns import chosen, to_rows
+from .files import AHEAD, arrow_input
 
 _BLOCK = 16 << 20
 _TYPES: dict[str, pa.DataType] = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -71,7 +72,7 @@ def _names(origin: Origin) -> list[str]:
 def _open(origin: Origin, columns: Sequence[str] = ()) -> csv.CSVStreamingReader:
     """The file in batches; these columns alone, as strings, or all of them where none is named."""
     return csv.open_csv(
-        origin.file,
+        arrow_input(origin, AHEAD),
         read_options=csv.ReadOptions(block_size=_BLOCK, use_threads=False),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(

@@ -15,7 +15,9 @@ from ...dsl.codes.sources import SOURCE_EMPTY
 from ...dsl.diagnostics import Failure, Findings
 from ..manifest import InputEntry
 from ..plan import Digest
+from ..remote import not_here
 from .base import Origin, Survey, Task, reading
+from .files import open_file
 from .registry import FORMATS
 
 _BLOCK = 1 << 20
@@ -35,6 +37,9 @@ def inventory(source: checked.Source, root: Path, findings: Findings) -> Invento
     """Reads every file of `source` once. What cannot be read, and a source without a record, is a finding."""
     inputs: list[InputEntry] = []
     tasks: list[Task] = []
+    if missing := not_here(source):
+        findings.items.extend(missing)
+        return Inventory(source.name, (), (), 0)
     base, known = 0, len(findings.items)
     for index in range(max(1, len(source.files))):
         origin = origin_of(source, root, index)
@@ -90,6 +95,6 @@ class _Content:
         if self._origin.source.format == "inline":
             yield "\n".join(self._origin.source.records).encode(errors="surrogatepass")
             return
-        with self._origin.file.open("rb") as stream:
+        with open_file(self._origin) as stream:
             while block := stream.read(_BLOCK):
                 yield block

@@ -11,6 +11,7 @@ from typing import IO, NamedTuple
 from ...dsl.codes.sources import BAD_ENCODING
 from ...dsl.diagnostics import Failure
 from .base import TASK_BYTES, Limits, Origin, Range, Survey, Task, reading
+from .files import open_file
 
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_BLANK = 1 << 12
@@ -77,7 +78,7 @@ def _unfinished(text: bytes) -> bytes:
 def blocks(task: Task, origin: Origin, limits: Limits, unit: Unit) -> Iterator[tuple[int, list[str]]]:
     """The lines of a task in runs of whole units, each with the number of its first line."""
     row = task.range.row
-    with reading(origin), origin.file.open("rb") as stream:
+    with reading(origin), open_file(origin) as stream:
         stream.seek(task.range.start)
         while (left := task.range.stop - stream.tell()) > 0:
             block = stream.read(min(limits.bytes, left))

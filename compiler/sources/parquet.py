@@ -8,18 +8,19 @@ import pyarrow.parquet as pq
 
 from .base import Limits, Origin, Rows, Survey, Tally, Task, Want, grouped, reading
 from .columns import chosen, to_rows
+from .files import arrow_input
 
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """The row groups, from the file's footer."""
-    with reading(origin), pq.ParquetFile(origin.file) as file:
+    with reading(origin), pq.ParquetFile(arrow_input(origin)) as file:
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         return grouped((group.num_rows, group.total_byte_size) for group in groups)
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
     """The records of the task's row groups."""
-    with reading(origin), pq.ParquetFile(origin.file) as file:
+    with reading(origin), pq.ParquetFile(arrow_input(origin)) as file:
         names = chosen(file.schema_arrow.names, origin, want)
         groups = list(range(task.range.start, task.range.stop))
         size = sum(file.metadata.row_group(i).total_byte_size for i in groups)

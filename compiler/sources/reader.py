@@ -22,6 +22,7 @@ from ..tokens.text import CodePoints
 from ..tokens.tokenize import Encoder
 from ..written import field_text
 from .base import Limits, Origin, Rows, Tally, Task, Want, reading
+from .files import file_size
 from .inventory import origin_of
 from .markup import of_records, unmark
 from .registry import FORMATS
@@ -76,7 +77,7 @@ def _check_unchanged(task: Task, origin: Origin) -> None:
     if origin.source.format == "inline":
         return
     with reading(origin):
-        size = origin.file.stat().st_size
+        size = file_size(origin)
     if size != task.bytes:
         fact = f"changed while it was read: {size} bytes, {task.bytes} before"
         raise Failure(origin.at(SOURCE_UNREADABLE, fact))
