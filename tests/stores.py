@@ -48,7 +48,7 @@ class Bucket:
     def write(self, key: str, content: bytes) -> None:
         self.files.pipe_file(f"{self.name}/{key}", content)
 
-    def keys(self) -> set[str]:
+    def names(self) -> set[str]:
         return {name.removeprefix(f"{self.name}/") for name in self.files.find(self.name)}
 
 
@@ -101,6 +101,7 @@ def proxied(bucket: Bucket) -> Iterator[Proxy]:
     """A proxy before the server of a bucket."""
     host, port = bucket.endpoint.removeprefix("http://").split(":")
     proxy = Proxy("")
+    one_by_one = threading.Lock()  # the server puts an object while it reads it, and fails
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -122,11 +123,12 @@ def proxied(bucket: Bucket) -> Iterator[Proxy]:
             if fault in ("close", "stall"):
                 self.close_connection = True
                 return None
-            connection = http.client.HTTPConnection(host, int(port), timeout=20)
-            connection.request(self.command, self.path, body, dict(self.headers))
-            found = connection.getresponse()
-            content = found.read()
-            connection.close()
+            with one_by_one:
+                connection = http.client.HTTPConnection(host, int(port), timeout=20)
+                connection.request(self.command, self.path, body, dict(self.headers))
+                found = connection.getresponse()
+                content = found.read()
+                connection.close()
             return self.send(found.status, dict(found.getheaders()), content, half=fault == "truncate")
 
         def send(self, status: int, headers: dict[str, str], content: bytes, half: bool = False) -> None:

@@ -26,21 +26,24 @@ signal near: cat { layers = 2  toward = c.anchor }
 RECORDS = [{"id": str(at), "text": "the cat saw a bird"} for at in range(200)]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`one`, a dataset of two shards, with anchors and a measure, and `two`, of one shard."""
+    folder = tmp_path_factory.mktemp("made")
+    compile_program(checked(project(folder, SPEC, RECORDS)), folder / "one")
+    (folder / "one/measures").mkdir()
+    (folder / "one/measures/reference.00000.arrow").write_bytes(b"measured")
+    (folder / "one/measures/.half").write_bytes(b"being written")
+    compile_program(
+        checked(project(folder, SPEC.replace("train: 50%, valid: 50%", "train: 100%"), RECORDS)), folder / "two"
+    )
+    return folder
+
+
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """A dataset of two shards, with anchors and a measure."""
-    compile_program(checked(project(tmp_path, SPEC, RECORDS)), tmp_path / "out")
-    (tmp_path / "out/measures").mkdir()
-    (tmp_path / "out/measures/reference.00000.arrow").write_bytes(b"measured")
-    (tmp_path / "out/measures/.half").write_bytes(b"being written")
-    return tmp_path / "out"
-
-
-def other(out: Path) -> Path:
-    """Another dataset, of one shard."""
-    spec = SPEC.replace("train: 50%, valid: 50%", "train: 100%")
-    compile_program(checked(project(out.parent, spec, RECORDS)), out.parent / "other")
-    return out.parent / "other"
+def out(made: Path, tmp_path: Path) -> Path:
+    """The first of them, to be spoilt."""
+    return shutil.copytree(made / "one", tmp_path / "out")
 
 
 def options(bucket: Bucket) -> tuple[tuple[str, str], ...]:
@@ -50,7 +53,7 @@ def options(bucket: Bucket) -> tuple[tuple[str, str], ...]:
 def contents(bucket: Bucket, prefix: str) -> dict[str, bytes]:
     return {
         key.removeprefix(prefix): bucket.files.cat_file(f"{bucket.name}/{key}")
-        for key in bucket.keys()
+        for key in bucket.names()
         if key.startswith(prefix)
     }
 
@@ -94,11 +97,11 @@ def test_the_same_again_is_nothing_to_do(out, bucket):
         assert not puts(proxy)
 
 
-def test_another_dataset_is_refused(out, bucket):
+def test_another_dataset_is_refused(made, out, bucket):
     upload(out, f"{bucket.url}/run", options(bucket))
     before = contents(bucket, "run/")
     with pytest.raises(Failure) as caught:
-        upload(other(out), f"{bucket.url}/run", options(bucket))
+        upload(made / "two", f"{bucket.url}/run", options(bucket))
     assert only(caught).code.id == "MCD285" and only(caught).help == "choose another URL"
     assert contents(bucket, "run/") == before
 
@@ -109,7 +112,7 @@ def test_a_prefix_with_anything_else_is_refused(out, bucket):
     with pytest.raises(Failure) as caught:
         upload(out, f"{bucket.url}/run", options(bucket))
     assert only(caught).code.id == "MCD285" and "`notes.txt`" in only(caught).message
-    assert bucket.keys() == {"run/notes.txt", "run-2/x"}
+    assert bucket.names() == {"run/notes.txt", "run-2/x"}
 
 
 @pytest.mark.parametrize("stop", range(6))
@@ -125,7 +128,7 @@ def test_a_stopped_upload_is_resumed(out, bucket, stop):
         with pytest.raises(Failure) as caught:
             upload(out, f"{bucket.url}/run", at)
         assert only(caught).code.id == "MCD528"
-        assert len(contents(bucket, "run/")) == stop and "run/manifest.json" not in bucket.keys()
+        assert len(contents(bucket, "run/")) == stop and "run/manifest.json" not in bucket.names()
         proxy.fault = lambda method, path, number: None
         proxy.seen.clear()
         assert upload(out, f"{bucket.url}/run", at) is True
@@ -167,22 +170,24 @@ def test_many_put_the_same_at_once(out, bucket):
 
     def put() -> None:
         try:
-            upload(out, f"{bucket.url}/run", options(bucket))
+            upload(out, f"{bucket.url}/run", at)
         except Failure as failure:
             failures.append(failure)
 
-    threads = [threading.Thread(target=put) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with proxied(bucket) as proxy:
+        at = (("endpoint_url", proxy.endpoint),)
+        threads = [threading.Thread(target=put) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert not failures and contents(bucket, "run/") == visible(out)
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_another_dataset_that_comes_in_between(out, bucket, late):
+def test_another_dataset_that_comes_in_between(made, out, bucket, late):
     """It is seen before the manifest is put, or, `late`, by the manifest itself; what the other wrote stays."""
-    second = other(out)
+    second = made / "two"
     with proxied(bucket) as proxy:
 
         def fault(method: str, path: str, number: int) -> None:
@@ -221,7 +226,7 @@ def test_no_whole_dataset_is_put(out, bucket, what):
         upload(out, f"{bucket.url}/run", options(bucket))
     codes = {"gone": "MCD602", "a link": "MCD602", "no manifest": "MCD601", "a broken manifest": "MCD607"}
     assert only(caught).code.id == codes.get(what, "MCD604")
-    assert not bucket.keys()
+    assert not bucket.names()
 
 
 @pytest.mark.parametrize(
