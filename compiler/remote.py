@@ -29,8 +29,8 @@ class Store(Protocol):
     def open(self, path: str, block: int) -> IO[bytes]:
         """A file to read from, which fetches `block` bytes at a time."""
 
-    def size(self, path: str) -> int:
-        """The size of a file in bytes."""
+    def look(self, path: str) -> tuple[int, str]:
+        """The size of a file in bytes, and its entity tag or when it was written, as far as the store tells."""
 
     def listed(self) -> dict[str, tuple[int, str]]:
         """Size and entity tag of every file."""

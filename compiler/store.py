@@ -69,13 +69,13 @@ class FsspecStore:
             file = self._system.open(self._name(path), "rb", block_size=block, cache_type="readahead")
         return io.BufferedReader(_Stream(self, path, file), min(block, 1 << 20))
 
-    def size(self, path: str) -> int:
-        """The size of a file in bytes."""
+    def look(self, path: str) -> tuple[int, str]:
+        """The size of a file in bytes, and its entity tag or when it was written, as far as the store tells."""
         with self._telling(path):
-            size = self._system.info(self._name(path))["size"]
-        if size is None:
+            info = self._system.info(self._name(path))
+        if info["size"] is None:
             raise self._failure(codes.REMOTE_UNREACHABLE, path, "the server does not tell its size")
-        return int(size)
+        return int(info["size"]), str(info.get("ETag") or info.get("LastModified") or "")
 
     def listed(self) -> dict[str, tuple[int, str]]:
         """Size and entity tag, empty where there is none, of every file, by path."""

@@ -6,6 +6,7 @@ empty cell is null, a quoted empty one is an empty text.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -15,9 +16,11 @@ from pyarrow import csv
 
 from ...dsl.codes.sources import SOURCE_CORRUPT
 from ...dsl.diagnostics import Failure
+from ..plan import Digest
 from .base import Limits, Origin, Range, Rows, Survey, Tally, Task, Want, reading
 from .columns import chosen, to_rows
-from .files import AHEAD, arrow_input
+from .digests import Part, digest_of, shortened
+from .files import csv_file
 
 _BLOCK = 16 << 20
 _TYPES: dict[str, pa.DataType] = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -31,8 +34,9 @@ _SPELLINGS = {
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """One range, and the first of int, float and bool that fits every cell of a column."""
-    quotes, blank = 0, True
+    quotes, blank, digest = 0, True, hashlib.sha256()
     for block in blocks:
+        digest.update(block)
         quotes, blank = quotes + block.count(b'"'), blank and not block.strip()
     if quotes % 2:
         raise Failure(origin.at(SOURCE_CORRUPT, 'broken csv: an odd number of `"`, so that a quoted cell never ends'))
@@ -51,7 +55,12 @@ def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
                     if pc.all(pc.match_substring_regex(column, _SPELLINGS[kind]), min_count=0).as_py()
                 ]
     types = tuple((name, kinds[0]) for name, kinds in fitting.items() if kinds)
-    return Survey((Range(0, 1, 0),) if rows else (), rows, types)
+    return Survey((Range(0, 1, 0, shortened(digest)),) if rows else (), rows, types)
+
+
+def digest(task: Task, origin: Origin) -> Digest:
+    """The digest of the file, which its rows depend on as a whole."""
+    return digest_of(origin, Part(0, task.bytes))
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
@@ -72,7 +81,7 @@ def _names(origin: Origin) -> list[str]:
 def _open(origin: Origin, columns: Sequence[str] = ()) -> csv.CSVStreamingReader:
     """The file in batches; these columns alone, as strings, or all of them where none is named."""
     return csv.open_csv(
-        arrow_input(origin, AHEAD),
+        csv_file(origin),
         read_options=csv.ReadOptions(block_size=_BLOCK, use_threads=False),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
+from ...dsl import checked
 from ..remote import location
 from .base import Origin
 
@@ -15,25 +17,35 @@ AROUND = 1 << 20
 """Bytes fetched at a time by who reads here and there."""
 
 
+class Look(NamedTuple):
+    """How a file looks from outside: its size in bytes, and a word that changes when it is written, as far as that shows."""
+
+    size: int
+    written: str
+
+
+def look(source: checked.Source, file: Path) -> Look:
+    """How a file of a source looks. It may be another one and look the same: content decides."""
+    found = location(source, file)
+    if found is None:
+        state = file.stat()
+        return Look(state.st_size, str(state.st_mtime_ns))
+    store, path = found
+    return Look(*store.look(path))
+
+
 def open_file(origin: Origin) -> IO[bytes]:
     """The bytes of a file, to be read in order from some place on."""
     found = location(origin.source, origin.file)
     return origin.file.open("rb") if found is None else found[0].open(found[1], AHEAD)
 
 
-def arrow_input(origin: Origin, block: int = AROUND) -> Any:
-    """What pyarrow's readers take for a file."""
+def arrow_file(origin: Origin) -> pa.NativeFile:
+    """A file for pyarrow, which reads here and there."""
     found = location(origin.source, origin.file)
-    return str(origin.file) if found is None else found[0].open(found[1], block)
+    return pa.OSFile(str(origin.file)) if found is None else pa.PythonFile(found[0].open(found[1], AROUND), "r")
 
 
-def arrow_bytes(origin: Origin) -> pa.NativeFile:
-    """A file as pyarrow's own: memory-mapped where it lies in the project."""
-    found = location(origin.source, origin.file)
-    return pa.memory_map(str(origin.file)) if found is None else pa.PythonFile(found[0].open(found[1], AROUND), "r")
-
-
-def file_size(origin: Origin) -> int:
-    """The size of a file in bytes."""
-    found = location(origin.source, origin.file)
-    return origin.file.stat().st_size if found is None else found[0].size(found[1])
+def csv_file(origin: Origin) -> Any:
+    """A file for pyarrow's reader of csv, which knows one in the project by its path."""
+    return origin.file if location(origin.source, origin.file) is None else open_file(origin)

@@ -17,6 +17,7 @@ from ..manifest import InputEntry
 from ..plan import Digest
 from ..remote import not_here
 from .base import Origin, Survey, Task, reading
+from .digests import shortened
 from .files import open_file
 from .registry import FORMATS
 
@@ -74,7 +75,7 @@ def survey(origin: Origin) -> tuple[Survey, Digest, int]:
         found = FORMATS[origin.source.format].survey(origin, blocks)
         for _ in blocks:  # what the format did not look at
             pass
-    return found, content.digest.hexdigest()[:32], content.size
+    return found, shortened(content.digest), content.size
 
 
 class _Content:
