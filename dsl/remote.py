@@ -76,7 +76,7 @@ def url_fault(url: str, schemes: Mapping[str, Scheme] = SCHEMES) -> tuple[Code, 
 
 
 def read_remotes(root: Path, findings: Findings, base: Path | None = None) -> tuple[Remote, ...]:
-    """The remote folders of a project, in the order of their tables. What is wrong with one is a finding, and leaves it out.
+    """The remote folders of a project, in the order of their tables. What is wrong with one is a finding.
 
     `base` is as in `load`.
     """
@@ -102,7 +102,6 @@ class _Reader:
 
     def read(self, name: str, table: Any) -> None:
         """One table, with everything that is wrong with it."""
-        before = len(self.findings.items)
         if not isinstance(table, dict):
             self.report(codes.BAD_REMOTE, f"`{name}` is a table with a `url`, found {type(table).__name__}", name)
             return
@@ -114,8 +113,9 @@ class _Reader:
         folder = self._folder(name, mount) if mount else None
         scheme = SCHEMES.get(scheme_of(url or ""))
         options = tuple(self._options(name, table, scheme)) if scheme else ()
-        if url and folder and len(self.findings.items) == before:
-            self.found[name] = Remote(folder, url.removesuffix("/"), options)
+        if folder:
+            # Also where the rest is wrong, so that nobody looks for its files in the project.
+            self.found[name] = Remote(folder, (url or "").removesuffix("/"), options)
 
     def _text(self, name: str, table: dict[str, Any], key: str, default: str | None = None) -> str | None:
         value = table.get(key, default)
@@ -153,7 +153,7 @@ class _Reader:
                 known = ("url", "mount", *scheme.options)
                 self.report(codes.BAD_REMOTE, f"`{name}` has no key `{key}`", name, key, help=did_you_mean(key, known))
             elif (fault := _option_fault(key, value, scheme.options[key])) is not None:
-                self.report(codes.BAD_REMOTE, f"`{key}` of `{name}` is {fault}", name, key)
+                self.report(fault[0], f"`{key}` of `{name}` is {fault[1]}", name, key)
             else:
                 yield key, value
 
@@ -173,14 +173,15 @@ def _is_secret(key: str) -> bool:
     return lowered.endswith("key") or any(word in lowered for word in SECRETS)
 
 
-def _option_fault(key: str, value: Any, kind: type) -> str | None:
+def _option_fault(key: str, value: Any, kind: type) -> tuple[Code, str] | None:
     """What is wrong with the value of an option."""
     fits = isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float else isinstance(value, kind)
     if not fits:
-        return f"{_KINDS[kind]}, found {type(value).__name__}"
+        return codes.BAD_REMOTE, f"{_KINDS[kind]}, found {type(value).__name__}"
     if kind is float and not 0 < value <= _MAX_TIMEOUT:
-        return f"above 0 and at most {_MAX_TIMEOUT} seconds, found {value:g}"
+        return codes.BAD_REMOTE, f"above 0 and at most {_MAX_TIMEOUT} seconds, found {value:g}"
     if key == "endpoint_url":
         http = {name: SCHEMES[name] for name in ("http", "https")}
-        return None if url_fault(value, http) is None else "the `http` or `https` URL of a server, without credentials"
+        fault = url_fault(value, http)
+        return None if fault is None else (fault[0], "the `http` or `https` URL of a server, without credentials")
     return None

@@ -57,10 +57,7 @@ def upload(
     Raises Failure where the directory holds no whole dataset, where something else lies below the URL, and where the store
     refuses.
     """
-    written = {name: scheme for name, scheme in SCHEMES.items() if scheme.written}
-    if (fault := url_fault(url, written)) is not None:
-        code, message = fault
-        raise Failure(code.at(None, f"the output: {message}"))
+    check_url(url)
     url = url.removesuffix("/")
     manifest, files = _read(directory)
     store = store_of(url, options)
@@ -76,6 +73,14 @@ def upload(
     if not store.create(MANIFEST_FILE, manifest):
         _is_there(store, url, manifest)
     return True
+
+
+def check_url(url: str) -> None:
+    """Raises Failure where no dataset can be put at a URL."""
+    written = {name: scheme for name, scheme in SCHEMES.items() if scheme.written}
+    if (fault := url_fault(url, written)) is not None:
+        code, message = fault
+        raise Failure(code.at(None, f"the output: {message}"))
 
 
 def _is_there(store: Store, url: str, manifest: bytes) -> bool:

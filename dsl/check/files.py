@@ -84,7 +84,7 @@ def _remote(env: Env, pattern: ast.String) -> tuple[c.Remote, tuple[str, ...]] |
         if start.is_relative_to(remote.folder):
             parts = (*start.relative_to(remote.folder).parts, *varying)
             scheme = scheme_of(remote.url)
-            if varying and not SCHEMES[scheme].lists:
+            if varying and scheme in SCHEMES and not SCHEMES[scheme].lists:
                 message = f"`{pattern.value}` has a wildcard, and `{scheme}` cannot list what is below `{remote.url}`"
                 raise env.fail(REMOTE_WILDCARD.at(pattern.place, message, help="name the files one by one"))
             return (remote, parts) if parts else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ..stores import ENVIRONMENT, Bucket, served
+from .stores import ENVIRONMENT, Bucket, served
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from mcd.dsl.check import check
 from mcd.dsl.diagnostics import Failure
 
 from ..projects import checked, project
-from ..stores import Bucket, proxied
+from .stores import Bucket, proxied
 
 SENTENCE = """# text = the cat saw
 1 the the DET _ _ 2 det _ _

@@ -15,7 +15,7 @@ from mcd.compiler.files.remote import upload
 from mcd.dsl.diagnostics import Failure
 
 from ..projects import checked, project
-from ..stores import Bucket, proxied
+from .stores import Bucket, proxied
 
 SPEC = """
 source s = jsonl("data.jsonl") { text = .text  id = .id  split = hash(train: 50%, valid: 50%) }
