@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..compiler.build.engines import Pool
+from ..compiler.build.engines import Engine, InProcess, Pool
 from ..compiler.columns import in_columns
 from ..compiler.compile import Compiled, compile_program
 from ..compiler.lessons import runs_while_compiling
@@ -39,6 +39,14 @@ from .progress import TaskProgress
     help="How many processes run tasks; as many as there are cores.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who runs tasks: processes of this machine, or a Ray cluster.",
+)
+@click.option("--address", metavar="ADDRESS", help="The Ray cluster; without it, one on this machine.")
+@click.option(
     "--task", "part", type=click.IntRange(min=0), metavar="I", help="Run one share of the tasks, of `--of` shares."
 )
 @click.option(
@@ -63,6 +71,8 @@ def command(
     quiet: bool,
     device: str | None,
     workers: int | None,
+    engine: str,
+    address: str | None,
     part: int | None,
     shares: int | None,
     finishing: bool,
@@ -89,9 +99,9 @@ def command(
         program = looked_up(program)
     shared = finishing or share is not None
     place = context.with_resource(destination(output, program, allow_remote, work, shared))
-    engine, progress = Pool(workers or _cores()), TaskProgress(quiet)
+    runs, progress = _engine(engine, workers, address, program), TaskProgress(quiet)
     if share is not None:
-        done = compile_part(program, place.directory, *share, engine, progress)
+        done = compile_part(program, place.directory, *share, runs, progress)
         if not quiet:
             click.echo(f"{place.shown}: {_said(*share, done)}")
         context.exit(ExitCode.CLEAN)
@@ -99,7 +109,7 @@ def command(
     if finishing:
         compiled = finish_parts(program, place.directory, progress, teaching)
     else:
-        compiled = compile_program(program, place.directory, progress, teaching, engine)
+        compiled = compile_program(program, place.directory, progress, teaching, runs)
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
     place.deliver(Counter("files put", quiet))
@@ -119,6 +129,28 @@ def _share(part: int | None, shares: int | None, finishing: bool) -> tuple[int, 
     if part >= shares:
         raise click.UsageError(f"--task {part} --of {shares}: shares count from 0 to {shares - 1}")
     return part, shares
+
+
+def _engine(name: str, workers: int | None, address: str | None, program: Program) -> Engine:
+    """Who runs the tasks. Ray is loaded only if it is asked for. Other processes check the spec again, and look up no URL: tasks
+    of remote folders are run here."""
+    remote = any(source.remotes for source in program.sources)
+    if remote and name != "local":
+        raise click.UsageError("--engine ray does not read remote folders; --task I --of N divides the tasks")
+    if remote:
+        return InProcess()
+    if name == "local":
+        if address is not None:
+            raise click.UsageError("--address goes with --engine ray")
+        return Pool(workers or _cores())
+    if workers is not None:
+        raise click.UsageError("--workers is for this machine; a Ray cluster decides for itself")
+    try:
+        cluster = import_module("..compiler.build.cluster", __package__)
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"--engine ray needs {error.name}: pip install 'mcd-lang[ray]'") from None
+    engine: Engine = cluster.Cluster(address)
+    return engine
 
 
 def _said(part: int, shares: int, done: Part) -> str:

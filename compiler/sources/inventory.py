@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...dsl import checked
-from ...dsl.codes.sources import SOURCE_EMPTY
+from ...dsl.codes.sources import SOURCE_EMPTY, SOURCE_UNREADABLE
 from ...dsl.diagnostics import Failure, Findings
 from ..manifest import InputEntry
 from ..plan import Digest
@@ -62,6 +62,9 @@ def origin_of(source: checked.Source, root: Path, index: int) -> Origin:
     """The origin of file `index` of `source`, or of its inline records."""
     if not source.files:
         return Origin(source, Path(), f"{source.name} (inline)")
+    if index >= len(source.files):
+        fact = f"source `{source.name}` has fewer files than when it was listed"
+        raise Failure(SOURCE_UNREADABLE.at(source.place, fact))
     file = source.files[index]
     path = file.relative_to(root) if file.is_relative_to(root) else file
     return Origin(source, file, path.as_posix())

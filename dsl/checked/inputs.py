@@ -175,6 +175,14 @@ class Source:
     patterns: tuple[RemotePattern, ...] = field(default=(), compare=False)
     remotes: tuple[Remote, ...] = field(default=(), compare=False)
 
+    @property
+    def amount(self) -> str:
+        """How much it holds, as far as that is known, in words."""
+        elsewhere = [pattern.remote.url for pattern in self.patterns if not pattern.here]
+        if elsewhere:
+            return f"files below {', '.join(dict.fromkeys(elsewhere))}"
+        return f"{len(self.records)} records" if self.format == "inline" else f"{len(self.files)} files"
+
     def remote(self, file: Path) -> Remote | None:
         """The folder by whose URL one of `files` is read; None for one that lies in the project."""
         return next((remote for remote in self.remotes if file.is_relative_to(remote.folder)), None)

@@ -142,6 +142,7 @@ def test_a_pattern_below_a_remote_folder(tmp_path: Path, pattern: str, parts: tu
     assert program is not None and not findings.items
     (source,) = program.sources
     (only,) = source.patterns
+    assert source.amount == "files below s3://bucket"
     assert (only.parts, only.written, only.here, source.files) == (parts, pattern, False, ())
 
 

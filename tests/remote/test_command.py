@@ -77,6 +77,16 @@ def test_shares_of_array_jobs(spec, bucket, tmp_path):
     assert held(bucket, "out/run/") == visible(tmp_path / "work")
 
 
+def test_several_tasks(spec, bucket, tmp_path, monkeypatch):
+    """Of several files: a task each, as many as there are cores."""
+    for name in "bcd":
+        bucket.write(f"in/{name}.jsonl", b'{"text": "a cat ran"}\n' * 5)
+    code, out, err = run("compile", spec, "-o", tmp_path / "out", "--allow-remote", "--workers", 2)
+    assert (code, err) == (0, "") and "4 shards; train 35 records" in out
+    code, _, err = run("compile", spec, "-o", tmp_path / "out", "--allow-remote", "--engine", "ray")
+    assert code == 2 and "--engine ray does not read remote folders" in err
+
+
 def test_nothing_remote_without_leave(spec, bucket, tmp_path):
     code, _, err = run("compile", spec, "-o", tmp_path / "out")
     assert code == 1 and "error[MCD525]" in err and "--allow-remote" in err
