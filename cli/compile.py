@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..compiler.build.engines import Engine, InProcess, Pool
+from ..compiler.build.engines import Engine, Pool
 from ..compiler.columns import in_columns
 from ..compiler.compile import Compiled, compile_program
 from ..compiler.lessons import runs_while_compiling
@@ -99,7 +99,7 @@ def command(
         program = looked_up(program)
     shared = finishing or share is not None
     place = context.with_resource(destination(output, program, allow_remote, work, shared))
-    runs, progress = _engine(engine, workers, address, program), TaskProgress(quiet)
+    runs, progress = _engine(engine, workers, address), TaskProgress(quiet)
     if share is not None:
         done = compile_part(program, place.directory, *share, runs, progress)
         if not quiet:
@@ -131,14 +131,8 @@ def _share(part: int | None, shares: int | None, finishing: bool) -> tuple[int, 
     return part, shares
 
 
-def _engine(name: str, workers: int | None, address: str | None, program: Program) -> Engine:
-    """Who runs the tasks. Ray is loaded only if it is asked for. Other processes check the spec again, and look up no URL: tasks
-    of remote folders are run here."""
-    remote = any(source.remotes for source in program.sources)
-    if remote and name != "local":
-        raise click.UsageError("--engine ray does not read remote folders; --task I --of N divides the tasks")
-    if remote:
-        return InProcess()
+def _engine(name: str, workers: int | None, address: str | None) -> Engine:
+    """Who runs the tasks. Ray is loaded only if it is asked for."""
     if name == "local":
         if address is not None:
             raise click.UsageError("--address goes with --engine ray")

@@ -17,6 +17,7 @@ from ...dsl.diagnostics import Diagnostic, Failure
 from ..plan import Digest
 from .base import Origin, Task, reading
 from .files import Look, look, open_file
+from .foreign import file_size
 
 _BLOCK = 1 << 20
 
@@ -97,8 +98,8 @@ def unchanged(task: Task, origin: Origin, digest: Callable[[Task, Origin], Diges
 def _state(task: Task, origin: Origin) -> Look | None:
     if origin.source.format == "inline":
         return None
+    size = file_size(origin)
+    if size != task.bytes:
+        raise Failure(changed(task, origin, f"{size} bytes, {task.bytes} before"))
     with reading(origin):
-        found = look(origin.source, origin.file)
-    if found.size != task.bytes:
-        raise Failure(changed(task, origin, f"{found.size} bytes, {task.bytes} before"))
-    return found
+        return look(origin.source, origin.file)

@@ -83,8 +83,8 @@ def test_several_tasks(spec, bucket, tmp_path, monkeypatch):
         bucket.write(f"in/{name}.jsonl", b'{"text": "a cat ran"}\n' * 5)
     code, out, err = run("compile", spec, "-o", tmp_path / "out", "--allow-remote", "--workers", 2)
     assert (code, err) == (0, "") and "4 shards; train 35 records" in out
-    code, _, err = run("compile", spec, "-o", tmp_path / "out", "--allow-remote", "--engine", "ray")
-    assert code == 2 and "--engine ray does not read remote folders" in err
+    code, out, err = run("compile", spec, "-o", tmp_path / "one", "--allow-remote", "--workers", 1)
+    assert (code, err) == (0, "") and visible(tmp_path / "one") == visible(tmp_path / "out")
 
 
 def test_nothing_remote_without_leave(spec, bucket, tmp_path):
