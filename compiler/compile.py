@@ -181,6 +181,7 @@ def run_tasks(inputs: Inputs, units: Sequence[Unit], stage: Stage, engine: Engin
         meaning=meaning_of(recipe, recipe.sources),
         root=stage.root,
         target=stage.target,
+        remote=any(source.remotes for source in program.sources),
     )
     watch = _Watch(report, len(units), done.values())
     for each in engine.run(rest, Job(recipe, program.root, inputs.encoder, stage, request)):
