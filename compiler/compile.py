@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from ..dsl import checked as c
 from ..dsl.canonical import digest
 from ..dsl.codes import sources as codes
@@ -30,7 +28,7 @@ from .files.output import building, finish, keep_shards
 from .files.shard_reader import SHARD_FORMAT
 from .lessons import learn, lessons, teacher_digests
 from .lower import Lowered, lower
-from .manifest import MANIFEST_FILE, Counts, InputEntry, Manifest, file_digest
+from .manifest import Counts, InputEntry, Manifest, file_digest, read_manifest
 from .plan import Digest, Plan, Tokenizer
 from .recipe import Check, LabelCheck, Recipe
 from .sets import COUNTED, both
@@ -244,10 +242,10 @@ def uncounted(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
 def _previous(out: Path, key: Digest, recipe: Recipe) -> Manifest | None:
     """The manifest of the dataset in `out`, where its shards are those of this recipe and are whole; they are read for that."""
     try:
-        manifest = Manifest.model_validate_json((out / MANIFEST_FILE).read_bytes())
+        manifest = read_manifest(out)
         if manifest.shards_key != key or any(uncounted(manifest, recipe)):
             return None
         whole = all(file_digest(out / shard.path) == (shard.sha256, shard.bytes) for shard in manifest.shards)
-    except (OSError, ValidationError):
+    except (OSError, Failure):
         return None
     return manifest if whole else None

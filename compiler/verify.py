@@ -33,11 +33,24 @@ from .plan import (
     deepest,
 )
 
+MOST = 2**31 - 1
+"""The most layers, heads, tokens and dimensions."""
+
 
 def broken_invariants(plan: Plan) -> list[str]:
     """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
-    found = (_windows, _anchors, _centroids, _rules, _stages, _gradient, _order, _claims)
+    found = (_numbers, _windows, _anchors, _centroids, _rules, _stages, _gradient, _order, _claims)
     return [broken for part in found for broken in part(plan)]
+
+
+def _numbers(plan: Plan) -> Iterator[str]:
+    """What is counted or multiplied in 64 bits elsewhere."""
+    for name in ("layers", "heads", "hidden", "vocab", "context"):
+        if not 1 <= getattr(plan.model, name) <= MOST:
+            yield f"has {getattr(plan.model, name):.3g} as `{name}` of its model"
+    for rule in plan.rules:
+        if isinstance(rule, HiddenRule) and rule.through is not None and not 1 <= rule.through.width <= MOST:
+            yield f"rule `{rule.id}`: goes through a map to {rule.through.width:.3g} numbers"
 
 
 def _windows(plan: Plan) -> Iterator[str]:
