@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from ..dsl.vocabulary import METRICS
+from ..dsl.vocabulary import METRICS, names_measure
 from .plan import (
     AttendPlan,
     ClassifyPlan,
@@ -23,6 +23,7 @@ from .plan import (
     KeepPlan,
     Layer,
     LikePlan,
+    MeasureTerm,
     Plan,
     PredictPlan,
     RulePlan,
@@ -238,6 +239,10 @@ def _order(plan: Plan) -> Iterator[str]:
         yield f"mixes sources by shares that add up to {sum(plan.mix.values()):g}"
     if plan.order is not None and not is_postfix(plan.order):
         yield "orders records by what is no postfix expression"
+    scores = [getattr(rule, "score", None) or () for rule in plan.rules]
+    for term in (*(plan.order or ()), *(term for score in scores for term in score)):
+        if isinstance(term, MeasureTerm) and not names_measure(term.file):
+            yield f"reads a measure `{term.file}`, which can be the name of none"
     for term in plan.order or ():
         if isinstance(term, FieldTerm) and f"field.{term.field}" not in plan.columns:
             yield f"orders records by a column `field.{term.field}` that the plan does not require"

@@ -58,3 +58,9 @@ def open_batches(
         reason = str(error).partition("\n")[0][:200]
         raise place.failure(codes.NOT_ARROW, f"is not a readable Arrow file: {reason}") from None
     return schema, batches
+
+
+def read_schema(file: Path) -> pa.Schema:
+    """The schema of a file that `open_batches` opens."""
+    with pa.memory_map(str(file)) as source:
+        return pa.ipc.open_file(source).schema

@@ -109,17 +109,21 @@ def sets_read(plan: Plan) -> set[str]:
 
 
 class Opener:
-    """Opens the shards of a dataset for its plan. `verify`: as `load` has it."""
+    """Opens the shards of a dataset for its plan. `verify`: as `load` has it; `validate`: look at every value, which goes with
+    digests unless said."""
 
-    def __init__(self, directory: Path, manifest: Manifest, plan: Plan, verify: Verify) -> None:
+    def __init__(
+        self, directory: Path, manifest: Manifest, plan: Plan, verify: Verify, validate: bool | None = None
+    ) -> None:
         self._directory, self._manifest, self._plan, self._verify = directory, manifest, plan, verify
+        self._validate = verify == "digest" if validate is None else validate
         self._wanted, self._sets = wanted_by(plan), sets_read(plan)
         self._targets = {file.path: file for entry in manifest.targets.values() for file in entry.files}
 
     def open(self, shard: FileEntry) -> Sequence[Chunk]:
         """The record batches of one shard, with the states of teachers that the plan reads. Raises Failure for what is wrong."""
         file = check_file(self._directory, shard, self._verify)
-        found = open_shard(file, shard.path, self._wanted, validate=self._verify == "digest")
+        found = open_shard(file, shard.path, self._wanted, validate=self._validate)
         for chunk in found[:1]:
             lacking = sorted(self._sets - set(chunk.sets))
             if lacking:

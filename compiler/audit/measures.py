@@ -1,0 +1,70 @@
+"""Measures: files that lie beside the shards, whole, and taken on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...dsl.codes import shards as codes
+from ...dsl.diagnostics import Diagnostic, Failure, Severity
+from ..files.listed import check_file
+from ..files.measures import MEASURE_FORMAT, MeasureInfo, info_path, open_measures
+from ..files.shard_reader import Chunk, Lists
+from ..manifest import MEASURES, FileEntry, ShardEntry
+from ..plan import MeasureTerm
+from ..stored import read_json
+from .base import Audited, Check, at
+
+
+class Measures(Check):
+    """Every measure of the dataset is whole, and has a number for each token of the shards that it was taken on. One that was
+    taken on other shards is an error where the plan reads it, and else a warning."""
+
+    def __init__(self, dataset: Audited) -> None:
+        super().__init__(dataset)
+        self.files: dict[str, FileEntry] = {}
+        self._open: dict[str, dict[tuple[str, int], dict[str, Lists]]] = {}
+        scores = [*(getattr(rule, "score", None) for rule in dataset.plan.rules), dataset.plan.order]
+        self._read = {term.file for score in scores for term in score or () if isinstance(term, MeasureTerm)}
+
+    def before(self) -> Iterator[Diagnostic]:
+        for path in sorted((self.dataset.directory / MEASURES).glob("[!.]*.json")):
+            try:
+                yield from self._look(path.stem)
+            except Failure as failure:
+                yield from failure.diagnostics
+
+    def _look(self, name: str) -> Iterator[Diagnostic]:
+        info = read_json(self.dataset.directory, info_path(name), MeasureInfo, MEASURE_FORMAT)
+        file = check_file(self.dataset.directory, info.file, "digest")
+        self.dataset.sound.add(info.file.path)
+        batches = open_measures(file, info.file.path, list(info.columns))
+        if sum(shard.batches for shard in info.shards) != len(batches):
+            message = (
+                f"`{info.file.path}` has {len(batches)} record batches, not those of the shards that were measured"
+            )
+            yield at(codes.SHARD_STRUCTURE, info.file.path, message)
+            return
+        now = {shard.path: shard.sha256 for shard in self.dataset.manifest.shards}
+        if {shard.path: shard.sha256 for shard in info.shards} != now:
+            yield self._stale(name)
+            return
+        places = [(shard.path, number) for shard in info.shards for number in range(shard.batches)]
+        self._open[name] = dict(zip(places, batches, strict=True))
+
+    def _stale(self, name: str) -> Diagnostic:
+        message = f"measure `{name}` was taken on other shards than those that are here"
+        found = at(codes.MEASURE_OTHER, info_path(name), message, "take it again: `mcd measure`")
+        return found if name in self._read else replace(found, level=Severity.WARNING)
+
+    def shard(self, shard: ShardEntry, chunks: Sequence[Chunk]) -> Iterator[Diagnostic]:
+        for name, batches in self._open.items():
+            for chunk in chunks:
+                found = batches.get((shard.path, chunk.number), {})
+                lengths = np.diff(chunk.tokens.offsets)
+                if not found or any(not np.array_equal(np.diff(one.offsets), lengths) for one in found.values()):
+                    message = f"measure `{name}` has not a number for each token of `{shard.path}`"
+                    yield at(codes.MEASURE_OTHER, info_path(name), message, "take it again: `mcd measure`")
+                    break
