@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...dsl.diagnostics import Code, Diagnostic
 from ...dsl.source import DataPlace
+from ..files.measures import MeasureInfo
 from ..files.opening import Opener
 from ..files.shard_reader import Chunk
 from ..manifest import Manifest, ShardEntry
@@ -17,13 +18,14 @@ from ..plan import Plan
 @dataclass(frozen=True, slots=True)
 class Audited:
     """A dataset whose manifest and plan could be read. `sound`: the paths of the listed files that are there as they were
-    written, filled in as they are read: a check trusts those before it, and says nothing of the others."""
+    written, filled in as they are read: a check says nothing of the others. `measures`: those whose files are, by name."""
 
     directory: Path
     manifest: Manifest
     plan: Plan
     opener: Opener
     sound: set[str]
+    measures: Mapping[str, MeasureInfo]
 
 
 class Check:

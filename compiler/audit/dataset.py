@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Diagnostic, Failure, Severity
 from ..files.listed import Verify, check_file
-from ..files.measures import info_path
+from ..files.measures import MEASURE_FORMAT, MeasureInfo, info_path
 from ..files.opening import Opener
 from ..manifest import MANIFEST_FILE, MEASURES, PLAN_FILE, FileEntry, Manifest, ShardEntry, read_manifest
 from ..plan import PLAN_FORMAT, Plan
@@ -93,11 +93,13 @@ class _Pass:
         """All of it."""
         for entry in self.manifest.files:
             self._is_whole(entry, "digest" if entry.path == PLAN_FILE else self.verify)
-        plan, checks, opener = self._plan(), [], None
+        plan, measures = self._plan(), self._measures()
+        checks: list[Check] = []
+        opener = None
         if plan is not None:
             # That the files are whole is known once they are opened.
             opener = Opener(self.directory, self.manifest, plan, "size", validate=True)
-            audited = Audited(self.directory, self.manifest, plan, opener, self.sound)
+            audited = Audited(self.directory, self.manifest, plan, opener, self.sound, measures)
             checks = [check(audited) for check in (CHECKS if self.verify == "digest" else QUICK)]
         for check in checks:
             self.findings += check.before()
@@ -130,7 +132,23 @@ class _Pass:
         return entry.path in self.sound
 
     def _total(self) -> int:
-        return len(self.manifest.files) + len(self.manifest.shards) + len(self.targets)
+        listed = len(self.manifest.files) + len(self.manifest.shards) + len(self.targets)
+        return max(listed + sum(path.startswith(f"{MEASURES}/") for path in self.seen), len(self.seen))
+
+    def _measures(self) -> dict[str, MeasureInfo]:
+        """The measures whose files are what was written."""
+        found = {}
+        for path in sorted((self.directory / MEASURES).glob("[!.]*.json")):
+            name = info_path(path.stem)
+            self.seen[name] = path.stat().st_size
+            try:
+                info = read_json(self.directory, name, MeasureInfo, MEASURE_FORMAT)
+            except Failure as failure:
+                self.findings += failure.diagnostics
+                continue
+            if self._is_whole(info.file, self.verify):
+                found[path.stem] = info
+        return found
 
     def _plan(self) -> Plan | None:
         if PLAN_FILE not in self.seen:
@@ -165,6 +183,5 @@ class _Pass:
 
     def _known(self) -> set[str]:
         """The paths of all files that the dataset has."""
-        measured = {path.stem for path in (self.directory / MEASURES).glob("[!.]*.json")}
-        own = {f"{MEASURES}/{name}.arrow" for name in measured} | {info_path(name) for name in measured}
-        return {MANIFEST_FILE, *self.seen, *own}
+        told = {str(PurePosixPath(name).with_suffix(".arrow")) for name in self.seen if name.startswith(f"{MEASURES}/")}
+        return {MANIFEST_FILE, *self.seen, *told}

@@ -1,4 +1,4 @@
-"""Measures: files that lie beside the shards, whole, and taken on them."""
+"""Measures: numbers that were taken on the shards that are here, one for each token."""
 
 from __future__ import annotations
 
@@ -9,38 +9,32 @@ import numpy as np
 
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Diagnostic, Failure, Severity
-from ..files.listed import check_file
-from ..files.measures import MEASURE_FORMAT, MeasureInfo, info_path, open_measures
+from ..files.measures import MeasureInfo, info_path, open_measures
 from ..files.shard_reader import Chunk, Lists
-from ..manifest import MEASURES, FileEntry, ShardEntry
+from ..manifest import ShardEntry
 from ..plan import MeasureTerm
-from ..stored import read_json
 from .base import Audited, Check, at
 
 
 class Measures(Check):
-    """Every measure of the dataset is whole, and has a number for each token of the shards that it was taken on. One that was
-    taken on other shards is an error where the plan reads it, and else a warning."""
+    """A measure has a number for each token of the shards that it was taken on. One that was taken on other shards is an error
+    where the plan reads it, and else a warning."""
 
     def __init__(self, dataset: Audited) -> None:
         super().__init__(dataset)
-        self.files: dict[str, FileEntry] = {}
         self._open: dict[str, dict[tuple[str, int], dict[str, Lists]]] = {}
         scores = [*(getattr(rule, "score", None) for rule in dataset.plan.rules), dataset.plan.order]
         self._read = {term.file for score in scores for term in score or () if isinstance(term, MeasureTerm)}
 
     def before(self) -> Iterator[Diagnostic]:
-        for path in sorted((self.dataset.directory / MEASURES).glob("[!.]*.json")):
+        for name, info in self.dataset.measures.items():
             try:
-                yield from self._look(path.stem)
+                yield from self._look(name, info)
             except Failure as failure:
                 yield from failure.diagnostics
 
-    def _look(self, name: str) -> Iterator[Diagnostic]:
-        info = read_json(self.dataset.directory, info_path(name), MeasureInfo, MEASURE_FORMAT)
-        file = check_file(self.dataset.directory, info.file, "digest")
-        self.dataset.sound.add(info.file.path)
-        batches = open_measures(file, info.file.path, list(info.columns))
+    def _look(self, name: str, info: MeasureInfo) -> Iterator[Diagnostic]:
+        batches = open_measures(self.dataset.directory / info.file.path, info.file.path, list(info.columns))
         if sum(shard.batches for shard in info.shards) != len(batches):
             message = (
                 f"`{info.file.path}` has {len(batches)} record batches, not those of the shards that were measured"
