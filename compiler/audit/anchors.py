@@ -21,23 +21,20 @@ class Anchors(Check):
     """`anchors.safetensors` holds the plan's anchors and no other; each is a unit vector of the model's width."""
 
     def before(self) -> Iterator[Diagnostic]:
-        plan = self.dataset.plan
+        listed = any(entry.path == ANCHORS_FILE for entry in self.dataset.manifest.files)
+        if listed and ANCHORS_FILE not in self.dataset.sound:
+            return
         try:
-            found = read_anchors(self.dataset.directory, plan)
+            found = read_anchors(self.dataset.directory, self.dataset.plan)
         except Failure as failure:
-            if ANCHORS_FILE in self.dataset.sound or not self._listed():
-                yield from failure.diagnostics
+            yield from failure.diagnostics
             return
         for name, vector in found.items():
             length = float(np.linalg.norm(vector.astype(np.float64)))
             if abs(length - 1) > AWAY:
                 yield at(codes.ANCHOR_VALUE, ANCHORS_FILE, f"anchor `{name}` has length {length:.4g}; 1 is expected")
-        if ANCHORS_FILE in self.dataset.sound and found:
-            names = tensor_names(self.dataset.directory / ANCHORS_FILE)
-            for name in sorted(set(names) - found.keys()):
-                yield at(
-                    codes.ANCHOR_VALUE, ANCHORS_FILE, f"`{ANCHORS_FILE}` holds `{name}`, which is no anchor of the plan"
-                )
-
-    def _listed(self) -> bool:
-        return any(entry.path == ANCHORS_FILE for entry in self.dataset.manifest.files)
+        names = tensor_names(self.dataset.directory / ANCHORS_FILE) if found else ()
+        for name in sorted(set(names) - found.keys()):
+            yield at(
+                codes.ANCHOR_VALUE, ANCHORS_FILE, f"`{ANCHORS_FILE}` holds `{name}`, which is no anchor of the plan"
+            )

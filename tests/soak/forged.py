@@ -197,7 +197,10 @@ def _typed(batches: list[pa.RecordBatch], schema: pa.Schema, random: Random) -> 
     kind, name = random.choice(TYPES), random.choice(schema.names)
     at = schema.names.index(name)
     if pa.types.is_run_end_encoded(kind):
-        column = [pa.RunEndEncodedArray.from_arrays(pa.array([b.num_rows], pa.int32()), [7]) for b in batches]
+        column = [
+            pa.RunEndEncodedArray.from_arrays(pa.array([b.num_rows], pa.int32()), pa.array([7], pa.int32()))
+            for b in batches
+        ]
     else:
         column = [pa.nulls(batch.num_rows, kind) for batch in batches]
     schema = schema.set(at, pa.field(name, kind))
@@ -342,6 +345,66 @@ def _columned(batches: list[pa.RecordBatch], schema: pa.Schema, random: Random) 
 ARROW: tuple[Forge, ...] = (
     *(in_footer, in_footer, in_heads, in_heads, in_body, in_body, anywhere, moved, alike),
     *(rewritten, rewritten, rewritten),
+)
+
+
+# --- bombs: small files that declare much, and large ones -----------------------------------------------------------
+
+
+def _a_million_columns(data: bytes) -> bytes:
+    return _written([], pa.schema([(f"c{number}", pa.int32()) for number in range(10**6)]))
+
+
+def _many_empty_batches(data: bytes) -> bytes:
+    schema = pa.schema([("a", pa.int32())])
+    return _written([pa.record_batch([pa.array([], pa.int32())], schema=schema)] * 100_000, schema)
+
+
+def _one_batch_many_times(data: bytes) -> bytes:
+    place, _ = _vector(data)
+    return _with_blocks(data, data[place : place + 24] * 600_000, 600_000)
+
+
+def _zeros_compressed(data: bytes) -> bytes:
+    with pa.ipc.open_file(data) as reader:
+        schema, rows = reader.schema, reader.get_batch(0).slice(0, 1)
+    zeros = pa.array(np.zeros(2 * 10**8, np.int32))
+    wide = pa.ListArray.from_arrays(pa.array([0, len(zeros)], pa.int32()), zeros)
+    columns = [wide if name == "input_ids" else rows.column(name) for name in schema.names]
+    return _written([pa.RecordBatch.from_arrays(columns, schema=schema)], schema, compression="zstd")
+
+
+def _a_dictionary_compressed(data: bytes) -> bytes:
+    words = pa.array(["x" * 10**6]).dictionary_encode()
+    batch = pa.record_batch([words.take(pa.array([0]))], names=["id"])
+    return _written([batch] * 3, batch.schema, compression="zstd")
+
+
+def _nested_types(data: bytes) -> bytes:
+    kind = pa.int32()
+    for _ in range(50):
+        kind = pa.list_(kind)
+    return _written([], pa.schema([(f"c{number}", kind) for number in range(1000)]))
+
+
+def _many_sets(data: bytes) -> bytes:
+    with pa.ipc.open_file(data) as reader:
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        schema = reader.schema.with_metadata({**reader.schema.metadata, b"mcd.sets": json.dumps(["ab"] * 600_000)})
+    return _written([batch.cast(schema) for batch in batches], schema)
+
+
+def _large_and_good(data: bytes) -> bytes:
+    """60 MB of rows, in record batches like those of the writer."""
+    with pa.ipc.open_file(data) as reader:
+        table = reader.read_all()
+    table = pa.concat_tables([table] * (60_000_000 // len(data))).combine_chunks()
+    return _written(table.to_batches(20_000), table.schema)
+
+
+BOMBS: tuple[Callable[[bytes], bytes], ...] = (
+    *(_a_million_columns, _many_empty_batches, _one_batch_many_times, _zeros_compressed, _a_dictionary_compressed),
+    *(_nested_types, _many_sets, _large_and_good),
 )
 
 

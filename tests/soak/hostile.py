@@ -1,7 +1,8 @@
 """Files of a dataset that an attacker wrote, whose digests an attacker's manifest states: in a child process, each ends in a
 `Failure` or in rows that can be collated, in less memory than twice the file and a constant.
 
-`python -m tests.soak.hostile --count 10000` tries so many, each by its number: `--first NUMBER --count 1` tries one again.
+`python -m tests.soak.hostile --count 10000` tries so many, bombs first, each by its number: `--first NUMBER --count 1` does so
+again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from mcd.compiler.stored import sealed
 from mcd.dsl.diagnostics import Failure
 
 from .everything import write_everything
-from .forged import ARROW, other_json, other_tensors
+from .forged import ARROW, BOMBS, other_json, other_tensors
 
 ROOT = Path(__file__).parents[2]
 CONSTANT = 192 << 20
@@ -38,7 +39,10 @@ CHUNK = 500
 
 
 def forged(out: Path, number: int) -> tuple[Path, str, bytes]:
-    """File `number`: in the place of which of the dataset, made how, its content."""
+    """File `number`: in the place of which of the dataset, made how, its content. Below 0 are the bombs, counted from the end."""
+    if number < 0:
+        path = out / "shards/train/00000.arrow"
+        return path, BOMBS[number].__name__, BOMBS[number](path.read_bytes())
     random = Random(number)
     files = sorted(path for path in out.rglob("*") if path.is_file())
     arrow = [path for path in files if path.suffix == ".arrow" and "shards" in path.parts]
@@ -111,24 +115,26 @@ def forget() -> int:
 def child(good: Path, first: int, count: int) -> None:
     """Tries files one after another, and prints a line for each: its number, how it ended, and what it was."""
     resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
-    tried(good)
-    for number in range(first, first + count):
-        path, way, data = forged(good, number)
-        print(json.dumps({"number": number, "began": True}), flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            bad = Path(folder) / "bad"
-            shutil.copytree(good, bad)
+    with tempfile.TemporaryDirectory() as folder:
+        bad = Path(folder) / "bad"
+        shutil.copytree(good, bad)
+        tried(bad)
+        for number in range(first, first + count):
+            path, way, data = forged(good, number)
+            print(json.dumps({"number": number, "began": True}), flush=True)
             stated(good, bad, path, data)
             said: dict[str, Any] = {"number": number, "way": way, "file": path.relative_to(good).parts[0]}
             before = forget()
             try:
                 said["end"] = tried(bad)
-                said["memory"] = max(0, peak() - before - 2 * len(data))
+                said["memory"] = peak() - before - 2 * len(data)
                 said["verify"] = verify_dataset(bad).failed
             except BaseException as error:
                 said["end"] = f"{type(error).__name__}: {error}"[:200]
                 said["trace"] = traceback.format_exc()[-1500:]
-        print(json.dumps(said), flush=True)
+            print(json.dumps(said), flush=True)
+            for changed in (path.relative_to(good), "manifest.json", "measures/ref.json"):
+                bad.joinpath(changed).write_bytes((good / changed).read_bytes())
 
 
 def run(good: Path, first: int, count: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -172,7 +178,7 @@ def run(good: Path, first: int, count: int) -> tuple[list[dict[str, Any]], list[
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--first", type=int, default=-len(BOMBS), help="the bombs come before 0")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child is not None:
@@ -186,7 +192,7 @@ def main() -> int:
     )
     for (file, end), count in sorted(ends.items()):
         print(f"{file:<20} {end:<8} {count:>6}")
-    most = max(one.get("memory", 0) for one in found) >> 20
+    most = max((one["memory"] for one in found if "memory" in one), default=0) >> 20
     print(
         f"{len(found)} in {time.monotonic() - begin:.0f} s, at most {most} MiB more than twice the file, {len(wrong)} wrong"
     )
