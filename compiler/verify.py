@@ -48,10 +48,21 @@ def _numbers(plan: Plan) -> Iterator[str]:
     """What is counted or multiplied in 64 bits elsewhere."""
     for name in ("layers", "heads", "hidden", "vocab", "context"):
         if not 1 <= getattr(plan.model, name) <= MOST:
-            yield f"has {getattr(plan.model, name):.3g} as `{name}` of its model"
+            yield f"has {_short(getattr(plan.model, name))} as `{name}` of its model"
+    for name in ("prefix", "suffix"):
+        if not 0 <= getattr(plan.tokenizer, name) <= MOST:
+            yield f"has {_short(getattr(plan.tokenizer, name))} tokens as `{name}` of its tokenizer"
     for rule in plan.rules:
-        if isinstance(rule, HiddenRule) and rule.through is not None and not 1 <= rule.through.width <= MOST:
-            yield f"rule `{rule.id}`: goes through a map to {rule.through.width:.3g} numbers"
+        found = {"ahead": getattr(rule, "ahead", None), "classes": getattr(rule, "classes", None)}
+        if isinstance(rule, HiddenRule) and rule.through is not None:
+            found |= {"through": rule.through.width}
+        for name, number in found.items():
+            if number is not None and not 1 <= number <= MOST:
+                yield f"rule `{rule.id}`: has {_short(number)} as `{name}`"
+
+
+def _short(number: int) -> str:
+    return f"{number}" if abs(number) < 1 << 64 else "a number of more than 64 bits"
 
 
 def _windows(plan: Plan) -> Iterator[str]:

@@ -11,9 +11,11 @@ from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Diagnostic, Failure, Severity
 from ..files.measures import MeasureInfo, info_path, open_measures
 from ..files.shard_reader import Chunk, Lists
-from ..manifest import ShardEntry
+from ..manifest import PLAN_FILE, ShardEntry
 from ..plan import MeasureTerm
 from .base import Audited, Check, at
+
+TAKE = "`mcd measure` takes it"
 
 
 class Measures(Check):
@@ -24,9 +26,16 @@ class Measures(Check):
         super().__init__(dataset)
         self._open: dict[str, dict[tuple[str, int], dict[str, Lists]]] = {}
         scores = [*(getattr(rule, "score", None) for rule in dataset.plan.rules), dataset.plan.order]
-        self._read = {term.file for score in scores for term in score or () if isinstance(term, MeasureTerm)}
+        self._read = {term: term.file for score in scores for term in score or () if isinstance(term, MeasureTerm)}
 
     def before(self) -> Iterator[Diagnostic]:
+        for term, name in self._read.items():
+            if not (self.dataset.directory / info_path(name)).exists():
+                message = f"`{PLAN_FILE}` reads a measure `{name}`, which was not taken yet"
+                yield replace(at(codes.MEASURE_MISSING, PLAN_FILE, message, TAKE), level=Severity.WARNING)
+            elif name in self.dataset.measures and term.column not in self.dataset.measures[name].columns:
+                message = f"measure `{name}` has no column `{term.column}`, which `{PLAN_FILE}` reads"
+                yield at(codes.MEASURE_COLUMN, info_path(name), message, TAKE)
         for name, info in self.dataset.measures.items():
             try:
                 yield from self._look(name, info)
@@ -50,8 +59,8 @@ class Measures(Check):
 
     def _stale(self, name: str) -> Diagnostic:
         message = f"measure `{name}` was taken on other shards than those that are here"
-        found = at(codes.MEASURE_OTHER, info_path(name), message, "take it again: `mcd measure`")
-        return found if name in self._read else replace(found, level=Severity.WARNING)
+        found = at(codes.MEASURE_OTHER, info_path(name), message, TAKE)
+        return found if name in self._read.values() else replace(found, level=Severity.WARNING)
 
     def shard(self, shard: ShardEntry, chunks: Sequence[Chunk]) -> Iterator[Diagnostic]:
         for name, batches in self._open.items():
@@ -60,5 +69,5 @@ class Measures(Check):
                 lengths = np.diff(chunk.tokens.offsets)
                 if not found or any(not np.array_equal(np.diff(one.offsets), lengths) for one in found.values()):
                     message = f"measure `{name}` has not a number for each token of `{shard.path}`"
-                    yield at(codes.MEASURE_OTHER, info_path(name), message, "take it again: `mcd measure`")
+                    yield at(codes.MEASURE_OTHER, info_path(name), message, TAKE)
                     break

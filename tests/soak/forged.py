@@ -428,10 +428,12 @@ def other_json(data: bytes, random: Random) -> bytes:
         elif way < 0.45 and isinstance(holder[key], list) and holder[key]:
             holder[key] = holder[key] * random.choice((2, 3))
         else:
-            holder[key] = random.choice((*ODD, random.choice(list(_places(json.loads(data))))[0]))
+            alike = [value for value in ODD if type(value) is type(holder[key])]
+            holder[key] = random.choice(alike if alike and random.random() < 0.7 else ODD)
         if not found:
             break
-    found["checksum"] = None
+    if b'"checksum"' in data:
+        found["checksum"] = None
     return (json.dumps(found, indent=1, sort_keys=True) + "\n").encode()
 
 

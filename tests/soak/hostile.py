@@ -128,7 +128,7 @@ def child(good: Path, first: int, count: int) -> None:
             try:
                 said["end"] = tried(bad)
                 said["memory"] = peak() - before - 2 * len(data)
-                said["verify"] = verify_dataset(bad).failed
+                said["verify"] = bool(verify_dataset(bad).findings)
             except BaseException as error:
                 said["end"] = f"{type(error).__name__}: {error}"[:200]
                 said["trace"] = traceback.format_exc()[-1500:]
