@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # Tests run in two processes; each with threads of its own would only get in the other's way.
 test quick: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test quick nightly check generate docs editors parser fix clean
+.PHONY: demo test quick nightly soak check generate docs editors parser fix clean
 
 ## compile and train the two demo specs; tables on the terminal, pictures below out/
 demo: $(READY)
@@ -24,6 +24,11 @@ quick: $(READY)
 ## what takes long: 100,000 specs that nobody wrote
 nightly: $(READY)
 	$(BIN)/python -m tests.dsl.fuzz --count 100000
+
+## what takes longest: damage of every kind, in large numbers
+soak: $(READY)
+	$(BIN)/python -m tests.soak.damage --count 1000
+	$(BIN)/python -m tests.soak.hostile --count 10000
 
 ## what CI checks besides the tests
 check: $(READY)
