@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 
 import click
 
+from ..compiler.build.engines import Pool
 from ..compiler.columns import in_columns
-from ..compiler.compile import Compiled, Report, compile_program
+from ..compiler.compile import Compiled, compile_program
 from ..compiler.lessons import runs_while_compiling
 from ..compiler.manifest import Counts, Manifest
+from ..compiler.part import Part, compile_part, finish_parts
 from ..compiler.plan import AttendPlan, CrossRef, Plan
 from ..compiler.teaching import Teach
 from ..dsl.check import check
@@ -19,6 +22,7 @@ from ..dsl.codes.shards import TEACHER_RUN
 from ..dsl.diagnostics import Failure
 from .options import model_option, no_device, quiet_option, settings_option
 from .output import Counter, ExitCode, report
+from .progress import TaskProgress
 
 
 @click.command
@@ -26,6 +30,19 @@ from .output import Counter, ExitCode, report
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset goes."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many processes run tasks; as many as there are cores.",
+)
+@click.option(
+    "--task", "part", type=click.IntRange(min=0), metavar="I", help="Run one share of the tasks, of `--of` shares."
+)
+@click.option(
+    "--of", "shares", type=click.IntRange(min=1), metavar="N", help="Into how many shares the tasks are divided."
+)
+@click.option("--finish", "finishing", is_flag=True, help="Make a dataset of what all shares did; run no task.")
 @quiet_option
 @click.option("--device", help="Where teachers run: cuda if there is one, else cpu.")
 @model_option
@@ -39,19 +56,35 @@ def command(
     output: Path,
     quiet: bool,
     device: str | None,
+    workers: int | None,
+    part: int | None,
+    shares: int | None,
+    finishing: bool,
 ) -> None:
     """Compile a spec and its sources into DIR.
 
-    DIR appears complete or not at all; what it held before stays whole until then. Where it already holds the shards of the
-    same sets over the same content, the plan alone is written. A teacher that is cached runs over the shards once. Exits with 0
-    where there is no error, 1 where there is one, 2 on wrong usage.
+    DIR appears complete or not at all; what it held before stays whole until then. Tasks whose shards DIR has already, of the
+    same sets over the same content, are not run again. What was done before a run was stopped is kept in a hidden folder beside
+    DIR, and the next run goes on from there. A teacher that is cached runs over the shards once.
+
+    Array jobs: `--task I --of N` with I from 0 to N - 1, each on any machine that sees the sources and DIR's folder, then
+    `--finish` once. Exits with 0 where there is no error, 1 where there is one, 2 on wrong usage.
     """
+    share = _share(part, shares, finishing)
     program, findings = check(spec, model, settings)
     if program is None:
         context.exit(report(findings.items, err=True))
-    compiled = compile_program(
-        program, output, Counter("tasks", quiet), _teaching(program, device, Counter("shards", quiet))
-    )
+    engine, progress = Pool(workers or _cores()), TaskProgress(quiet)
+    if share is not None:
+        done = compile_part(program, output, *share, engine, progress)
+        if not quiet:
+            click.echo(f"{output}: {_said(*share, done)}")
+        context.exit(ExitCode.CLEAN)
+    teaching = _teaching(program, device, Counter("shards", quiet))
+    if finishing:
+        compiled = finish_parts(program, output, progress, teaching)
+    else:
+        compiled = compile_program(program, output, progress, teaching, engine)
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
     if not quiet:
@@ -59,7 +92,29 @@ def command(
     context.exit(ExitCode.CLEAN)
 
 
-def _teaching(program: Program, device: str | None, report: Report) -> Teach | None:
+def _share(part: int | None, shares: int | None, finishing: bool) -> tuple[int, int] | None:
+    """Which share of the tasks is asked for, None for all."""
+    if (part is None) != (shares is None):
+        raise click.UsageError("--task and --of go together: --task 0 --of 8, say")
+    if part is None or shares is None:
+        return None
+    if finishing:
+        raise click.UsageError("--finish comes after all shares, in a command of its own")
+    if part >= shares:
+        raise click.UsageError(f"--task {part} --of {shares}: shares count from 0 to {shares - 1}")
+    return part, shares
+
+
+def _said(part: int, shares: int, done: Part) -> str:
+    return f"share {part} of {shares}, {done.own:,} of {done.total:,} tasks: {done.ran:,} run, {done.own - done.ran:,} were done"
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _teaching(program: Program, device: str | None, report: Counter) -> Teach | None:
     """What runs the teachers of a program; None for one without. It needs torch, which nothing else of compiling does."""
     teacher = next(runs_while_compiling(program), None)
     if teacher is None:
@@ -79,7 +134,11 @@ def _teaching(program: Program, device: str | None, report: Report) -> Teach | N
 def summary(compiled: Compiled, output: Path) -> str:
     """What was written, and what the rules found, as a table: those that lost something, and the first of the others."""
     manifest = compiled.manifest
-    what = "plan written, shards kept" if compiled.reused else f"{len(manifest.shards)} shards"
+    before = {"kept": compiled.kept, "done before": compiled.resumed}
+    said = [f"{count:,} {words}" for words, count in before.items() if count]
+    total = compiled.ran + compiled.resumed + compiled.kept
+    kept = f" ({', '.join(said)} of {total:,} tasks)" if said else ""
+    what = "plan written, shards kept" if compiled.reused else f"{len(manifest.shards):,} shards{kept}"
     splits = ", ".join(
         f"{split} {records:,} records, {manifest.tokens[split]:,} tokens" for split, records in manifest.records.items()
     )

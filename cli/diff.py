@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from ..compiler.compile import prepare
 from ..compiler.difference import MEANING, Change, Effect, Side, differences
+from ..compiler.prepare import prepare
 from ..dsl.check import check
 from .options import format_option, model_option, settings_option
 from .output import ExitCode, report

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from ..compiler.chart import chart
-from ..compiler.compile import prepare
 from ..compiler.describe import describe
 from ..compiler.files.output import json_text
+from ..compiler.prepare import prepare
 from ..compiler.rebuild import Rebuild, rebuild
 from ..dsl.check import check
 from .options import format_option, model_option, settings_option
@@ -64,5 +64,10 @@ def _rebuild(found: Rebuild, output: Path) -> Iterator[str]:
     yield "inputs"
     yield from (f"  {entry.digest[:8]}  {entry.path}" for entry in found.inputs)
     yield f"compiling into {output}"
-    yield "  keeps the shards and writes the plan" if found.kept else "  writes the shards anew:"
+    if not found.ran:
+        yield "  keeps the shards and writes the plan"
+    elif found.kept:
+        yield f"  runs {found.ran:,} of {found.kept + found.ran:,} tasks and keeps the shards of the others:"
+    else:
+        yield "  writes the shards anew:"
     yield from (f"    {reason}" for reason in found.reasons)

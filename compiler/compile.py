@@ -1,110 +1,159 @@
 """The driver: a checked program -> a dataset directory.
 
-Takes a program that checked clean. Digests every input, lowers the program, runs the tasks, accounts for what was lost and
-writes plan, anchors and manifest. What the target held before stays whole until the new dataset is complete. Where the target
-already holds the shards of the same recipe over the same content, they are kept and the plan alone is written.
+Takes a program that checked clean. Digests every input, lowers the program, has the tasks run that nobody ran before, accounts
+for what was lost and writes plan, anchors and manifest. What the target held before stays whole until the new dataset is
+complete. Tasks whose shards are in the target already, or in what an earlier process left unfinished, are not run again: where
+nothing changed but how a model is supervised, the plan alone is written.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from ..dsl import checked as c
-from ..dsl.canonical import digest
-from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Diagnostic, Failure, Findings, Severity
 from ..version import VERSION
 from .account import lost_findings, rule_counts
-from .alignment.fields import attribute_kinds
+from .build.engines import Engine, InProcess
+from .build.finished import TASKS_FILE, Finished, Whole, finished_in, uncounted
+from .build.stage import Stage, staged
+from .build.tasks import Unit, meaning_of, shards_key, units_of
+from .build.worker import Job, Request
 from .counted import as_counts
-from .execute import Executor, Outcome
 from .files.anchors import anchors
-from .files.output import building, finish, keep_shards
-from .files.shard_reader import SHARD_FORMAT
+from .files.output import entry_of, finish, link_measures
 from .lessons import learn, lessons, teacher_digests
-from .lower import Lowered, lower
-from .manifest import Counts, InputEntry, Manifest, file_digest, read_manifest
-from .plan import Digest, Plan, Tokenizer
-from .recipe import Check, LabelCheck, Recipe
+from .lower import Lowered
+from .manifest import Counts, InputEntry, Manifest, read_manifest
+from .plan import Digest, Plan
+from .prepare import prepare
+from .recipe import Recipe, label_key
 from .sets import COUNTED, both
 from .sources.inventory import Inventory, inventory
-from .teaching import Teach
+from .teaching import Lesson, Teach
 from .tokens.tokenize import Encoder
-from .verify import broken_invariants
-from .whole import chat_findings, check_whole, dropped_findings, unmet_expectations, unmixable
+from .whole import chat_findings, check_shared_ids, check_whole, dropped_findings, unmet_expectations, unmixable
 from .windowed import windowed_counts
 
-Report = Callable[[int, int], None]
-"""Called after every task with the number of tasks done and in all."""
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the tasks are: `total` of them, `kept` that were done before, `done` since, and what all that are done hold.
+    `seconds`: since the first was started."""
+
+    total: int
+    kept: int
+    done: int
+    records: int
+    tokens: int
+    dropped: int
+    seconds: float
+
+
+Report = Callable[[Progress], None]
+"""Called before the first task, and after each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A dataset as written. `reused`: the shards were there already."""
+    """A dataset as written. `ran`: how many tasks were run; `resumed`: how many an earlier process had done; `kept`: how many the
+    target had."""
 
     manifest: Manifest
     plan: Plan
-    reused: bool
+    ran: int
+    resumed: int
+    kept: int
     warnings: tuple[Diagnostic, ...]
 
+    @property
+    def reused(self) -> bool:
+        """Whether the target had all shards already."""
+        return self.ran == self.resumed == 0
 
-def prepare(program: c.Program) -> tuple[Lowered, Encoder]:
-    """The plan and the recipe of a program, and the tokenizer that they were made with."""
-    encoder = Encoder(program.model.tokenizer)
-    if encoder.size > program.model.vocab:
-        message = f"the tokenizer has {encoder.size} tokens, model `{program.model.name}` a vocabulary of {program.model.vocab}"
-        raise Failure(codes.VOCABULARY.at(program.model.place, message))
-    tokenizer = Tokenizer(
-        digest=encoder.digest,
-        prefix=len(encoder.prefix),
-        suffix=len(encoder.suffix),
-        bare=tuple(sorted(source.name for source in program.sources if isinstance(source.text, c.Chat))),
-    )
-    lowered = lower(program, tokenizer, VERSION)
-    if broken := broken_invariants(lowered.plan):
-        raise AssertionError("; ".join(broken))
-    return lowered, encoder
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Tasks that are done, by number, and how that came about: see `Compiled`."""
+
+    done: Mapping[int, Finished]
+    ran: int
+    resumed: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a program is compiled from: plan and recipe, the tokenizer, the sources by content, and the tasks."""
+
+    program: c.Program
+    lowered: Lowered
+    encoder: Encoder
+    stock: tuple[Inventory, ...]
+    units: tuple[Unit, ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.lowered.recipe
+
+    @property
+    def key(self) -> Digest:
+        """What all shards together follow from."""
+        return shards_key(self.recipe, self.stock)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was said besides the spec: another model's config, and values of constants."""
+
+    model: Path | None = None
+    settings: tuple[str, ...] = ()
 
 
 def compile_program(
-    program: c.Program, out: Path, report: Report = lambda done, total: None, teach: Teach | None = None
+    program: c.Program,
+    out: Path,
+    report: Report = lambda progress: None,
+    teach: Teach | None = None,
+    engine: Engine | None = None,
 ) -> Compiled:
-    """Compile `program` into the directory `out`. `teach` runs the teachers whose states are stored, see `teaching`.
+    """Compile `program` into the directory `out`. `teach` runs the teachers whose states are stored, see `teaching`; `engine`
+    runs the tasks, by default one after another in this process.
 
-    Raises Failure, with everything found, and leaves `out` as it was.
+    Raises Failure, with everything found, and leaves `out` as it was. What tasks were done by then is kept beside it, for the
+    next time.
     """
+    with staged(out) as stage:
+        return build(lambda: read_inputs(program), stage, report, teach, engine or InProcess())
+
+
+def build(read: Callable[[], Inputs], stage: Stage, report: Report, teach: Teach | None, engine: Engine) -> Compiled:
+    """Build the dataset of `stage`, of what `read` gives, and put it in place. Raises Failure."""
+    try:
+        inputs = read()
+        teaching = _teaching(inputs, teach)
+        ran = run_tasks(inputs, inputs.units, stage, engine, report)
+        compiled = _put_together(inputs, ran, stage, teaching)
+        stage.publish()
+    except BaseException:
+        stage.drop()
+        raise
+    return compiled
+
+
+def read_inputs(program: c.Program) -> Inputs:
+    """Everything that `program` is compiled from. Every source is read once. Raises Failure with what cannot be read."""
     lowered, encoder = prepare(program)
     stock = take_stock(program)
-    vectors = anchors((concept for concept in program.concepts if concept.name in lowered.plan.anchors), program.model)
-    key = shards_key(lowered.recipe, stock)
-    made = teacher_digests(program, lowered)
-    asked = lessons(program, lowered, encoder, stock, key, made)
-    old = _previous(out, key, lowered.recipe)
-    with building(out) as work:
-        if old is not None:
-            keep_shards(out, work, old)
-            manifest = old.model_copy(update={"version": VERSION, "inputs": _inputs(program, stock)})
-        else:
-            outcome = _run(Executor(lowered.recipe, program.root, encoder), stock, work, report)
-            check_whole(program, lowered.recipe, outcome)
-            manifest = _manifest(lowered.recipe, key, _inputs(program, stock), outcome)
-        manifest = manifest.model_copy(update={"teachers": made, "targets": {}, "centroids": {}})
-        windowed = windowed_counts(lowered.plan, work, manifest.shards)
-        # Before teachers run, which takes longer than all else.
-        accounted, warnings = _account(program, lowered, manifest, windowed)
-        if asked:
-            taught = learn(asked, teach, out, work, lowered, accounted)
-            centroids = {mean.name: mean.digest for lesson in asked for mean in lesson.means}
-            more = {"targets": dict(sorted(taught.targets.items())), "centroids": dict(sorted(centroids.items()))}
-            accounted, warnings = _account(program, lowered, manifest.model_copy(update=more), windowed)
-            vectors |= taught.centroids
-        whole = finish(work, lowered.plan, vectors, accounted)
-    return Compiled(whole, lowered.plan, old is not None, warnings)
+    return Inputs(program, lowered, encoder, stock, units_of(lowered.recipe, stock))
 
 
 def take_stock(program: c.Program) -> tuple[Inventory, ...]:
@@ -116,74 +165,141 @@ def take_stock(program: c.Program) -> tuple[Inventory, ...]:
     return stock
 
 
-def shards_key(recipe: Recipe, stock: tuple[Inventory, ...]) -> Digest:
-    """What shards depend on, and nothing else: the tokenizer, `context`, `overflow`, sources and sets by content.
-
-    Neither paths nor the names of rules, spans and concepts take part.
-    """
-    sources: list[list[object]] = [
-        [
-            source.name,
-            source.format,
-            digest((source.id, source.split, source.text, *((source.marked,) if source.marked else ()))),
-            [entry.digest for entry in held.inputs],
-        ]
-        for source, held in zip(recipe.sources, stock, strict=True)
-    ]
-    meaning = {
-        "format": SHARD_FORMAT,
-        "tokenizer": recipe.tokenizer_digest,
-        "context": [recipe.model.context, digest(recipe.model.overflow)],
-        "sources": sources,
-        "sets": [[each.digest, each.attributes] for each in recipe.sets],
-        "attributes": attribute_kinds(recipe),
-        "edges": [each.digest for each in recipe.edges],
-        "fields": [[f.name, f.path, f.type, f.width, digest(f.spans)] for f in recipe.fields],
-    }
-    text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def run_tasks(inputs: Inputs, units: Sequence[Unit], stage: Stage, engine: Engine, report: Report) -> Ran:
+    """Have `units` done: those are run that are done neither here nor in the target."""
+    program, recipe = inputs.program, inputs.recipe
+    done = {number: each for number, each in stage.finished(units).items() if not any(uncounted(each, recipe))}
+    there = {each.key: each for each in finished_in(stage.target) if not any(uncounted(each, recipe))}
+    resumed = len(done)
+    done |= stage.take([unit for unit in units if unit.number not in done], there)
+    rest = [unit for unit in units if unit.number not in done]
+    request = Request(
+        spec=program.files[0].resolve(),
+        model=None if program.config is None else program.config.resolve(),
+        settings=tuple(f"{name}={value}" for name, value in program.settings),
+        meaning=meaning_of(recipe, recipe.sources),
+        root=stage.root,
+        target=stage.target,
+    )
+    watch = _Watch(report, len(units), done.values())
+    for each in engine.run(rest, Job(recipe, program.root, inputs.encoder, stage, request)):
+        done[each.number] = each
+        watch.add(each)
+    return Ran(done, len(rest), resumed, len(done) - len(rest) - resumed)
 
 
-def label_key(check: Check) -> Digest:
-    """What the counts of a check depend on besides the shards; the rule's name does not matter."""
-    if isinstance(check, LabelCheck):
-        return digest((check.set, check.field, check.attribute, check.classes))
-    return digest(replace(check, rule=""))
+class _Watch:
+    """Reports how far the tasks are."""
+
+    def __init__(self, report: Report, total: int, kept: Collection[Finished]) -> None:
+        self._report, self._total, self._kept, self._done = report, total, len(kept), 0
+        self._held: Counter[str] = Counter()
+        self._start = time.monotonic()
+        for each in kept:
+            self._count(each)
+        self._tell()
+
+    def add(self, done: Finished) -> None:
+        """Another task is done."""
+        self._done += 1
+        self._count(done)
+        self._tell()
+
+    def _count(self, done: Finished) -> None:
+        for shard in done.shards:
+            self._held.update(records=shard.records, tokens=shard.tokens)
+        self._held["dropped"] += sum(done.dropped.values())
+
+    def _tell(self) -> None:
+        held, seconds = self._held, time.monotonic() - self._start
+        self._report(
+            Progress(self._total, self._kept, self._done, held["records"], held["tokens"], held["dropped"], seconds)
+        )
 
 
-def _run(executor: Executor, stock: tuple[Inventory, ...], work: Path, report: Report) -> Outcome:
-    tasks = [task for found in stock for task in found.tasks]
-    outcome = Outcome()
-    for number, task in enumerate(tasks):
-        outcome.add(executor.run(task, number, work))
-        report(number + 1, len(tasks))
-    return outcome
+# --- from tasks to a dataset -----------------------------------------------------------------------------------------
 
 
-def _manifest(recipe: Recipe, key: Digest, inputs: tuple[InputEntry, ...], outcome: Outcome) -> Manifest:
-    """The manifest of shards just written, but for what depends on the plan."""
+@dataclass(frozen=True, slots=True)
+class _Teaching:
+    """What teachers are asked for, who runs them, and the digests of their files."""
+
+    asked: tuple[Lesson, ...]
+    teach: Teach | None
+    made: dict[str, Digest]
+    anchors: dict[str, npt.NDArray[np.float32]]
+
+
+def _teaching(inputs: Inputs, teach: Teach | None) -> _Teaching:
+    program, lowered = inputs.program, inputs.lowered
+    anchored = anchors((each for each in program.concepts if each.name in lowered.plan.anchors), program.model)
+    made = teacher_digests(program, lowered)
+    asked = lessons(program, lowered, inputs.encoder, inputs.stock, inputs.key, made)
+    return _Teaching(asked, teach, made, anchored)
+
+
+def _put_together(inputs: Inputs, ran: Ran, stage: Stage, teaching: _Teaching) -> Compiled:
+    """Make what the tasks left a dataset: check, account, run teachers, and write what is beside the shards."""
+    program, lowered, done, whole = inputs.program, inputs.lowered, ran.done, Whole()
+    for number in sorted(done):
+        whole.add(done[number])
+    stage.clear(done.values())
+    check_whole(program, inputs.recipe, whole)
+    same = _is_of(stage.target, inputs.key)
+    if not same:
+        check_shared_ids(program, stage.root, whole.shards)
+    manifest = _manifest(inputs, whole).model_copy(update={"teachers": teaching.made})
+    windowed = windowed_counts(lowered.plan, stage.root, manifest.shards)
+    # Before teachers run, which takes longer than all else.
+    accounted, warnings = _account(program, lowered, manifest, windowed)
+    vectors = teaching.anchors
+    if teaching.asked:
+        taught = learn(teaching.asked, teaching.teach, stage.target, stage.root, lowered, accounted)
+        centroids = {mean.name: mean.digest for lesson in teaching.asked for mean in lesson.means}
+        more = {"targets": dict(sorted(taught.targets.items())), "centroids": dict(sorted(centroids.items()))}
+        accounted, warnings = _account(program, lowered, manifest.model_copy(update=more), windowed)
+        vectors = vectors | taught.centroids
+    if same:
+        link_measures(stage.target, stage.root)
+    stage.gather(done)
+    accounted = accounted.model_copy(update={"files": (entry_of(stage.root / TASKS_FILE),)})
+    finished = finish(stage.root, lowered.plan, vectors, accounted)
+    return Compiled(finished, lowered.plan, ran.ran, ran.resumed, ran.kept, warnings)
+
+
+def _is_of(target: Path, key: Digest) -> bool:
+    """Whether the dataset in `target` is of the same shards."""
+    try:
+        return read_manifest(target).shards_key == key
+    except (OSError, Failure):
+        return False
+
+
+def _manifest(inputs: Inputs, whole: Whole) -> Manifest:
+    """The manifest of the shards, but for what depends on the plan."""
+    recipe = inputs.recipe
     records, tokens = Counter[str](), Counter[str]()
-    for shard in outcome.shards:
+    for shard in whole.shards:
         records[shard.split] += shard.records
         tokens[shard.split] += shard.tokens
-    labels = as_counts(outcome.labels, [check.rule for check in recipe.checks])
+    labels = as_counts(whole.labels, [label_key(check) for check in recipe.checks])
     stored = [*(each.digest for each in recipe.sets), *(each.digest for each in recipe.edges)]
     counted = [*stored, *COUNTED, *(both(*pair) for pair in recipe.pairs)]
     return Manifest(
         version=VERSION,
-        shards_key=key,
-        inputs=inputs,
+        shards_key=inputs.key,
+        inputs=_inputs(inputs.program, inputs.stock),
         records=dict(sorted(records.items())),
         tokens=dict(sorted(tokens.items())),
-        dropped={cause: count for cause, count in sorted(outcome.dropped.items()) if count},
-        sets=as_counts(outcome.sets, counted),
-        labels={label_key(check): labels[check.rule] for check in recipe.checks},
+        dropped={cause: count for cause, count in sorted(whole.dropped.items()) if count},
+        sets=as_counts(whole.sets, counted),
+        labels=labels,
         causal=recipe.model.causal if recipe.edges else None,
         rules={},
         files=(),
-        shards=tuple(sorted(outcome.shards, key=lambda shard: shard.path)),
+        shards=tuple(sorted(whole.shards, key=lambda shard: shard.path)),
         chat={
-            source.name: {cause: count for cause, count in sorted(outcome.chat[source.name].items()) if count}
+            source.name: {cause: count for cause, count in sorted(whole.chat[source.name].items()) if count}
             for source in recipe.sources
             if isinstance(source.text, c.Chat)
         },
@@ -210,8 +326,7 @@ def _account(
     errors = [found for found in findings if found.severity is Severity.ERROR]
     if errors:
         raise Failure(*findings)
-    used = {label_key(check): manifest.labels[label_key(check)] for check in recipe.checks}
-    return manifest.model_copy(update={"rules": rules, "labels": used}), tuple(findings)
+    return manifest.model_copy(update={"rules": rules}), tuple(findings)
 
 
 def _inputs(program: c.Program, stock: tuple[Inventory, ...]) -> tuple[InputEntry, ...]:
@@ -226,26 +341,3 @@ def _inputs(program: c.Program, stock: tuple[Inventory, ...]) -> tuple[InputEntr
 
 def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-
-
-def uncounted(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
-    """What was not counted when the shards were written, and cannot be counted without writing them anew."""
-    for check in recipe.checks:
-        if label_key(check) not in manifest.labels:
-            yield f"labels or rows of `{check.rule}` were not counted"
-    if any(both(*pair) not in manifest.sets for pair in recipe.pairs):
-        yield "two sets were not counted together"
-    if recipe.edges and manifest.causal is not recipe.model.causal:
-        yield f"edges were counted for a {'bidirectional' if recipe.model.causal else 'causal'} model"
-
-
-def _previous(out: Path, key: Digest, recipe: Recipe) -> Manifest | None:
-    """The manifest of the dataset in `out`, where its shards are those of this recipe and are whole; they are read for that."""
-    try:
-        manifest = read_manifest(out)
-        if manifest.shards_key != key or any(uncounted(manifest, recipe)):
-            return None
-        whole = all(file_digest(out / shard.path) == (shard.sha256, shard.bytes) for shard in manifest.shards)
-    except (OSError, Failure):
-        return None
-    return manifest if whole else None

@@ -6,15 +6,12 @@ records come changes none of its bytes; its number alone names its files.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from ..dsl import checked
@@ -25,7 +22,7 @@ from .alignment.together import count_together
 from .batch import Edges, Spans, TextBatch
 from .counted import Counted, Found, merge
 from .evaluation.evaluate import Evaluation, Evaluator
-from .files.shards import ShardWriter, shard_rows, shard_schema
+from .files.shards import ShardWriter, shard_path, shard_rows, shard_schema
 from .manifest import ChatCause, ShardEntry
 from .plan import Digest
 from .recipe import Recipe
@@ -34,16 +31,13 @@ from .sources.reader import Splits, read_batches
 from .tokens.tokenize import Encoder
 from .walk import field_paths, join_fields, join_sets
 
-IdHashes = npt.NDArray[np.uint64]
-
 
 @dataclass(slots=True)
 class Outcome:
     """What a task, or several merged, wrote and counted.
 
     `sets` and `labels` count by set key and by rule; `dropped` counts records by cause; `seen` holds the fields that some
-    record had, with their source; `ids` holds a hash of every record's id by split, where two splits could share one; `chat`
-    counts messages by source.
+    record had, with their source; `chat` counts messages by source.
     """
 
     shards: list[ShardEntry] = field(default_factory=list)
@@ -51,20 +45,7 @@ class Outcome:
     labels: Found = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     seen: set[tuple[str, checked.FieldPath]] = field(default_factory=set)
-    ids: dict[str, list[IdHashes]] = field(default_factory=dict)
     chat: dict[str, Counter[ChatCause]] = field(default_factory=dict)
-
-    def add(self, other: Outcome) -> None:
-        """Take in the outcome of another task."""
-        self.shards += other.shards
-        merge(self.sets, other.sets)
-        merge(self.labels, other.labels)
-        self.dropped += other.dropped
-        self.seen |= other.seen
-        for source, counts in other.chat.items():
-            self.chat.setdefault(source, Counter()).update(counts)
-        for split, hashes in other.ids.items():
-            self.ids.setdefault(split, []).extend(hashes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +78,6 @@ class Executor:
         ]
         self._evaluator = Evaluator(definitions, encoder.token_id)
         self._schema = shard_schema(recipe)
-        self._may_share_ids = _may_share_ids(recipe.sources)
         joined = join_fields(stored.join for stored in recipe.edges)
         self.fields = sorted(field_paths(definitions) | joined | {stored.path for stored in recipe.fields})
 
@@ -110,8 +90,7 @@ class Executor:
 
             def writer(split: str) -> ShardWriter:
                 if split not in writers:
-                    path = work / "shards" / split / f"{number:05}.arrow"
-                    writers[split] = stack.enter_context(ShardWriter(path, self._schema))
+                    writers[split] = stack.enter_context(ShardWriter(work / shard_path(split, number), self._schema))
                 return writers[split]
 
             strict = self._recipe.model.lost == "error"
@@ -148,20 +127,4 @@ class Executor:
         outcome.dropped += Counter(
             {"empty_text": int((aligned.dropped & empty).sum()), "too_long": int((aligned.dropped & ~empty).sum())}
         )
-        if self._may_share_ids:
-            _note_ids(batch, splits, outcome.ids)
         return Measured(evaluation, spans, edges, aligned, columns, labels)
-
-
-def _may_share_ids(sources: Sequence[checked.Source]) -> bool:
-    """Whether two splits could hold one id: by a hash of the id, or in one split alone, a single source never does."""
-    return len(sources) > 1 or isinstance(sources[0].split, checked.FieldSplit)
-
-
-def _note_ids(batch: TextBatch, splits: Splits, ids: dict[str, list[IdHashes]]) -> None:
-    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in batch.ids.to_pylist())
-    hashes = np.frombuffer(digests, dtype=np.uint64)
-    for place, split in enumerate(splits.names):
-        found = hashes[splits.index == place]
-        if len(found):
-            ids.setdefault(split, []).append(found)

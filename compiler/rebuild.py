@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from ..dsl import checked as c
 from ..dsl.diagnostics import Failure
-from .compile import shards_key, take_stock, uncounted
+from .build.finished import finished_in, uncounted
+from .build.tasks import units_of
+from .compile import take_stock
 from .lower import Lowered
 from .manifest import PLAN_FILE, InputEntry, Manifest, read_manifest
 from .plan import Plan
@@ -19,9 +21,10 @@ from .sources.inventory import Inventory
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """`kept`: the shards stay and the plan alone is written; else `reasons` says why. `inputs`: the files of the sources."""
+    """How many tasks a dataset already has (`kept`) and how many are to run, with `reasons`. `inputs`: the sources' files."""
 
-    kept: bool
+    kept: int
+    ran: int
     reasons: tuple[str, ...]
     inputs: tuple[InputEntry, ...]
 
@@ -33,15 +36,18 @@ def rebuild(program: c.Program, lowered: Lowered, out: Path) -> Rebuild:
     """
     stock = take_stock(program)
     inputs = tuple(entry for held in stock for entry in held.inputs)
+    units = units_of(lowered.recipe, stock)
     found = _there(out)
     if found is None:
-        return Rebuild(False, ("there is no dataset yet",), inputs)
+        return Rebuild(0, len(units), ("there is no dataset yet",), inputs)
     manifest, plan = found
-    if manifest.shards_key == shards_key(lowered.recipe, stock):
-        reasons = tuple(uncounted(manifest, lowered.recipe))
-        return Rebuild(not reasons, reasons, inputs)
-    reasons = tuple(_reasons(manifest, plan, lowered, stock)) or ("a source or a set is defined otherwise",)
-    return Rebuild(False, reasons, inputs)
+    there = {done.key: tuple(uncounted(done, lowered.recipe)) for done in finished_in(out)}
+    kept = sum(there.get(unit.key) == () for unit in units)
+    if kept == len(units):
+        return Rebuild(kept, 0, (), inputs)
+    lacking = dict.fromkeys(reason for unit in units for reason in there.get(unit.key, ()))
+    reasons = (*lacking, *_reasons(manifest, plan, lowered, stock)) or ("a source or a set is defined otherwise",)
+    return Rebuild(kept, len(units) - kept, reasons, inputs)
 
 
 def _there(out: Path) -> tuple[Manifest, Plan] | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ..dsl import checked
+from ..dsl.canonical import digest
 from .plan import Digest
 from .walk import links
 
@@ -95,6 +96,13 @@ class AheadCheck:
 
 
 Check: TypeAlias = LabelCheck | ContrastCheck | AheadCheck
+
+
+def label_key(check: Check) -> Digest:
+    """What the counts of a check depend on besides the shards; the rule's name does not matter."""
+    if isinstance(check, LabelCheck):
+        return digest((check.set, check.field, check.attribute, check.classes))
+    return digest(replace(check, rule=""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,10 @@ class Failure(Exception):
         super().__init__("; ".join(f"{d.code.id} {d.message}" for d in diagnostics))
         self.diagnostics = diagnostics
 
+    def __reduce__(self) -> tuple[type[Failure], tuple[Diagnostic, ...]]:
+        """As it crosses from one process to another."""
+        return type(self), self.diagnostics
+
 
 @dataclass(slots=True)
 class Findings:

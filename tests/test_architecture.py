@@ -32,7 +32,7 @@ HOMES = {
 
 HOW = {
     f"compiler/{name}.py"
-    for name in ("plan", "recipe", "manifest", "lower", "gathered", "verify", "describe", "compile")
+    for name in ("plan", "recipe", "manifest", "lower", "gathered", "verify", "describe", "compile", "part", "prepare")
 }
 """Modules that plan and account: they touch no Arrow array."""
 

@@ -16,12 +16,13 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from ...dsl import checked as c
 from ...dsl.codes import model as codes
 from ...dsl.diagnostics import Failure
+from . import disk
 from .tensors import read_tensor, tensor_names
 
 Vector = npt.NDArray[np.float32]
@@ -54,7 +55,7 @@ def anchors(concepts: Iterable[c.Concept], model: c.Model) -> dict[str, Vector]:
 
 def write_anchors(path: Path, vectors: dict[str, Vector]) -> None:
     """Write anchors to a safetensors file, by concept name."""
-    save_file(dict(sorted(vectors.items())), path)
+    disk.write(path, save(dict(sorted(vectors.items()))))
 
 
 def _rows(names: list[str], width: int) -> dict[str, int]:

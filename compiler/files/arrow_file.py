@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
 
 from ..manifest import file_digest
+from . import disk
 
 
 class ArrowFile:
-    """Writes the Arrow IPC file at `path`, as `temporary` (by default `path` with `.part`) until `publish`."""
+    """Writes the Arrow IPC file at `path`, under another name (`temporary`, or one that nobody else takes) until `publish`."""
 
     def __init__(self, path: Path, schema: pa.Schema, temporary: Path | None = None) -> None:
         self.path, self.schema = path, schema
-        self._temporary = path.with_name(path.name + ".part") if temporary is None else temporary
-        self._sink = self._temporary.open("wb")
+        self._temporary = disk.temporary(path) if temporary is None else temporary
+        disk.reached("before write", path)
+        self._sink = disk.create(self._temporary)
         self._writer = pa.ipc.new_file(self._sink, schema)
 
     def write(self, columns: list[pa.Array]) -> None:
@@ -26,14 +27,14 @@ class ArrowFile:
     def finish(self) -> tuple[str, int]:
         """Write the rest and make it last; the SHA-256 of the content and its size in bytes."""
         self._writer.close()
-        self._sink.flush()
-        os.fsync(self._sink.fileno())
+        disk.flush(self._sink, self.path)
         self._sink.close()
         return file_digest(self._temporary)
 
     def publish(self) -> None:
         """Give a finished file its name."""
-        self._temporary.replace(self.path)
+        disk.rename(self._temporary, self.path)
+        disk.sync(self.path.parent)
 
     def discard(self) -> None:
         """Remove what has no name yet; nothing after `publish`."""

@@ -1,8 +1,8 @@
 """An output directory that appears complete or not at all.
 
-A directory is built beside its target, under a hidden name, and its manifest is written last. Then the old directory is renamed
-aside, the new one takes its name, and the old one is removed. Between the two renames, which nothing can join into one here,
-the target is missing for a moment; whoever is stopped in it finds the old directory put back by the next `building`.
+A directory is built beside its target, under a hidden name, and its manifest is written last. Then the two swap their names, in
+one step where the system has one, and the old directory is removed. Where it has none, the old directory is renamed aside first:
+the target is missing for a moment, and whoever is stopped in it finds the old directory put back by the next `building`.
 
 A directory that is being built is locked by its builder, so that what a stopped process left can be told from what a running one
 is still writing.
@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from ...dsl.source import DataPlace
 from ..manifest import ANCHORS_FILE, MANIFEST_FILE, MEASURES, PLAN_FILE, FileEntry, Manifest, file_digest
 from ..plan import Frozen, Plan
 from ..stored import Sealed, sealed
+from . import disk
 from .anchors import write_anchors
 
 
@@ -39,20 +40,19 @@ def building(target: Path) -> Iterator[Path]:
     compiled dataset, where the new directory has no manifest, or where the file system refuses.
     """
     target = target.resolve()
-    with _refusals(target):
+    with refusals(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         recover(target)
         check_target(target)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
     try:
-        with _locked(work):
+        with locked(work):
             yield work
             if not (work / MANIFEST_FILE).is_file():
                 raise ValueError(f"nothing wrote {MANIFEST_FILE} into {work}")
-            with _refusals(target):
-                _sync_tree(work)
+            with refusals(target):
                 work.chmod(0o777 & ~_umask())
-                _swap(work, target)
+                put_in_place(work, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -80,32 +80,20 @@ def recover(target: Path) -> None:
 
 
 def finish(work: Path, plan: Plan, anchors: Mapping[str, npt.NDArray[np.float32]], manifest: Manifest) -> Manifest:
-    """Write the plan, the anchors and, last, the manifest, whose `files` are filled in here. The shards are there already."""
-    entries = [_write_json(work / PLAN_FILE, plan)]
+    """Write the plan, the anchors and, last, the manifest, to whose `files` they are added. The shards are there already."""
+    entries = [*manifest.files, _write_json(work / PLAN_FILE, plan)]
     if anchors:
         write_anchors(work / ANCHORS_FILE, dict(anchors))
-        (work / ANCHORS_FILE).chmod(0o666 & ~_umask())  # the library leaves it to its owner alone
-        entries.append(_entry(work / ANCHORS_FILE))
+        entries.append(entry_of(work / ANCHORS_FILE))
     whole = manifest.model_copy(update={"files": tuple(entries)})
     _write_json(work / MANIFEST_FILE, whole)
     return whole
 
 
-def replace_plan(
-    directory: Path, plan: Plan, anchors: Mapping[str, npt.NDArray[np.float32]], manifest: Manifest
-) -> Manifest:
-    """Give a dataset another plan. Its shards, and what was measured on them, are kept: they are linked into the new directory,
-    not copied."""
-    with building(directory) as work:
-        keep_shards(directory, work, manifest)
-        return finish(work, plan, anchors, manifest)
-
-
-def keep_shards(directory: Path, work: Path, manifest: Manifest) -> None:
-    """Link the shards of a dataset, and what was measured on them, into the one that is being built."""
-    measured = [path.relative_to(directory).as_posix() for path in sorted((directory / MEASURES).glob("[!.]*"))]
-    for path in [*(shard.path for shard in manifest.shards), *measured]:
-        link(directory / path, work / path)
+def link_measures(directory: Path, work: Path) -> None:
+    """Link what was measured on the shards of a dataset into the one that is being built of the same shards."""
+    for path in sorted((directory / MEASURES).glob("[!.]*")):
+        link(path, work / path.relative_to(directory))
 
 
 def link(source: Path, target: Path) -> None:
@@ -124,33 +112,41 @@ def json_text(value: Frozen) -> str:
 
 
 def _write_json(path: Path, value: Frozen) -> FileEntry:
-    path.write_text(json_text(value), encoding="utf-8", newline="\n")
-    return _entry(path)
+    disk.write(path, json_text(value).encode())
+    return entry_of(path)
 
 
-def _entry(path: Path) -> FileEntry:
+def entry_of(path: Path) -> FileEntry:
+    """The entry of a file of the dataset's own folder."""
     digest, size = file_digest(path)
     return FileEntry(path=path.name, bytes=size, sha256=digest)
 
 
-def _swap(work: Path, target: Path) -> None:
+def put_in_place(work: Path, target: Path) -> None:
+    """Give the finished directory `work` the name `target`; what had it before is removed."""
+    disk.sync_tree(work)
     if not target.exists():
-        work.rename(target)
-    else:
+        disk.rename(work, target)
+        disk.sync(target.parent)
+        return
+    with locked(target):  # whatever name it has, nobody else takes the old directory for one that is being built
+        if disk.exchange(work, target):
+            disk.sync(target.parent)
+            disk.remove(work)
+            return
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-        with _locked(target):
-            target.rename(aside)
-            try:
-                work.rename(target)
-            except BaseException:
-                aside.rename(target)
-                raise
-        shutil.rmtree(aside, ignore_errors=True)
-    _sync(target.parent)
+        disk.rename(target, aside)
+        try:
+            disk.rename(work, target)
+        except BaseException:
+            disk.rename(aside, target)
+            raise
+        disk.sync(target.parent)
+    disk.remove(aside)
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
     """Holds the lock of a directory, wherever it is renamed to."""
     handle = os.open(directory, os.O_RDONLY)
     try:
@@ -175,22 +171,6 @@ def _abandoned(directory: Path) -> bool:
     return True
 
 
-def _sync_tree(root: Path) -> None:
-    for folder, _, names in os.walk(root, topdown=False):
-        for name in names:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems cannot flush a directory
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -202,7 +182,7 @@ def _escaped(name: str) -> str:
 
 
 @contextmanager
-def _refusals(target: Path) -> Iterator[None]:
+def refusals(target: Path) -> Iterator[None]:
     """Turns what the file system refuses into a Failure about `target`."""
     try:
         yield

@@ -206,6 +206,22 @@ def key_number(value: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest()) >> 11
 
 
+def id_hashes(file: Path) -> npt.NDArray[np.uint64]:
+    """A 64-bit hash of the id of every record of a shard that was just written or checked."""
+    with pa.memory_map(str(file)) as source:
+        options = pa.ipc.IpcReadOptions(included_fields=[0, 1])
+        reader = pa.ipc.open_file(source, options=options)
+        ids = [_record_ids(reader.get_batch(number)) for number in range(reader.num_record_batches)]
+    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for found in ids for name in found)
+    return np.frombuffer(digests, dtype=np.uint64)
+
+
+def _record_ids(batch: pa.RecordBatch) -> list[str]:
+    """The ids of a record batch, of a record in several parts that of the first alone."""
+    ids: list[str] = batch.column("id").filter(pc.equal(batch.column("part"), 0)).to_pylist()
+    return ids
+
+
 def open_shard(file: Path, shown: str, wanted: Wanted, *, validate: bool = True) -> tuple[Chunk, ...]:
     """Map a shard into memory: its record batches. `shown` is the path that a diagnostic names.
 

@@ -33,6 +33,11 @@ from .shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, MAX_ELEMENTS, MAX_TOKENS, S
 INTS = pa.list_(pa.int32())
 
 
+def shard_path(split: str, number: int) -> str:
+    """Where the shard of a split that a task writes is, below the dataset."""
+    return f"shards/{split}/{number:05}.arrow"
+
+
 def shard_schema(recipe: Recipe) -> pa.Schema:
     """The columns of every shard of `recipe`, in their order."""
     columns: list[tuple[str, pa.DataType]] = [

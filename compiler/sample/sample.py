@@ -20,11 +20,11 @@ from ...dsl.source import Place
 from ..account import LOSSES, rule_counts
 from ..alignment.locate import Locator
 from ..batch import Edges, Spans, TextBatch
-from ..compile import prepare
 from ..counted import as_counts
 from ..execute import Executor, Measured, Outcome
 from ..lower import Lowered
 from ..manifest import Cause
+from ..prepare import prepare
 from ..ragged import Ints
 from ..sets import COUNTED, both
 from ..sources.base import Tally

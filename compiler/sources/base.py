@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import compress
@@ -20,6 +20,7 @@ from ...dsl.diagnostics import Code, Diagnostic, Failure
 from ...dsl.source import DataPlace
 from ..batch import Bools, Ints
 from ..manifest import ChatCause
+from ..plan import Digest
 
 LINE_FORMATS = ("jsonl", "conllu")
 TASK_BYTES = 32 << 20
@@ -37,11 +38,16 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Range:
     """A part of a file: `[start, stop)` in bytes, row groups, record batches or records, as the format counts; `row` is
-    the number of its first row in the file."""
+    the number of its first row in the file.
+
+    `digest` covers all that its rows depend on, but for the number of the first, see `digests`. It is empty where it was not
+    taken, for a look at a few records; then it is not held to.
+    """
 
     start: int
     stop: int
     row: int
+    digest: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +156,3 @@ def shorten(error: Exception, limit: int = 160) -> str:
     """The first line of what a library said, cut to `limit` characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0] if len(lines[0]) <= limit else lines[0][: limit - 3] + "..."
-
-
-def grouped(sizes: Iterable[tuple[int, float]]) -> Survey:
-    """Ranges of consecutive row groups or record batches, each of about TASK_BYTES; `sizes` gives rows and bytes of each."""
-    ranges: list[Range] = []
-    start = row = rows = index = 0
-    held = 0.0
-    for index, (count, size) in enumerate(sizes, 1):
-        rows, held = rows + count, held + size
-        if held >= TASK_BYTES:
-            ranges.append(Range(start, index, row))
-            start, row, held = index, rows, 0.0
-    if rows > row:
-        ranges.append(Range(start, index, row))
-    return Survey(tuple(ranges), rows)

@@ -25,13 +25,13 @@ WORDS = "words"
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """Ranges of sentences."""
-    return lines.survey(blocks, lines.PARAGRAPH)
+    return lines.survey(blocks, "paragraph")
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
     """The sentences of the task. The number of one is that of its first line."""
     records = Records(origin, want, tally)
-    for row, block in lines.blocks(task, origin, limits, lines.PARAGRAPH):
+    for row, block in lines.blocks(task, origin, limits, "paragraph"):
         findings = Findings()
         found: list[tuple[int, dict[str, Any]]] = []
         for sentence in _sentences(row, block):

@@ -6,6 +6,7 @@ empty cell is null, a quoted empty one is an empty text.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -15,8 +16,10 @@ from pyarrow import csv
 
 from ...dsl.codes.sources import SOURCE_CORRUPT
 from ...dsl.diagnostics import Failure
+from ..plan import Digest
 from .base import Limits, Origin, Range, Rows, Survey, Tally, Task, Want, reading
 from .columns import chosen, to_rows
+from .digests import Part, digest_of, shortened
 
 _BLOCK = 16 << 20
 _TYPES: dict[str, pa.DataType] = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -30,8 +33,9 @@ _SPELLINGS = {
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """One range, and the first of int, float and bool that fits every cell of a column."""
-    quotes, blank = 0, True
+    quotes, blank, digest = 0, True, hashlib.sha256()
     for block in blocks:
+        digest.update(block)
         quotes, blank = quotes + block.count(b'"'), blank and not block.strip()
     if quotes % 2:
         raise Failure(origin.at(SOURCE_CORRUPT, 'broken csv: an odd number of `"`, so that a quoted cell never ends'))
@@ -50,7 +54,12 @@ def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
                     if pc.all(pc.match_substring_regex(column, _SPELLINGS[kind]), min_count=0).as_py()
                 ]
     types = tuple((name, kinds[0]) for name, kinds in fitting.items() if kinds)
-    return Survey((Range(0, 1, 0),) if rows else (), rows, types)
+    return Survey((Range(0, 1, 0, shortened(digest)),) if rows else (), rows, types)
+
+
+def digest(task: Task, origin: Origin) -> Digest:
+    """The digest of the file, which its rows depend on as a whole."""
+    return digest_of(origin.file, Part(0, task.bytes))
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
 from .base import Limits, Origin, Range, Rows, Survey, Tally, Task, Want
+from .digests import shortened
 from .records import Records
 
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """One range."""
     count = len(origin.source.records)
-    return Survey((Range(0, count, 0),) if count else (), count)
+    digest = shortened(hashlib.sha256(b"".join(blocks)))
+    return Survey((Range(0, count, 0, digest),) if count else (), count)
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:

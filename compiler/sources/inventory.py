@@ -16,6 +16,7 @@ from ...dsl.diagnostics import Failure, Findings
 from ..manifest import InputEntry
 from ..plan import Digest
 from .base import Origin, Survey, Task, reading
+from .digests import shortened
 from .registry import FORMATS
 
 _BLOCK = 1 << 20
@@ -69,7 +70,7 @@ def survey(origin: Origin) -> tuple[Survey, Digest, int]:
         found = FORMATS[origin.source.format].survey(origin, blocks)
         for _ in blocks:  # what the format did not look at
             pass
-    return found, content.digest.hexdigest()[:32], content.size
+    return found, shortened(content.digest), content.size
 
 
 class _Content:

@@ -11,11 +11,11 @@ from .records import Records
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """Ranges of lines."""
-    return lines.survey(blocks, lines.LINE)
+    return lines.survey(blocks, "line")
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
     """The records of the task's lines."""
     records = Records(origin, want, tally)
-    for row, block in lines.blocks(task, origin, limits, lines.LINE):
+    for row, block in lines.blocks(task, origin, limits, "line"):
         yield records.rows(block, range(row, row + len(block)))

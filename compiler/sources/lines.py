@@ -1,95 +1,82 @@
-"""What the formats of lines share: ranges of bytes that cut no unit, and the lines of a range, block by block.
-
-A *unit* is what one record takes: a line, or a paragraph, which is lines up to a blank one.
-"""
+"""What the formats of lines share: ranges of bytes that cut no unit, and the lines of a range, block by block."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import IO, NamedTuple
+import hashlib
+from collections.abc import Iterator
+from itertools import chain
+from typing import IO
 
 from ...dsl.codes.sources import BAD_ENCODING
 from ...dsl.diagnostics import Failure
 from .base import TASK_BYTES, Limits, Origin, Range, Survey, Task, reading
+from .cuts import Cutter, Unit
+from .digests import changed, shortened
 
 _BOM = b"\xef\xbb\xbf"
-_LONGEST_BLANK = 1 << 12
 
 
-class Unit(NamedTuple):
-    """`end(text, at)`: where the first unit ends that ends in a line break at or after `at`, 0 where none is seen to.
-    `rest(stream)`: the lines up to the end of the unit that the line before them is in."""
-
-    end: Callable[[bytes, int], int]
-    rest: Callable[[IO[bytes]], Iterator[bytes]]
-
-
-def _paragraph_end(text: bytes, at: int) -> int:
-    cut = text.find(b"\n", at)
-    while cut >= 0 and (after := text.find(b"\n", cut + 1)) >= 0:
-        if not text[cut:after].strip():
-            return after + 1
-        cut = after
-    return 0
-
-
-def _paragraph_rest(stream: IO[bytes]) -> Iterator[bytes]:
-    for line in iter(stream.readline, b""):
-        yield line
-        if not line.strip():
-            return
-
-
-LINE = Unit(lambda text, at: text.find(b"\n", at) + 1, lambda stream: iter(()))
-PARAGRAPH = Unit(_paragraph_end, _paragraph_rest)
-
-
-def survey(blocks: Iterator[bytes], unit: Unit, size: int = TASK_BYTES) -> Survey:
-    """Ranges of about `size` bytes, with the number of their first line, counted while the file goes by."""
-    ranges: list[Range] = []
-    start = row = lines = position = counted = 0
-    blank, last, text = True, b"", b""
+def survey(blocks: Iterator[bytes], unit: Unit, size: int | None = None) -> Survey:
+    """Ranges of about `size` bytes, TASK_BYTES if not told, with the number of their first line and their digest, taken while
+    the file goes by. A byte order mark belongs to none."""
+    cutter, ranges, digest = Cutter(unit, size or TASK_BYTES), list[Range](), hashlib.sha256()
+    position, blocks = _after_bom(blocks)
+    start, row, lines, blank, last = position, 0, 0, True, b""
     for last in blocks:
-        blank = blank and not (last.removeprefix(_BOM) if position == 0 else last).strip()
-        base = position - len(text)
-        text += last
-        while cut := unit.end(text, max(start + size - 1 - base, 0)):
-            lines += text.count(b"\n", counted - base, cut)
-            counted = base + cut
-            ranges.append(Range(start, counted, row))
-            start, row = counted, lines
-        lines += text.count(b"\n", counted - base)
-        position = counted = base + len(text)
-        text = _unfinished(text)
+        blank, done = blank and not last.strip(), 0
+        for cut in cutter.cuts(last):
+            digest.update(last[done:cut])
+            lines += last.count(b"\n", done, cut)
+            ranges.append(Range(start, position + cut, row, shortened(digest)))
+            start, row, done, digest = position + cut, lines, cut, hashlib.sha256()
+        digest.update(last[done:])
+        lines += last.count(b"\n", done)
+        position += len(last)
     if position > start:
-        ranges.append(Range(start, position, row))
+        ranges.append(Range(start, position, row, shortened(digest)))
     if last and not last.endswith(b"\n"):
         lines += 1
     return Survey((), 0) if blank else Survey(tuple(ranges), lines)
 
 
-def _unfinished(text: bytes) -> bytes:
-    """The last line break and what follows it, where that may turn out to be a blank line of a sensible length."""
-    tail = text[max(text.rfind(b"\n"), 0) :]
-    return b"" if len(tail) > _LONGEST_BLANK or tail.strip() else tail
+def _after_bom(blocks: Iterator[bytes]) -> tuple[int, Iterator[bytes]]:
+    """The length of the byte order mark, and the blocks without it."""
+    head = b""
+    while len(head) < len(_BOM) and (block := next(blocks, b"")):
+        head += block
+    body = head.removeprefix(_BOM)
+    return len(head) - len(body), chain([body] if body else [], blocks)
 
 
 def blocks(task: Task, origin: Origin, limits: Limits, unit: Unit) -> Iterator[tuple[int, list[str]]]:
-    """The lines of a task in runs of whole units, each with the number of its first line."""
-    row = task.range.row
+    """The lines of a task in runs of whole units, each with the number of its first line.
+
+    Raises Failure after the last, where the bytes that were read are not those that were surveyed.
+    """
+    row, left, digest = task.range.row, task.range.stop - task.range.start, hashlib.sha256()
     with reading(origin), origin.file.open("rb") as stream:
         stream.seek(task.range.start)
-        while (left := task.range.stop - stream.tell()) > 0:
-            block = stream.read(min(limits.bytes, left))
-            if stream.tell() < task.range.stop:
-                block += stream.readline()
-            if stream.tell() < task.range.stop:
-                block += b"".join(unit.rest(stream))
-            if stream.tell() == len(block):
-                block = block.removeprefix(_BOM)
+        while block := b"".join(_run(stream, limits.bytes, left, unit)):
+            left -= len(block)
+            digest.update(block)
             lines = _decode(block, row, origin).removesuffix("\n").split("\n")
             yield row, lines
             row += len(lines)
+    if task.range.digest and shortened(digest) != task.range.digest:
+        raise Failure(changed(task, origin))
+
+
+def _run(stream: IO[bytes], size: int, left: int, unit: Unit) -> Iterator[bytes]:
+    """About `size` bytes that end with a unit; `left` at most, which end with one."""
+    block = stream.read(min(size, left))
+    block += stream.readline(left - len(block))
+    yield block
+    left -= len(block)
+    while unit == "paragraph" and left > 0 and (line := stream.readline(left)):
+        yield line
+        left -= len(line)
+        if not line.strip():
+            return
 
 
 def _decode(block: bytes, row: int, origin: Origin) -> str:

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .base import Limits, Origin, Rows, Survey, Tally, Task, Want, grouped, reading
+from ..plan import Digest
+from .base import Limits, Origin, Rows, Survey, Tally, Task, Want, reading
 from .columns import chosen, to_rows
+from .cuts import Whole, digest_of_all, grouped
+from .digests import Part, digest_of, digests
+from .parquet_footer import Group, footer
 
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """The row groups, from the file's footer."""
-    with reading(origin), pq.ParquetFile(origin.file) as file:
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        return grouped((group.num_rows, group.total_byte_size) for group in groups)
+    with reading(origin), _opened(origin) as (file, groups, schema):
+        parts = _parts(file, groups, schema)
+    taken = zip(groups, digests(parts, blocks), strict=True)
+    return grouped(Whole(group.rows, group.bytes, digest) for group, digest in taken)
+
+
+def digest(task: Task, origin: Origin) -> Digest:
+    """The digest of the task's row groups."""
+    with reading(origin):
+        with _opened(origin) as (file, groups, schema):
+            parts = _parts(file, groups[task.range.start : task.range.stop], schema)
+        return digest_of_all(digest_of(origin.file, part) for part in parts)
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
     """The records of the task's row groups."""
-    with reading(origin), pq.ParquetFile(origin.file) as file:
+    with reading(origin), _opened(origin) as (file, groups, _):
         names = chosen(file.schema_arrow.names, origin, want)
-        groups = list(range(task.range.start, task.range.stop))
-        size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
-        rows = sum(file.metadata.row_group(i).num_rows for i in groups)
+        mine = groups[task.range.start : task.range.stop]
+        rows, size = sum(group.rows for group in mine), sum(group.bytes for group in mine)
         step = max(1, min(limits.records, limits.bytes * rows // max(1, size)))
-        batches = file.iter_batches(step, row_groups=groups, columns=names, use_threads=False)
+        numbers = range(task.range.start, task.range.stop)
+        batches = file.iter_batches(step, row_groups=numbers, columns=names, use_threads=False)
         yield from to_rows(batches, origin, want, limits, tally, task.range.row)
+
+
+@contextmanager
+def _opened(origin: Origin) -> Iterator[tuple[pq.ParquetFile, Sequence[Group], bytes]]:
+    """The file, its row groups, and its schema as it is written."""
+    with pa.OSFile(str(origin.file)) as data:
+        found = footer(data)
+        with pq.ParquetFile(data) as file:
+            yield file, found.groups, found.schema
+
+
+def _parts(file: pq.ParquetFile, groups: Sequence[Group], schema: bytes) -> list[Part]:
+    """The bytes of row groups and what the footer says of each: neither statistics nor where they lie in the file."""
+    types = file.schema_arrow.to_string(show_field_metadata=False, show_schema_metadata=False)
+    return [Part(group.start, group.stop, repr((schema, types, group.said)).encode()) for group in groups]

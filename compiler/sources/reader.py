@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ...dsl import checked
 from ...dsl.checked import ConstantSplit, FieldPath, FieldSplit, HashSplit
-from ...dsl.codes.sources import BAD_ENCODING, BAD_SPLIT, NO_ID, SOURCE_UNREADABLE
+from ...dsl.codes.sources import BAD_ENCODING, BAD_SPLIT, NO_ID
 from ...dsl.diagnostics import Code, Failure
 from ..batch import Ints, Marks, TextBatch
 from ..chat.locate import special_messages
@@ -21,7 +21,8 @@ from ..chat.messages import Chats
 from ..tokens.text import CodePoints
 from ..tokens.tokenize import Encoder
 from ..written import field_text
-from .base import Limits, Origin, Rows, Tally, Task, Want, reading
+from .base import Limits, Origin, Rows, Tally, Task, Want
+from .digests import unchanged
 from .inventory import origin_of
 from .markup import of_records, unmark
 from .registry import FORMATS
@@ -52,34 +53,25 @@ def read_batches(
     `strict`, a record that a chat template refuses is a failure.
 
     Batches hold at most `limits`, and one record at least; where they are cut changes nothing but their number. Raises
-    `Failure` with what is wrong in the data.
+    `Failure` with what is wrong in the data; after the last batch, where the file is not what it was when the task was made.
     """
     origin = origin_of(source, root, task.file)
-    _check_unchanged(task, origin)
     split = (source.split.path,) if isinstance(source.split, FieldSplit) else ()
     named = (source.id,) if source.id else ()
     chats = Chats(source.text, origin, strict) if isinstance(source.text, checked.Chat) else None
     slots, raw = (slots_of(source.text), ()) if chats is None else ((), chats.fields)
     want = Want(tuple(dict.fromkeys((*slots, *named, *split))), tuple(dict.fromkeys(fields)), tuple(dict.fromkeys(raw)))
-    for read in FORMATS[source.format].read(task, origin, want, limits, tally):
-        rows, rendered = _templated(source, read, origin, tally) if chats is None else chats.texts(read, tally)
-        _check_no_nul(rendered, rows, origin)
-        ids = _ids(source, rows, task.base, origin)
-        splits = _splits(source.split, ids, rows, origin)
-        for start, stop in _cuts(rendered.bounds, limits):
-            batch = _batch(origin, rendered, rows, ids, encoder, start, stop)
-            _count_special(batch, encoder, tally)
-            yield batch, Splits(splits.names, splits.index[start:stop])
-
-
-def _check_unchanged(task: Task, origin: Origin) -> None:
-    if origin.source.format == "inline":
-        return
-    with reading(origin):
-        size = origin.file.stat().st_size
-    if size != task.bytes:
-        fact = f"changed while it was read: {size} bytes, {task.bytes} before"
-        raise Failure(origin.at(SOURCE_UNREADABLE, fact))
+    form = FORMATS[source.format]
+    with unchanged(task, origin, form.digest):
+        for read in form.read(task, origin, want, limits, tally):
+            rows, rendered = _templated(source, read, origin, tally) if chats is None else chats.texts(read, tally)
+            _check_no_nul(rendered, rows, origin)
+            ids = _ids(source, rows, task.base, origin)
+            splits = _splits(source.split, ids, rows, origin)
+            for start, stop in _cuts(rendered.bounds, limits):
+                batch = _batch(origin, rendered, rows, ids, encoder, start, stop)
+                _count_special(batch, encoder, tally)
+                yield batch, Splits(splits.names, splits.index[start:stop])
 
 
 def _templated(source: checked.Source, read: Rows, origin: Origin, tally: Tally) -> tuple[Rows, Rendered]:

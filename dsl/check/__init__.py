@@ -141,7 +141,7 @@ def _check(state: State, model: Path | None, settings: Settings) -> c.Program | 
     if state.model is None:
         return None
     program = _program(state, state.model, rules.values(), stages, claims, settings)
-    return replace(program, gradient=gradient, mix=mix, order=order)
+    return replace(program, gradient=gradient, mix=mix, order=order, config=model)
 
 
 def _program(

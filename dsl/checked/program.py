@@ -86,7 +86,8 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A whole spec that checked clean. `settings`: names and values of the constants that the command line set, as typed.
+    """A whole spec that checked clean. `settings`: names and values of the constants that the command line set, as typed;
+    `config`: the config.json that replaced the numbers of the spec's own model.
 
     `mix`: shares of the tokens by source, those left out with none; empty where nothing is mixed. `order`: what records come
     in the order of, in every epoch.
@@ -108,3 +109,4 @@ class Program:
     gradient: Gradient | None = None
     mix: tuple[tuple[str, float], ...] = ()
     order: Score | None = None
+    config: Path | None = None

@@ -19,6 +19,10 @@ OUTPUT_FOREIGN = Code("MCD612", "output-foreign", "The output directory holds fi
 OUTPUT_FAILED = Code("MCD613", "output-failed", "The output directory cannot be written.")
 ROW_TOO_LARGE = Code("MCD614", "row-too-large", "A record has more list elements than a record batch may hold.")
 ANCHOR_WIDTH = Code("MCD615", "anchor-width", "An anchor is missing, or is not a vector of the model's width.")
+OUTPUT_BUSY = Code("MCD616", "output-busy", "Another process is compiling into the same directory.")
+WORKER_LOST = Code("MCD617", "worker-lost", "A process that ran tasks ended before it was done with them.")
+SPEC_CHANGED = Code("MCD618", "spec-changed", "A spec was edited while it was compiled.")
+TASKS_MISSING = Code("MCD619", "tasks-missing", "A dataset is to be put together, and not all of its tasks are done.")
 
 FIELD_TYPE = Code("MCD620", "field-type", "A field's value is not of the type that a rule takes it for.")
 FIELD_LENGTH = Code("MCD621", "field-length", "A list runs along a span set and has another length.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..diagnostics import Code, Severity
 
 SOURCE_UNREADABLE = Code(
-    "MCD501", "source-unreadable", "A file of a source cannot be read, or changed while it was read."
+    "MCD501", "source-unreadable", "A file of a source cannot be read, or changed while it was compiled."
 )
 SOURCE_EMPTY = Code("MCD502", "source-empty", "A source holds no record.")
 SOURCE_CORRUPT = Code("MCD503", "source-corrupt", "A file of a source is not what its format says.")

@@ -4,18 +4,35 @@ import re
 import zlib
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from mcd.compiler.batch import Spans, TextBatch, TokenTable
 from mcd.compiler.evaluation.evaluate import Evaluator
+from mcd.compiler.tokens.tokenize import Encoder
 from mcd.compiler.walk import join_sets
 from mcd.dsl import checked as c
 from mcd.dsl.source import Place, SourceText
 
 PLACE = Place(SourceText("spec.mcd", "span s = record\n"), 0, 4)
 named = partial(c.Named, name="s", place=PLACE)
+
+
+def byte_encoder(folder: Path) -> Encoder:
+    """A tokenizer of bytes, with two merges, that adds `<s>` and `</s>`."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(["<s>", "</s>", *letters, "Ġw", "xx"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [("Ġ", "w"), ("x", "x")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    file = folder / "tokenizer.json"
+    tokenizer.save(str(file))
+    return Encoder(file)
 
 
 def token_id(string: str, part: int = 0) -> int:

@@ -16,12 +16,13 @@ from tokenizers import Tokenizer
 from mcd.compiler.chat.locate import Contents
 from mcd.compiler.chat.messages import Chats
 from mcd.compiler.chat.render import Renderer
-from mcd.compiler.compile import Compiled, prepare
+from mcd.compiler.compile import Compiled
 from mcd.compiler.describe import describe
 from mcd.compiler.difference import Effect, Side, differences
 from mcd.compiler.files.output import json_text
 from mcd.compiler.manifest import Manifest
 from mcd.compiler.plan import Plan
+from mcd.compiler.prepare import prepare
 from mcd.compiler.sources import reader
 from mcd.compiler.sources.base import Origin, Rows, Tally
 from mcd.dsl import checked as c

@@ -3,8 +3,8 @@
 import pytest
 
 from mcd.compiler.chart import chart
-from mcd.compiler.compile import prepare
 from mcd.compiler.difference import Effect, Side, differences
+from mcd.compiler.prepare import prepare
 from mcd.compiler.rebuild import rebuild
 
 from ..projects import checked, compiled, project

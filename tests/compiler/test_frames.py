@@ -8,9 +8,10 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from mcd.cli.main import mcd
-from mcd.compiler.compile import compile_program, prepare
+from mcd.compiler.compile import compile_program
 from mcd.compiler.describe import describe
 from mcd.compiler.plan import AttendPlan, ClassifyPlan, RampPlan
+from mcd.compiler.prepare import prepare
 from mcd.dsl.check import check
 
 from ..projects import checked, compiled, project

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mcd.compiler.compile import prepare
 from mcd.compiler.describe import describe
 from mcd.compiler.plan import AttendPlan, GradientPlan, Plan, SpanSetRef, ThroughPlan
+from mcd.compiler.prepare import prepare
 from mcd.compiler.recipe import AheadCheck, ContrastCheck, LabelCheck
 from mcd.compiler.verify import broken_invariants
 

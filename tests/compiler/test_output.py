@@ -1,12 +1,11 @@
 """The output directory appears complete or not at all, and what was there stays whole on any failure."""
 
-import json
 import os
 
 import numpy as np
 import pytest
 
-from mcd.compiler.files.output import building, finish, replace_plan
+from mcd.compiler.files.output import building, finish
 from mcd.compiler.manifest import Manifest, ShardEntry, read_manifest
 from mcd.compiler.plan import Contract, Plan, Tokenizer
 from mcd.dsl.diagnostics import Failure
@@ -149,22 +148,3 @@ def test_what_a_running_process_writes_is_left_alone(tmp_path):
         assert (first / "half").exists()
         finish(first, plan(), {}, manifest())
     assert names(tmp_path / "out") == ["half", "manifest.json", "program.json"]
-
-
-def test_another_plan_keeps_the_shards(tmp_path):
-    old = write(tmp_path / "out")
-    before = (tmp_path / "out" / "shards" / "0.arrow").stat().st_ino
-    replace_plan(tmp_path / "out", plan("b.mcd"), {}, old)
-    assert json.loads((tmp_path / "out" / "program.json").read_text())["spec"] == "b.mcd"
-    assert (tmp_path / "out" / "shards" / "0.arrow").stat().st_ino == before
-    assert names(tmp_path / "out") == ["manifest.json", "program.json", "shards"]
-    assert names(tmp_path) == ["out"]
-
-
-def test_a_plan_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
-    old = write(tmp_path / "out")
-    monkeypatch.setattr("mcd.compiler.files.output.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        replace_plan(tmp_path / "out", plan("b.mcd"), {}, old)
-    assert json.loads((tmp_path / "out" / "program.json").read_text())["spec"] == "a.mcd"
-    assert names(tmp_path) == ["out"]

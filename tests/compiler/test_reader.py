@@ -5,15 +5,15 @@ import json
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from mcd.compiler.sources.base import Limits, Tally
 from mcd.compiler.sources.inventory import inventory
 from mcd.compiler.sources.reader import hashed, read_batches
-from mcd.compiler.tokens.tokenize import Encoder
 from mcd.dsl.checked import ConstantSplit, FieldSplit, HashSplit, Source, Template
 from mcd.dsl.diagnostics import Failure, Findings
 from mcd.dsl.source import DataPlace, Place, SourceText
+
+from .helpers import byte_encoder
 
 PLACE = Place(SourceText("spec.mcd", "source s"), 0, 8)
 QUESTION, ANSWER = ("q",), ("a", "text")
@@ -26,16 +26,7 @@ RECORDS = [
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate(["<s>", "</s>", *letters, "Ġw", "xx"])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [("Ġ", "w"), ("x", "x")]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
-    )
-    file = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tokenizer.save(str(file))
-    return Encoder(file)
+    return byte_encoder(tmp_path_factory.mktemp("tokenizer"))
 
 
 def source_of(folder, records=RECORDS, id=("id",), split=None, text=TEMPLATE):
@@ -169,15 +160,6 @@ def test_a_nul_is_a_finding(tmp_path, encoder):
     found = failure(source_of(tmp_path, records), tmp_path, encoder)
     assert (found.code.id, found.place) == ("MCD506", DataPlace("s.jsonl", 3))
     assert found.message == "`s.jsonl` line 3: the text holds a NUL character"
-
-
-def test_a_file_that_changes_is_a_finding(tmp_path, encoder):
-    source = source_of(tmp_path)
-    (task,) = inventory(source, tmp_path, Findings()).tasks
-    source.files[0].write_text('{"id": "1"}\n')
-    with pytest.raises(Failure) as caught:
-        list(read_batches(source, tmp_path, task, (), encoder, Tally()))
-    assert caught.value.diagnostics[0].code.id == "MCD501"
 
 
 def test_inline_records(tmp_path, encoder):

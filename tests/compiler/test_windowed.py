@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mcd.compiler.compile import Compiled, compile_program, prepare
+from mcd.compiler.compile import Compiled, compile_program
 from mcd.compiler.describe import describe
 from mcd.compiler.difference import Effect, Side, differences
+from mcd.compiler.prepare import prepare
 from mcd.compiler.sample.sample import sample
 from mcd.compiler.verify import broken_invariants
 from mcd.dsl.check import check
