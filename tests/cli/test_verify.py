@@ -33,7 +33,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_sound_dataset_is_one_line(out):
     result = run("out")
     assert result.exit_code == 0
-    assert result.output.startswith("out: 3 files, ") and result.output.endswith("/s): nothing is wrong\n")
+    assert result.output.startswith("out: 4 files, ") and result.output.endswith("/s): nothing is wrong\n")
     assert run("out", "-q").output == ""
     assert run("out", "--quick").output.endswith("by their sizes alone: nothing is wrong\n")
 

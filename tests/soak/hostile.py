@@ -114,7 +114,7 @@ def forget() -> int:
 
 def child(good: Path, first: int, count: int) -> None:
     """Tries files one after another, and prints a line for each: its number, how it ended, and what it was."""
-    resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
     with tempfile.TemporaryDirectory() as folder:
         bad = Path(folder) / "bad"
         shutil.copytree(good, bad)
