@@ -29,7 +29,8 @@ from mcd.compiler.stored import sealed
 from mcd.dsl.diagnostics import Failure
 
 from .everything import write_everything
-from .forged import ARROW, BOMBS, other_json, other_tensors
+from .forged import ARROW, BOMBS
+from .forged_text import other_json, other_tensors
 
 ROOT = Path(__file__).parents[2]
 CONSTANT = 192 << 20
