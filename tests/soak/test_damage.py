@@ -34,7 +34,7 @@ def test_a_dataset_as_it_was_written_is_served_and_nothing_is_wrong_with_it(good
     assert damage.served(good)
     audit = verify_dataset(good)
     assert (audit.findings, audit.damaged, audit.notes) == ((), (), ())
-    assert audit.files == len(damage.files(good)) == 9
+    assert audit.files == len(damage.files(good)) == 10
     assert audit.bytes == sum(path.stat().st_size for path in damage.files(good))
 
 
@@ -42,7 +42,7 @@ def test_every_flipped_bit_and_every_cut_is_found_before_a_row_is_served(out):
     found = list(damage.damages(out, range(60)))
     assert not [one for one in found if one[2]]
     touched = Counter(path.relative_to(out).parts[0] for _, path, _ in found)
-    assert len(found) == 120 and len(touched) == 6  # shards, teachers, measures, anchors, plan, manifest
+    assert len(found) == 120 and len(touched) == 7  # shards, teachers, measures, anchors, plan, tasks, manifest
 
 
 def test_a_cut_at_any_boundary_of_a_record_batch_is_found(out):
@@ -62,6 +62,7 @@ def test_a_file_that_ends_early_is_no_shard_whatever_the_manifest_says(out):
         assert caught.value.diagnostics[0].code.id == "MCD605"
 
 
+@pytest.mark.timeout(900)
 def test_hostile_files_end_in_a_failure_or_in_rows(good):
     found, wrong = hostile.run(good, 0, 300)
     assert not wrong, "\n".join(wrong)
