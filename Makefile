@@ -25,8 +25,9 @@ quick: $(READY)
 nightly: $(READY)
 	$(BIN)/python -m tests.dsl.fuzz --count 100000
 
-## what takes longest: damage of every kind, in large numbers
+## what goes wrong, in large numbers
 soak: $(READY)
+	$(BIN)/python -m tests.compiler.fuzz_sources --count 20000
 	$(BIN)/python -m tests.soak.damage --count 1000
 	$(BIN)/python -m tests.soak.hostile --count 10000
 
