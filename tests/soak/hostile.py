@@ -29,7 +29,7 @@ from mcd.compiler.stored import sealed
 from mcd.dsl.diagnostics import Failure
 
 from .everything import write_everything
-from .forged import ARROW, BOMBS
+from .forged import ARROW, BOMBS, anywhere, moved
 from .forged_text import other_json, other_tensors
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def forged(out: Path, number: int) -> tuple[Path, str, bytes]:
     arrow = [path for path in files if path.suffix == ".arrow" and "shards" in path.parts]
     others = [path for path in files if path not in arrow]
     path = random.choice(arrow) if random.random() < 0.6 else random.choice(others)
-    kinds = {".arrow": ARROW, ".json": (other_json,), ".safetensors": (other_tensors,)}
+    kinds = {".arrow": ARROW, ".json": (other_json,), ".jsonl": (anywhere, moved), ".safetensors": (other_tensors,)}
     way = random.choice(kinds[path.suffix])
     return path, way.__name__, way(path.read_bytes(), random)
 
