@@ -31,6 +31,7 @@ COMMANDS = {
     "measure": (".measure", "Run a model over compiled shards and write a number per token."),
     "plan": (".plan", "Print the plan that a spec compiles to."),
     "train": (".train", "Train a model on compiled shards."),
+    "verify": (".verify", "Say what is wrong with a compiled dataset."),
 }
 """Command -> its module, which has it as `command`, and the line that `mcd --help` shows."""
 

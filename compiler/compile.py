@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from ..dsl import checked as c
 from ..dsl.diagnostics import Diagnostic, Failure, Findings, Severity
@@ -33,7 +32,7 @@ from .files.anchors import anchors
 from .files.output import entry_of, finish, link_measures
 from .lessons import learn, lessons, teacher_digests
 from .lower import Lowered
-from .manifest import MANIFEST_FILE, Counts, InputEntry, Manifest
+from .manifest import Counts, InputEntry, Manifest, read_manifest
 from .plan import Digest, Plan
 from .prepare import prepare
 from .recipe import Recipe, label_key
@@ -272,8 +271,8 @@ def _put_together(inputs: Inputs, ran: Ran, stage: Stage, teaching: _Teaching) -
 def _is_of(target: Path, key: Digest) -> bool:
     """Whether the dataset in `target` is of the same shards."""
     try:
-        return Manifest.model_validate_json((target / MANIFEST_FILE).read_bytes()).shards_key == key
-    except (OSError, ValidationError):
+        return read_manifest(target).shards_key == key
+    except (OSError, Failure):
         return False
 
 

@@ -54,10 +54,13 @@ READ_BY_RUNTIME = {
     ("ramps",),
     ("sets",),
     ("teaching",),
+    ("stored",),
+    ("verify",),
+    ("files", "listed"),
+    ("files", "opening"),
     ("files", "shard_reader"),
-    ("files", "measures"),
-    ("files", "stored"),
     ("files", "targets"),
+    ("files", "measures"),
     ("ragged",),
 }
 """What of the compiler the runtime sees: the plan, the manifest, the files, and what compiling asks of teachers."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
-from ..files.stored import check_file
+from ..files.listed import check_file
 from ..inspect.opened import Opened, schema_of
 from ..inspect.overview import overview
 from ..manifest import ANCHORS_FILE, EXPORTED, MANIFEST_FILE, PLAN_FILE, FileEntry, ShardEntry, file_digest

@@ -15,10 +15,11 @@ import pyarrow as pa
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure, did_you_mean
 from ...dsl.source import DataPlace
+from ..files.listed import check_file
 from ..files.shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, TYPES, Chunk, Kind, Wanted, open_shard
-from ..files.stored import check_file, failure, read_json
-from ..manifest import MANIFEST_FILE, MANIFEST_FORMAT, PLAN_FILE, Manifest, ShardEntry
+from ..manifest import PLAN_FILE, Manifest, ShardEntry, read_manifest
 from ..plan import PLAN_FORMAT, Plan
+from ..stored import failure, read_json
 from ..verify import broken_invariants
 
 _OPENED: tuple[Kind, ...] = ("class", "label", "factor", "vector")
@@ -77,7 +78,7 @@ class Opened:
 
 def open_dataset(directory: Path) -> Opened:
     """Read the manifest and the plan. Raises Failure for a directory that is no dataset, or whose files are not as written."""
-    manifest = read_json(directory, MANIFEST_FILE, Manifest, MANIFEST_FORMAT)
+    manifest = read_manifest(directory)
     for entry in manifest.files:
         check_file(directory, entry, "digest")
     plan = read_json(directory, PLAN_FILE, Plan, PLAN_FORMAT)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..describe import describe_rule
+from ..files.listed import check_file
 from ..files.measures import info_path
-from ..files.stored import check_file
 from ..manifest import MEASURES, ShardEntry
 from .meaning import CAUSES, column_meaning, type_text
 from .opened import Opened, schema_of
