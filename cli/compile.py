@@ -105,11 +105,11 @@ def command(
         if not quiet:
             click.echo(f"{place.shown}: {_said(*share, done)}")
         context.exit(ExitCode.CLEAN)
-    teaching = _teaching(program, device, Counter("shards", quiet))
+    teach = teaching(program, device, Counter("shards", quiet))
     if finishing:
-        compiled = finish_parts(program, place.directory, progress, teaching)
+        compiled = finish_parts(program, place.directory, progress, teach)
     else:
-        compiled = compile_program(program, place.directory, progress, teaching, runs)
+        compiled = compile_program(program, place.directory, progress, teach, runs)
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
     place.deliver(Counter("files put", quiet))
@@ -136,7 +136,7 @@ def _engine(name: str, workers: int | None, address: str | None) -> Engine:
     if name == "local":
         if address is not None:
             raise click.UsageError("--address goes with --engine ray")
-        return Pool(workers or _cores())
+        return Pool(workers or cores())
     if workers is not None:
         raise click.UsageError("--workers is for this machine; a Ray cluster decides for itself")
     try:
@@ -151,12 +151,12 @@ def _said(part: int, shares: int, done: Part) -> str:
     return f"share {part} of {shares}, {done.own:,} of {done.total:,} tasks: {done.ran:,} run, {done.own - done.ran:,} were done"
 
 
-def _cores() -> int:
+def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _teaching(program: Program, device: str | None, report: Counter) -> Teach | None:
+def teaching(program: Program, device: str | None, report: Counter) -> Teach | None:
     """What runs the teachers of a program; None for one without. It needs torch, which nothing else of compiling does."""
     teacher = next(runs_while_compiling(program), None)
     if teacher is None:

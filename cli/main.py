@@ -30,6 +30,7 @@ COMMANDS = {
     "lsp": (".lsp", "Serve an editor, which starts it."),
     "measure": (".measure", "Run a model over compiled shards and write a number per token."),
     "plan": (".plan", "Print the plan that a spec compiles to."),
+    "repair": (".repair", "Write anew what is damaged of a dataset."),
     "train": (".train", "Train a model on compiled shards."),
     "verify": (".verify", "Say what is wrong with a compiled dataset."),
 }

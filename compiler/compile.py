@@ -135,13 +135,21 @@ def compile_program(
         return build(lambda: read_inputs(program), stage, report, teach, engine or InProcess())
 
 
-def build(read: Callable[[], Inputs], stage: Stage, report: Report, teach: Teach | None, engine: Engine) -> Compiled:
-    """Build the dataset of `stage`, of what `read` gives, and put it in place. Raises Failure."""
+def build(
+    read: Callable[[], Inputs],
+    stage: Stage,
+    report: Report,
+    teach: Teach | None,
+    engine: Engine,
+    accept: Callable[[Compiled], None] = lambda compiled: None,
+) -> Compiled:
+    """Build the dataset of `stage`, of what `read` gives, and put it in place, once `accept` has not raised. Raises Failure."""
     try:
         inputs = read()
         teaching = _teaching(inputs, teach)
         ran = run_tasks(inputs, inputs.units, stage, engine, report)
         compiled = _put_together(inputs, ran, stage, teaching)
+        accept(compiled)
         stage.publish()
     except BaseException:
         stage.drop()

@@ -36,7 +36,7 @@ CHECKS: tuple[type[Check], ...] = (Fitting, Anchors, Entries, Schemas, Parts, Id
 QUICK: tuple[type[Check], ...] = (Fitting,)
 """Those that need no content."""
 
-REBUILD = "copy it again, or rebuild it with `mcd repair`"
+REBUILD = "copy it again, or rebuild it: `mcd repair SPEC -o DIR`"
 
 Report = Callable[[int, int], None]
 """Called after every file with the number of files done and in all."""

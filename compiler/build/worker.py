@@ -9,6 +9,7 @@ from ...dsl.check import check
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
+from ..counted import in_order
 from ..execute import Executor, Outcome
 from ..files.output import refusals
 from ..plan import Digest
@@ -94,8 +95,8 @@ class Worker:
             key=unit.key,
             source=source,
             shards=tuple(outcome.shards),
-            sets=outcome.sets,
-            labels={label_key(each): outcome.labels.get(each.rule, {}) for each in self._recipe.checks},
+            sets=in_order(outcome.sets),
+            labels=in_order({label_key(each): outcome.labels.get(each.rule, {}) for each in self._recipe.checks}),
             counted=self._counted,
             causal=self._recipe.model.causal if self._recipe.edges else None,
             dropped={cause: count for cause, count in sorted(outcome.dropped.items()) if count},

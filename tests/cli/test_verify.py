@@ -45,7 +45,7 @@ def test_a_damaged_one_says_so_and_exits_with_1(out):
     assert result.exit_code == 1
     assert result.output.startswith(
         f"error[MCD603]: `{SHARD}` has 1 bytes; {len_of(out)} were written\n --> {SHARD}\n"
-        "help: copy it again, or rebuild it with `mcd repair`\n"
+        "help: copy it again, or rebuild it: `mcd repair SPEC -o DIR`\n"
     )
     assert "1 error, 1 warning in 2 files" in result.output
 

@@ -117,7 +117,7 @@ def test_all_damage_is_found_at_once(out):
     ]
     audit = verify_dataset(out)
     assert audit.damaged == ("anchors.safetensors", TRAIN, VALID)
-    assert audit.findings[1].help == "copy it again, or rebuild it with `mcd repair`"
+    assert audit.findings[1].help == "copy it again, or rebuild it: `mcd repair SPEC -o DIR`"
 
 
 def test_quick_looks_at_sizes_alone(out):
