@@ -28,6 +28,8 @@ nightly: $(READY)
 ## what goes wrong, in large numbers
 soak: $(READY)
 	$(BIN)/python -m tests.compiler.fuzz_sources --count 20000
+	$(BIN)/python -m tests.soak.damage --count 1000
+	$(BIN)/python -m tests.soak.hostile --count 10000
 
 ## what CI checks besides the tests
 check: $(READY)

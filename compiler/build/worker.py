@@ -9,11 +9,13 @@ from ...dsl.check import check
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
+from ..counted import in_order
 from ..execute import Executor, Outcome
 from ..files.output import refusals
 from ..plan import Digest
 from ..prepare import prepare
 from ..recipe import Recipe, label_key
+from ..remote import looked_up
 from ..sets import both
 from ..tokens.tokenize import Encoder
 from .finished import Finished
@@ -25,7 +27,8 @@ from .tasks import Unit, meaning_of
 class Request:
     """How a process that is started to run tasks finds what they are tasks of: the spec, and what was said on the command line.
 
-    `meaning`: of the shards, so that a spec that was edited meanwhile is noticed; `root`, `target`: of the stage.
+    `meaning`: of the shards, so that a spec that was edited meanwhile is noticed; `root`, `target`: of the stage; `remote`:
+    whether sources lie at URLs that may be read.
     """
 
     spec: Path
@@ -34,6 +37,7 @@ class Request:
     meaning: Digest
     root: Path
     target: Path
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Worker:
         program, findings = check(request.spec, request.model, request.settings)
         if program is None:
             raise Failure(*findings.items)
+        if request.remote:
+            program = looked_up(program)
         lowered, encoder = prepare(program)
         if meaning_of(lowered.recipe, lowered.recipe.sources) != request.meaning:
             place = DataPlace(str(request.spec))
@@ -89,8 +95,8 @@ class Worker:
             key=unit.key,
             source=source,
             shards=tuple(outcome.shards),
-            sets=outcome.sets,
-            labels={label_key(each): outcome.labels.get(each.rule, {}) for each in self._recipe.checks},
+            sets=in_order(outcome.sets),
+            labels=in_order({label_key(each): outcome.labels.get(each.rule, {}) for each in self._recipe.checks}),
             counted=self._counted,
             causal=self._recipe.model.causal if self._recipe.edges else None,
             dropped={cause: count for cause, count in sorted(outcome.dropped.items()) if count},
