@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..compiler.build.engines import Pool
+from ..compiler.cache.cache import LIMIT, CacheFolder
 from ..compiler.columns import in_columns
 from ..compiler.compile import Compiled, compile_program
 from ..compiler.lessons import runs_while_compiling
@@ -20,7 +21,7 @@ from ..dsl.check import check
 from ..dsl.checked import Program
 from ..dsl.codes.shards import TEACHER_RUN
 from ..dsl.diagnostics import Failure
-from .options import model_option, no_device, quiet_option, settings_option
+from .options import Size, model_option, no_device, quiet_option, settings_option
 from .output import Counter, ExitCode, report
 from .progress import TaskProgress
 
@@ -43,6 +44,20 @@ from .progress import TaskProgress
     "--of", "shares", type=click.IntRange(min=1), metavar="N", help="Into how many shares the tasks are divided."
 )
 @click.option("--finish", "finishing", is_flag=True, help="Make a dataset of what all shares did; run no task.")
+@click.option(
+    "--cache/--no-cache",
+    "cached",
+    default=None,
+    help="Keep tokens in .mcd-cache of the project for the next run; shares of array jobs do not unless told.",
+)
+@click.option(
+    "--cache-limit",
+    type=Size(),
+    default=LIMIT,
+    show_default="2GiB",
+    metavar="SIZE",
+    help="How large .mcd-cache may become.",
+)
 @quiet_option
 @click.option("--device", help="Where teachers run: cuda if there is one, else cpu.")
 @model_option
@@ -60,12 +75,15 @@ def command(
     part: int | None,
     shares: int | None,
     finishing: bool,
+    cached: bool | None,
+    cache_limit: int,
 ) -> None:
     """Compile a spec and its sources into DIR.
 
     DIR appears complete or not at all; what it held before stays whole until then. Tasks whose shards DIR has already, of the
     same sets over the same content, are not run again. What was done before a run was stopped is kept in a hidden folder beside
-    DIR, and the next run goes on from there. A teacher that is cached runs over the shards once.
+    DIR, and the next run goes on from there. A teacher that is cached runs over the shards once. The tokens of the
+    sources are kept in the folder .mcd-cache of the project, which may be removed at any time.
 
     Array jobs: `--task I --of N` with I from 0 to N - 1, each on any machine that sees the sources and DIR's folder, then
     `--finish` once. Exits with 0 where there is no error, 1 where there is one, 2 on wrong usage.
@@ -75,8 +93,10 @@ def command(
     if program is None:
         context.exit(report(findings.items, err=True))
     engine, progress = Pool(workers or _cores()), TaskProgress(quiet)
+    cached = share is None if cached is None else cached
+    cache = CacheFolder.of_project(program.root, cache_limit) if cached else None
     if share is not None:
-        done = compile_part(program, output, *share, engine, progress)
+        done = compile_part(program, output, *share, engine, progress, cache)
         if not quiet:
             click.echo(f"{output}: {_said(*share, done)}")
         context.exit(ExitCode.CLEAN)
@@ -84,7 +104,7 @@ def command(
     if finishing:
         compiled = finish_parts(program, output, progress, teaching)
     else:
-        compiled = compile_program(program, output, progress, teaching, engine)
+        compiled = compile_program(program, output, progress, teaching, engine, cache)
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
     if not quiet:

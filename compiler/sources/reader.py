@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,9 @@ class Splits:
     index: Ints
 
 
+Batches: TypeAlias = Generator[tuple[TextBatch, Splits], None, None]
+
+
 def read_batches(
     source: checked.Source,
     root: Path,
@@ -48,7 +52,7 @@ def read_batches(
     tally: Tally,
     limits: Limits = LIMITS,
     strict: bool = False,
-) -> Iterator[tuple[TextBatch, Splits]]:
+) -> Batches:
     """The records of `task` in order, with `fields` as columns. Counts what it drops, and the fields it sees, in `tally`. With
     `strict`, a record that a chat template refuses is a failure.
 
@@ -56,11 +60,9 @@ def read_batches(
     `Failure` with what is wrong in the data; after the last batch, where the file is not what it was when the task was made.
     """
     origin = origin_of(source, root, task.file)
-    split = (source.split.path,) if isinstance(source.split, FieldSplit) else ()
-    named = (source.id,) if source.id else ()
     chats = Chats(source.text, origin, strict) if isinstance(source.text, checked.Chat) else None
-    slots, raw = (slots_of(source.text), ()) if chats is None else ((), chats.fields)
-    want = Want(tuple(dict.fromkeys((*slots, *named, *split))), tuple(dict.fromkeys(fields)), tuple(dict.fromkeys(raw)))
+    raw = () if chats is None else chats.fields
+    want = Want(read_as_texts(source), tuple(dict.fromkeys(fields)), tuple(dict.fromkeys(raw)))
     form = FORMATS[source.format]
     with unchanged(task, origin, form.digest):
         for read in form.read(task, origin, want, limits, tally):
@@ -72,6 +74,13 @@ def read_batches(
                 batch = _batch(origin, rendered, rows, ids, encoder, start, stop)
                 _count_special(batch, encoder, tally)
                 yield batch, Splits(splits.names, splits.index[start:stop])
+
+
+def read_as_texts(source: checked.Source) -> tuple[FieldPath, ...]:
+    """The fields that are read as strings: those of a template, the id and the split."""
+    slots = slots_of(source.text) if isinstance(source.text, checked.Template) else ()
+    split = (source.split.path,) if isinstance(source.split, FieldSplit) else ()
+    return tuple(dict.fromkeys((*slots, *((source.id,) if source.id else ()), *split)))
 
 
 def _templated(source: checked.Source, read: Rows, origin: Origin, tally: Tally) -> tuple[Rows, Rendered]:
