@@ -65,7 +65,7 @@ def read_entry(path: Path, key: Digest, size: int) -> Entry | None:
     try:
         mapped = pa.memory_map(str(path))
         content = mapped.read_buffer(mapped.size())
-        contents = _contents(memoryview(content))
+        contents = _contents(memoryview(content).cast("B"))
         held = tuple(_batch(content.slice(start, stop - start), size) for start, stop in contents.batches)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException):
         return None  # whatever it is that lies there
