@@ -8,7 +8,7 @@ depend on where its range stands, and takes about half of what the batch takes i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,13 @@ from ..sources.base import Origin
 from ..sources.reader import Splits
 from ..tokens.text import string_bytes, strings
 
+_OWN: dict[str, Callable[[pa.DataType], bool]] = {
+    "id": pa.types.is_string,
+    "row": pa.types.is_integer,
+    "split": lambda kind: kind == pa.dictionary(pa.int32(), pa.string()),
+    "text": pa.types.is_string,
+    "tokens": pa.types.is_list,
+}
 _TOKEN = ("id", "start", "end", "added")
 _SLOT, _FIELD = "slot", "field"
 
@@ -69,10 +76,13 @@ def unpacked(
 
 
 def check(held: pa.RecordBatch, size: int) -> None:
-    """Raises ValueError or KeyError where `held` is nothing that `packed` gives for a tokenizer of `size` tokens."""
+    """Raises ValueError, TypeError, KeyError or AttributeError where `held` is nothing that `packed` gives for a tokenizer of
+    `size` tokens."""
     held.validate(full=True)
-    own = [held.column(name) for name in ("id", "row", "split", "text", "tokens")]
-    tokens, slots = own[-1], [column for _, column in _paths(held, _SLOT)]
+    own = [held.column(name) for name in _OWN]
+    if not all(kind(column.type) for column, kind in zip(own, _OWN.values(), strict=True)):
+        raise TypeError("columns of other types")
+    tokens, slots = held.column("tokens"), [column for _, column in _paths(held, _SLOT)]
     if any(column.null_count for column in (*own, *slots, tokens.values, *tokens.values.flatten())):
         raise ValueError("nulls")
     id, start, end = (_numbers(tokens.values.field(name)) for name in _TOKEN[:3])

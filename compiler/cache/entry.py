@@ -99,7 +99,11 @@ class EntryWriter:
         self.size = 0
         disk.reached("before write", path)
         self._file = disk.create(self._part)
-        self._write(MAGIC)
+        try:
+            self._write(MAGIC)
+        except BaseException:
+            self.discard()
+            raise
 
     def add(self, batch: TextBatch, splits: Splits) -> None:
         """Write a batch."""
