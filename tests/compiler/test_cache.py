@@ -181,7 +181,8 @@ def test_sentences_of_conllu(tmp_path, outs, encoded):
     lines = "".join(
         f"1\t{word}\t_\tNOUN\t_\t_\t0\t_\t_\t_\n2\tran\t_\tVERB\t_\t_\t1\t_\t_\t_\n\n" for word in WORDS[:6]
     )
-    spec = 'source s = conllu("data.conllu") {}\nspan word = offsets(.words)\nspan noun = word where upos == "NOUN"\nweigh noun { factor = 2 }\n'
+    spec = 'source s = conllu("data.conllu") {}\nspan word = offsets(.words)\nspan noun = word where upos == "NOUN"\n'
+    spec += "weigh noun { factor = 2 }\n"
     path = project(tmp_path, spec)
     (tmp_path / "data.conllu").write_text(lines)
     plain = built(path, next(outs), cache=None)
