@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..compiler.build.engines import Pool
+from ..compiler.build.engines import Engine, Pool
 from ..compiler.cache.cache import LIMIT, CacheFolder
 from ..compiler.columns import in_columns
 from ..compiler.compile import Compiled, compile_program
@@ -38,6 +38,14 @@ from .progress import TaskProgress
     help="How many processes run tasks; as many as there are cores.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who runs tasks: processes of this machine, or a Ray cluster.",
+)
+@click.option("--address", metavar="ADDRESS", help="The Ray cluster; without it, one on this machine.")
+@click.option(
     "--task", "part", type=click.IntRange(min=0), metavar="I", help="Run one share of the tasks, of `--of` shares."
 )
 @click.option(
@@ -48,7 +56,7 @@ from .progress import TaskProgress
     "--cache/--no-cache",
     "cached",
     default=None,
-    help="Keep tokens in .mcd-cache of the project for the next run; shares of array jobs do not unless told.",
+    help="Keep tokens in .mcd-cache of the project for the next run; where several machines may run tasks, only if told.",
 )
 @click.option(
     "--cache-limit",
@@ -72,6 +80,8 @@ def command(
     quiet: bool,
     device: str | None,
     workers: int | None,
+    engine: str,
+    address: str | None,
     part: int | None,
     shares: int | None,
     finishing: bool,
@@ -82,8 +92,8 @@ def command(
 
     DIR appears complete or not at all; what it held before stays whole until then. Tasks whose shards DIR has already, of the
     same sets over the same content, are not run again. What was done before a run was stopped is kept in a hidden folder beside
-    DIR, and the next run goes on from there. A teacher that is cached runs over the shards once. The tokens of the
-    sources are kept in the folder .mcd-cache of the project, which may be removed at any time.
+    DIR, and the next run goes on from there. A teacher that is cached runs over the shards once. Tokens are
+    kept in the folder .mcd-cache of the project, which may be removed at any time.
 
     Array jobs: `--task I --of N` with I from 0 to N - 1, each on any machine that sees the sources and DIR's folder, then
     `--finish` once. Exits with 0 where there is no error, 1 where there is one, 2 on wrong usage.
@@ -92,11 +102,11 @@ def command(
     program, findings = check(spec, model, settings)
     if program is None:
         context.exit(report(findings.items, err=True))
-    engine, progress = Pool(workers or _cores()), TaskProgress(quiet)
-    cached = share is None if cached is None else cached
-    cache = CacheFolder.of_project(program.root, cache_limit) if cached else None
+    runs, progress = _engine(engine, workers, address), TaskProgress(quiet)
+    alone = share is None and engine == "local"
+    kept = CacheFolder.of_project(program.root, cache_limit) if (alone if cached is None else cached) else None
     if share is not None:
-        done = compile_part(program, output, *share, engine, progress, cache)
+        done = compile_part(program, output, *share, runs, progress, kept)
         if not quiet:
             click.echo(f"{output}: {_said(*share, done)}")
         context.exit(ExitCode.CLEAN)
@@ -104,7 +114,7 @@ def command(
     if finishing:
         compiled = finish_parts(program, output, progress, teaching)
     else:
-        compiled = compile_program(program, output, progress, teaching, engine, cache)
+        compiled = compile_program(program, output, progress, teaching, runs, kept)
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
     if not quiet:
@@ -123,6 +133,22 @@ def _share(part: int | None, shares: int | None, finishing: bool) -> tuple[int, 
     if part >= shares:
         raise click.UsageError(f"--task {part} --of {shares}: shares count from 0 to {shares - 1}")
     return part, shares
+
+
+def _engine(name: str, workers: int | None, address: str | None) -> Engine:
+    """Who runs the tasks. Ray is loaded only if it is asked for."""
+    if name == "local":
+        if address is not None:
+            raise click.UsageError("--address goes with --engine ray")
+        return Pool(workers or _cores())
+    if workers is not None:
+        raise click.UsageError("--workers is for this machine; a Ray cluster decides for itself")
+    try:
+        cluster = import_module("..compiler.build.cluster", __package__)
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"--engine ray needs {error.name}: pip install 'mcd-lang[ray]'") from None
+    engine: Engine = cluster.Cluster(address)
+    return engine
 
 
 def _said(part: int, shares: int, done: Part) -> str:

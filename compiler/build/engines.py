@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Diagnostic, Failure
@@ -71,58 +71,107 @@ class Pool:
             return
         # A forked process would inherit locks that threads of Arrow hold.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(job.request,)) as pool:
+        with ProcessPoolExecutor(workers, context) as pool:
             try:
-                yield from _completed(pool, units, workers)
+                yield from completed(_Processes(pool, job.request, 2 * workers), units)
             except BrokenProcessPool:
-                raise Failure(_lost(job.stage)) from None
+                raise Failure(lost(job.stage)) from None
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _completed(pool: ProcessPoolExecutor, units: Sequence[Unit], workers: int) -> Iterator[Finished]:
+@dataclass(frozen=True, slots=True)
+class _Processes:
+    """The hands of a pool, see `Hands`."""
+
+    pool: ProcessPoolExecutor
+    request: Request
+    room: int
+
+    def submit(self, unit: Unit) -> Future[Finished]:
+        return self.pool.submit(run_unit, self.request, unit)
+
+    def wait(self, running: Collection[Future[Finished]]) -> Collection[Future[Finished]]:
+        return wait(running, return_when=FIRST_COMPLETED).done
+
+    def result(self, task: Future[Finished]) -> Finished:
+        return task.result()
+
+    def cancel(self, task: Future[Finished]) -> bool:
+        return task.cancel()
+
+
+Handle = TypeVar("Handle")
+
+
+class Hands(Protocol[Handle]):
+    """Processes that tasks are given to, at most `room` at once: started or about to be."""
+
+    @property
+    def room(self) -> int: ...
+
+    def submit(self, unit: Unit) -> Handle: ...
+
+    def wait(self, running: Collection[Handle]) -> Collection[Handle]:
+        """Some that have ended."""
+        ...
+
+    def result(self, task: Handle) -> Finished:
+        """What a task that has ended gave. Raises Failure for what is wrong with it."""
+        ...
+
+    def cancel(self, task: Handle) -> bool:
+        """Whether a task will never start."""
+        ...
+
+
+def completed(hands: Hands[Handle], units: Sequence[Unit]) -> Iterator[Finished]:
     """What is done, as it is done. Of several tasks that fail the first is told, as if they had run one after another."""
     waiting = iter(units)
-    running: dict[Future[Finished], int] = {}
+    running: dict[Handle, int] = {}
     failed: dict[int, Failure] = {}
     while True:
-        while not failed and len(running) < 2 * workers and (unit := next(waiting, None)) is not None:
-            running[pool.submit(_run, unit)] = unit.number
+        while not failed and len(running) < hands.room and (unit := next(waiting, None)) is not None:
+            running[hands.submit(unit)] = unit.number
         if not running:
             break
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            number = running.pop(future)
+        for task in hands.wait(running):
+            number = running.pop(task)
             try:
-                yield future.result()
+                yield hands.result(task)
             except Failure as failure:
                 failed[number] = failure
-        for future, number in list(running.items()):
-            if failed and number > min(failed) and future.cancel():
-                del running[future]
+        for task, number in list(running.items()):
+            if failed and number > min(failed) and hands.cancel(task):
+                del running[task]
     if failed:
         raise failed[min(failed)]
 
 
-def _lost(stage: Stage) -> Diagnostic:
+def lost(stage: Stage) -> Diagnostic:
+    """A process that ran tasks is gone."""
     message = "a process that ran tasks ended without a word: it was killed, or there was not enough memory"
     help = "what is done is kept: compile again, with fewer `--workers`"
     return codes.WORKER_LOST.at(DataPlace(str(stage.target)), message, help=help)
 
 
-# --- in the processes of a pool --------------------------------------------------------------------------------------
+def check_there(done: Finished, stage: Stage) -> None:
+    """Raises Failure where a shard that another machine wrote is not seen from here."""
+    missing = next((shard.path for shard in done.shards if not (stage.root / shard.path).is_file()), None)
+    if missing is not None:
+        message = f"a node wrote `{missing}`, which is not here: the nodes do not share this folder"
+        raise Failure(codes.NOT_SHARED.at(DataPlace(str(stage.target)), message))
 
-_worker: list[Request | Worker] = []
+
+# --- in the processes that run tasks ---------------------------------------------------------------------------------
+
+_workers: dict[Request, Worker] = {}
+"""The one worker of this process, by what it was asked for."""
 
 
-def _start(request: Request) -> None:
-    _worker[:] = [request]
-
-
-def _run(unit: Unit) -> Finished:
-    """Run a task with the process's one worker, which is made for its first task, so that a failure is told like any other."""
-    (found,) = _worker
-    if isinstance(found, Request):
-        found = Worker.of_request(found)
-        _worker[:] = [found]
-    return found.run(unit)
+def run_unit(request: Request, unit: Unit) -> Finished:
+    """Run a task with this process's worker, which is made for its first task, so that a failure is told like any other."""
+    if request not in _workers:
+        _workers.clear()
+        _workers[request] = Worker.of_request(request)
+    return _workers[request].run(unit)

@@ -6,6 +6,7 @@ dataset is put together of tasks that ran here, on another machine, last week, o
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -80,9 +81,16 @@ def uncounted(done: Finished, recipe: Recipe) -> Iterator[str]:
         yield f"edges were counted for a {'bidirectional' if recipe.model.causal else 'causal'} model"
 
 
+class Sealed(Frozen):
+    """A line: a task, and the SHA-256 of its JSON, so that a line whose bytes were damaged is not believed."""
+
+    done: Finished
+    sha256: str
+
+
 def line(done: Finished) -> str:
     """A task as a line of JSON."""
-    return done.model_dump_json() + "\n"
+    return Sealed(done=done, sha256=_seal(done)).model_dump_json() + "\n"
 
 
 def finished_in(folder: Path) -> Iterator[Finished]:
@@ -102,6 +110,12 @@ def finished_in(folder: Path) -> Iterator[Finished]:
 def _readable(lines: Iterable[str]) -> Iterator[Finished]:
     for text in lines:
         try:
-            yield Finished.model_validate_json(text)
+            sealed = Sealed.model_validate_json(text)
         except ValidationError:
             continue
+        if sealed.sha256 == _seal(sealed.done):
+            yield sealed.done
+
+
+def _seal(done: Finished) -> str:
+    return hashlib.sha256(done.model_dump_json().encode()).hexdigest()
