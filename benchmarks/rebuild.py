@@ -1,8 +1,8 @@
 """What compiling again costs after an edit, over the first time and over a bare `encode_batch_fast` of the same text.
 
 The project is that of benchmarks/compile.py (records of about 400 characters), in files of one task each, or in one file that is
-cut into about as many tasks as one of gigabytes. Times are CPU seconds of one process. Each edit is made, compiled, and undone, in
-turn, so that what is compared ran within the same minutes. Printed: medians, and the ratios of the first compilation with the
+cut into about as many tasks as one of gigabytes. Times are CPU seconds of one process. Each edit is made, compiled, and undone,
+in turn, so that what is compared ran within the same minutes. Printed: medians, and the ratios of the first compilation with the
 cache, and of the library, over each.
 """
 

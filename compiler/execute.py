@@ -29,7 +29,7 @@ from .plan import Digest
 from .recipe import Recipe
 from .sources.base import Tally, Task
 from .sources.inventory import origin_of
-from .sources.reader import Batches, Splits, read_batches
+from .sources.reader import Batches, Encodes, Splits, read_batches
 from .tokens.tokenize import Encoder
 from .walk import field_paths, join_fields, join_sets
 
@@ -112,11 +112,13 @@ class Executor:
     def _batches(self, task: Task, tally: Tally) -> Batches:
         """The batches of a task, read or kept."""
         source, strict = self._sources[task.source], self._recipe.model.lost == "error"
-        read = read_batches(source, self._root, task, self.fields, self._encoder, tally, strict=strict)
+
+        def read(encoder: Encodes) -> Batches:
+            return read_batches(source, self._root, task, self.fields, encoder, tally, strict=strict)
+
         if self._cache is None:
-            return read
-        origin = origin_of(source, self._root, task.file)
-        return self._cache.batches(source, task, origin, self.fields, tally, read)
+            return read(self._encoder)
+        return self._cache.batches(source, task, origin_of(source, self._root, task.file), self.fields, tally, read)
 
     def measure(self, batch: TextBatch, splits: Splits, outcome: Outcome) -> Measured:
         """What one batch holds; counts into `outcome`."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 import tokenizers
@@ -27,9 +28,10 @@ from ...version import VERSION
 from ..files import disk
 from ..plan import Digest
 from ..sources.base import Origin, Tally, Task
-from ..sources.reader import Batches, read_as_texts
+from ..sources.reader import Batches, Encodes, read_as_texts
 from ..tokens.tokenize import Encoder
-from .entry import EntryWriter, read_entry
+from .entry import Entry, EntryWriter, read_entry
+from .tokens import KeptTokens
 
 CACHE_FORMAT = 1
 """Raised by every change of what is kept, and of what the steps before give for the same sources."""
@@ -44,6 +46,9 @@ _MARKS = {
     "CACHEDIR.TAG": b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by mcd, and made again where it is missing.\n",
 }
 _REFUSED = (OSError, pa.ArrowException)
+
+Reads: TypeAlias = Callable[[Encodes], Batches]
+"""Reads a task anew, with this for its tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +80,28 @@ class Cache:
         self._room = -1
 
     def batches(
-        self, source: c.Source, task: Task, origin: Origin, fields: Sequence[FieldPath], tally: Tally, read: Batches
+        self, source: c.Source, task: Task, origin: Origin, fields: Sequence[FieldPath], tally: Tally, read: Reads
     ) -> Batches:
-        """What `read` gives for `task` of `source`, with `fields` as columns: from an entry, with its counts put into `tally`, or
-        else of `read` itself, which counts into `tally`, with an entry left for the next time."""
+        """The batches of `task` of `source`, with `fields` as columns: from an entry, with its counts put into `tally`, or else
+        from `read`, which counts into `tally`, with an entry left for the next time."""
         plain = isinstance(source.text, c.Template) and not source.marked
         if not plain or not task.range.digest or self._where.folder.is_symlink():
-            return read
-        key = key_of(source, task, self._encoder.digest)
-        wanted = frozenset(fields)
+            return read(self._encoder)
+        key, wanted, others = key_of(source, task, self._encoder.digest), frozenset(fields), dict[Path, Entry]()
         for path in self._candidates(key, wanted):
             entry = read_entry(path, key, self._encoder.size)
-            if entry is not None and wanted <= set(entry.contents.fields):
+            if entry is None:
+                continue
+            if wanted <= set(entry.contents.fields):
                 with suppress(OSError):
                     os.utime(path)
                 tally.dropped.update(entry.contents.dropped)
                 tally.seen |= set(entry.contents.seen) & (wanted | set(read_as_texts(source)))
                 return entry.batches(origin, task.range.row, wanted)
-        return self._kept(key, sorted(wanted), task, tally, read)
+            others[path] = entry
+        held = next(iter(others.values())).held if others else ()
+        narrower = [path for path, entry in others.items() if set(entry.contents.fields) < wanted]
+        return self._kept(key, sorted(wanted), task, tally, read(KeptTokens(held, self._encoder)), narrower)
 
     def _candidates(self, key: Digest, wanted: frozenset[FieldPath]) -> Iterator[Path]:
         """Where an entry with `wanted` may be: the one that has no other fields first."""
@@ -111,8 +120,17 @@ class Cache:
     def _path(self, key: Digest, fields: Sequence[FieldPath]) -> Path:
         return self._where.folder / f"{key}-{digest(tuple(fields))[:16]}{ENDING}"
 
-    def _kept(self, key: Digest, fields: Sequence[FieldPath], task: Task, tally: Tally, read: Batches) -> Batches:
-        """What `read` gives, with an entry written along. It has its name once all was read, and none where reading failed."""
+    def _kept(
+        self,
+        key: Digest,
+        fields: Sequence[FieldPath],
+        task: Task,
+        tally: Tally,
+        read: Batches,
+        narrower: Iterable[Path],
+    ) -> Batches:
+        """What `read` gives, with an entry written along. It has its name once all was read, and none where reading failed; the
+        `narrower` ones, whose fields it has too, are removed then."""
         writer: EntryWriter | None = None
         try:
             with suppress(*_REFUSED):
@@ -131,6 +149,8 @@ class Cache:
                     writer.finish(key, fields, tally)
                     if self._makes_room(writer.size):
                         writer.publish()
+                        for path in narrower:
+                            path.unlink(missing_ok=True)
         finally:
             if writer is not None:
                 writer.discard()

@@ -67,7 +67,7 @@ def unpacked(
         bounds=bounds,
         slots={path: _slot(column, bounds[:-1]) for path, column in _paths(held, _SLOT)},
         fields={path: column for path, column in _paths(held, _FIELD) if path in wanted},
-        tokens=_tokens(held.column("tokens"), bounds[:-1]),
+        tokens=tokens_of(held.column("tokens"), bounds[:-1]),
         rows=_wide(held.column("row")) + first,
         path=origin.path if origin.source.files else "",
         lines=origin.source.format == "jsonl",
@@ -96,17 +96,19 @@ def check(held: pa.RecordBatch, size: int) -> None:
         raise ValueError("ids outside of the vocabulary")
 
 
-def _tokens(column: pa.ListArray, begin: Ints) -> TokenTable:
+def tokens_of(column: pa.ListArray, begin: Ints) -> TokenTable:
+    """The tokens of some records, of which `begin` says where their texts begin."""
     offsets = _wide(column.offsets)
-    counts = np.diff(offsets)
-    id, start, end, added = (column.values.field(name) for name in _TOKEN)
+    first, counts = int(offsets[0]), np.diff(offsets)
+    values = column.values.slice(first, int(offsets[-1]) - first)
+    id, start, end, added = (values.field(name) for name in _TOKEN)
     origin = np.repeat(begin, counts)
     return TokenTable(
         ids=_wide(id),
         start=origin + _numbers(start),
         end=origin + _numbers(end),
         record=np.repeat(np.arange(len(counts)), counts),
-        offsets=offsets,
+        offsets=offsets - first,
         added=added.to_numpy(zero_copy_only=False),
     )
 

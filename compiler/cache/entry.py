@@ -46,14 +46,14 @@ class Contents(Frozen):
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """An entry that is what was written."""
+    """An entry that is what was written. `held`: its batches, as `columns` has them."""
 
     contents: Contents
-    _held: tuple[pa.RecordBatch, ...]
+    held: tuple[pa.RecordBatch, ...]
 
     def batches(self, origin: Origin, first: int, wanted: frozenset[FieldPath]) -> Batches:
         """The batches, as of the range of `origin` that begins with row `first`, with the fields `wanted`."""
-        for held in self._held:
+        for held in self.held:
             yield unpacked(held, origin, first, wanted)
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,10 @@ from ...dsl import checked
 from ...dsl.checked import ConstantSplit, FieldPath, FieldSplit, HashSplit
 from ...dsl.codes.sources import BAD_ENCODING, BAD_SPLIT, NO_ID
 from ...dsl.diagnostics import Code, Failure
-from ..batch import Ints, Marks, TextBatch
+from ..batch import Bools, Ints, Marks, TextBatch, TokenTable
 from ..chat.locate import special_messages
 from ..chat.messages import Chats
 from ..tokens.text import CodePoints
-from ..tokens.tokenize import Encoder
 from ..written import field_text
 from .base import Limits, Origin, Rows, Tally, Task, Want
 from .digests import unchanged
@@ -40,6 +39,15 @@ class Splits:
     index: Ints
 
 
+class Encodes(Protocol):
+    """A tokenizer, or what stands for one: see `Encoder`."""
+
+    @property
+    def special(self) -> Bools: ...
+
+    def encode(self, texts: pa.StringArray, bare: bool = False) -> TokenTable: ...
+
+
 Batches: TypeAlias = Generator[tuple[TextBatch, Splits], None, None]
 
 
@@ -48,7 +56,7 @@ def read_batches(
     root: Path,
     task: Task,
     fields: Iterable[FieldPath],
-    encoder: Encoder,
+    encoder: Encodes,
     tally: Tally,
     limits: Limits = LIMITS,
     strict: bool = False,
@@ -91,7 +99,7 @@ def _templated(source: checked.Source, read: Rows, origin: Origin, tally: Tally)
     return rows, replace(render(source.text, texts, len(rows.rows)), marks=marks)
 
 
-def _count_special(batch: TextBatch, encoder: Encoder, tally: Tally) -> None:
+def _count_special(batch: TextBatch, encoder: Encodes, tally: Tally) -> None:
     """Count the messages whose content the tokenizer does not read as it is written."""
     if batch.messages is not None:
         points = CodePoints(batch.buffer)
@@ -190,7 +198,7 @@ def _cuts(bounds: Ints, limits: Limits) -> Iterator[tuple[int, int]]:
 
 
 def _batch(
-    origin: Origin, rendered: Rendered, rows: Rows, ids: pa.StringArray, encoder: Encoder, start: int, stop: int
+    origin: Origin, rendered: Rendered, rows: Rows, ids: pa.StringArray, encoder: Encodes, start: int, stop: int
 ) -> TextBatch:
     """The records `[start, stop)`, tokenised."""
     first, last = rendered.bounds[start], rendered.bounds[stop]

@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 import threading
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,18 +16,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from mcd.compiler import execute
+from mcd.compiler.batch import TextBatch
 from mcd.compiler.build.engines import Pool
 from mcd.compiler.cache import entry as entries
 from mcd.compiler.cache.cache import CacheFolder
+from mcd.compiler.cache.columns import packed
+from mcd.compiler.cache.tokens import KeptTokens
 from mcd.compiler.compile import compile_program
 from mcd.compiler.files import disk
 from mcd.compiler.part import compile_part, finish_parts
 from mcd.compiler.sources.base import Limits
+from mcd.compiler.sources.reader import Splits
+from mcd.compiler.tokens.text import string_bytes
 from mcd.compiler.tokens.tokenize import Encoder
 from mcd.dsl.check import check
 from mcd.dsl.diagnostics import Failure
 
 from ..projects import WORDS, checked, project, write_tokenizer
+from .helpers import byte_encoder
 
 SPECS = Path(__file__).parents[2] / "specs"
 SPEC = """source s = FORMAT {
@@ -358,6 +365,59 @@ def test_more_fields_than_wanted_serve_and_show_nowhere(tmp_path, outs, encoded)
     encoded.clear()
     assert built(path, next(outs)) == built(path, next(outs), cache=None)
     assert len(encoded) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [(4096, 7), (7, 4096), (7, 5)])
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_another_field_is_read_and_nothing_tokenised(tmp_path, outs, encoded, monkeypatch, format, first, second):
+    """Wherever batches were and are cut. The file with more fields takes the place of the one with fewer."""
+    path = spec_of(tmp_path, format, records())
+    spec = path.read_text()
+    path.write_text(spec.split("attend")[0] + "weigh half: cat { factor = 0.5 }\n")
+    read = execute.read_batches
+    monkeypatch.setattr(execute, "read_batches", functools.partial(read, limits=Limits(records=first)))
+    built(path, next(outs))
+    (before,) = kept(tmp_path)
+    path.write_text(spec)
+    monkeypatch.setattr(execute, "read_batches", functools.partial(read, limits=Limits(records=second)))
+    plain = built(path, next(outs), cache=None)
+    encoded.clear()
+    assert built(path, next(outs)) == plain
+    assert encoded == []
+    (after,) = kept(tmp_path)
+    assert after != before
+    assert built(path, next(outs)) == plain and encoded == []
+
+
+def test_tokens_of_other_texts_are_not_taken(tmp_path):
+    """The second of three texts is another one: it and all after it are tokenised."""
+    encoder = byte_encoder(tmp_path)
+    texts = ["one w\u00f6rd", "", "two words"]
+    given = batch_of(encoder, texts)
+    for cuts in ([0, 3], [0, 1, 3], [0, 2, 3], [0, 1, 2, 3]):
+        kept = KeptTokens([packed(given, Splits(("train",), np.zeros(3, np.int64)), 0)], encoder)
+        for start, stop in pairwise(cuts):
+            piece = pa.array(texts[start:stop], pa.string())
+            same(kept.encode(piece), encoder.encode(piece))
+    asked = []
+    fake = SimpleNamespace(encode=lambda texts, bare: asked.append(texts.to_pylist()))
+    kept = KeptTokens([packed(given, Splits(("train",), np.zeros(3, np.int64)), 0)], fake)
+    for piece in (texts[:1], ["other"], texts[2:]):
+        kept.encode(pa.array(piece, pa.string()))
+    assert asked == [["other"], texts[2:]]
+
+
+def batch_of(encoder, texts):
+    array = pa.array(texts, pa.string())
+    buffer, bounds = string_bytes(array)
+    ids = pa.array([str(number) for number in range(len(texts))], pa.string())
+    return TextBatch("s", ids, buffer, bounds, {}, {}, encoder.encode(array), np.arange(len(texts)))
+
+
+def same(one, other):
+    for each in ("ids", "start", "end", "record", "offsets", "added"):
+        np.testing.assert_array_equal(getattr(one, each), getattr(other, each))
+        assert getattr(one, each).dtype == getattr(other, each).dtype
 
 
 def test_marks_and_messages_are_not_kept(tmp_path, outs):
