@@ -2,7 +2,8 @@
 
 An entry holds all batches of one task, as `read_batches` gave them. Where another span, join or label has a task run again, it
 takes them from there: nothing is read, parsed, rendered or tokenised. An entry is found by a key of all that its batches follow
-from, and used where its digest says that it is whole; in all other cases the task reads its source as if there were none.
+from, and used where its digest says that it is whole; in all other cases the task reads its source as if there were none. Where
+an entry lacks a field that is wanted now, the source is read again, and only the tokens are taken.
 
 A source of messages, or of texts that are marked up, is not kept: its batches hold more than a text and its tokens.
 """
