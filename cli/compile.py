@@ -16,11 +16,13 @@ from ..compiler.lessons import runs_while_compiling
 from ..compiler.manifest import Counts, Manifest
 from ..compiler.part import Part, compile_part, finish_parts
 from ..compiler.plan import AttendPlan, CrossRef, Plan
+from ..compiler.remote import looked_up
 from ..compiler.teaching import Teach
 from ..dsl.check import check
 from ..dsl.checked import Program
 from ..dsl.codes.shards import TEACHER_RUN
 from ..dsl.diagnostics import Failure
+from .destination import allow_remote_option, destination, work_option
 from .options import Size, model_option, no_device, quiet_option, settings_option
 from .output import Counter, ExitCode, report
 from .progress import TaskProgress
@@ -29,7 +31,7 @@ from .progress import TaskProgress
 @click.command
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset goes."
+    "-o", "--output", required=True, metavar="DIR", help="Where the dataset goes; an s3:// URL with --allow-remote."
 )
 @click.option(
     "--workers",
@@ -66,6 +68,8 @@ from .progress import TaskProgress
     metavar="SIZE",
     help="How large .mcd-cache may become.",
 )
+@allow_remote_option
+@work_option
 @quiet_option
 @click.option("--device", help="Where teachers run: cuda if there is one, else cpu.")
 @model_option
@@ -76,7 +80,9 @@ def command(
     spec: Path,
     model: Path | None,
     settings: tuple[str, ...],
-    output: Path,
+    output: str,
+    allow_remote: bool,
+    work: Path | None,
     quiet: bool,
     device: str | None,
     workers: int | None,
@@ -92,33 +98,43 @@ def command(
 
     DIR appears complete or not at all; what it held before stays whole until then. Tasks whose shards DIR has already, of the
     same sets over the same content, are not run again. What was done before a run was stopped is kept in a hidden folder beside
-    DIR, and the next run goes on from there. A teacher that is cached runs over the shards once. Tokens are
-    kept in the folder .mcd-cache of the project, which may be removed at any time.
+    DIR, and the next run goes on from there. A teacher that is cached runs over the shards once. Tokens are kept in
+    the folder .mcd-cache of the project, which may be removed at any time.
 
     Array jobs: `--task I --of N` with I from 0 to N - 1, each on any machine that sees the sources and DIR's folder, then
-    `--finish` once. Exits with 0 where there is no error, 1 where there is one, 2 on wrong usage.
+    `--finish` once.
+
+    With `--allow-remote`, folders that mcd.toml declares remote are read at their URLs, and DIR may be a URL: the dataset is
+    built in the folder of `--work` and put there, the manifest last.
+
+    Exits with 0 where there is no error, 1 where there is one, 2 on wrong usage.
     """
     share = _share(part, shares, finishing)
     program, findings = check(spec, model, settings)
     if program is None:
         context.exit(report(findings.items, err=True))
+    if allow_remote:
+        program = looked_up(program)
+    shared = finishing or share is not None
+    place = context.with_resource(destination(output, program, allow_remote, work, shared))
     runs, progress = _engine(engine, workers, address), TaskProgress(quiet)
     alone = share is None and engine == "local"
     kept = CacheFolder.of_project(program.root, cache_limit) if (alone if cached is None else cached) else None
     if share is not None:
-        done = compile_part(program, output, *share, runs, progress, kept)
+        done = compile_part(program, place.directory, *share, runs, progress, kept)
         if not quiet:
-            click.echo(f"{output}: {_said(*share, done)}")
+            click.echo(f"{place.shown}: {_said(*share, done)}")
         context.exit(ExitCode.CLEAN)
     teaching = _teaching(program, device, Counter("shards", quiet))
     if finishing:
-        compiled = finish_parts(program, output, progress, teaching)
+        compiled = finish_parts(program, place.directory, progress, teaching)
     else:
-        compiled = compile_program(program, output, progress, teaching, runs, kept)
+        compiled = compile_program(program, place.directory, progress, teaching, runs, kept)
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
+    place.deliver(Counter("files put", quiet))
     if not quiet:
-        click.echo(summary(compiled, output), nl=False)
+        click.echo(summary(compiled, place.shown), nl=False)
     context.exit(ExitCode.CLEAN)
 
 
@@ -177,7 +193,7 @@ def _teaching(program: Program, device: str | None, report: Counter) -> Teach | 
     return teach
 
 
-def summary(compiled: Compiled, output: Path) -> str:
+def summary(compiled: Compiled, output: str) -> str:
     """What was written, and what the rules found, as a table: those that lost something, and the first of the others."""
     manifest = compiled.manifest
     before = {"kept": compiled.kept, "done before": compiled.resumed}

@@ -198,6 +198,7 @@ def run_tasks(
         root=stage.root,
         target=stage.target,
         cache=cache if cache is not None and cache.holds(unit.task for unit in inputs.units) else None,
+        remote=any(source.remotes for source in program.sources),
     )
     watch = _Watch(report, len(units), done.values())
     for each in engine.run(rest, Job(recipe, program.root, inputs.encoder, stage, request)):

@@ -13,11 +13,15 @@ from pathlib import Path
 
 from ...dsl import checked
 from ...dsl.checked import FieldPath
+from ...dsl.diagnostics import Failure
 from ..batch import TextBatch
+from ..remote import not_here
 from ..tokens.tokenize import Encoder
 from . import lines
 from .base import Limits, Origin, Survey, Tally, Task, reading
 from .cuts import Unit
+from .files import open_file
+from .foreign import file_size
 from .inventory import origin_of, survey
 from .reader import Splits, read_batches
 from .registry import FORMATS
@@ -52,12 +56,14 @@ def some_batches(
 
 def _parts(source: checked.Source, root: Path, count: int) -> list[Task]:
     """At most `count` parts of all files, evenly spread."""
+    if missing := not_here(source):
+        raise Failure(*missing)
     tasks: list[Task] = []
     base = 0
     for index in range(max(1, len(source.files))):
         origin = origin_of(source, root, index)
         with reading(origin):
-            size = origin.file.stat().st_size if source.files else 0
+            size = file_size(origin) if source.files else 0
             found = _survey(origin, size)
         tasks += [Task(source.name, len(tasks), index, part, base, size, found.types) for part in found.ranges]
         base += found.rows
@@ -67,7 +73,7 @@ def _parts(source: checked.Source, root: Path, count: int) -> list[Task]:
 def _survey(origin: Origin, size: int) -> Survey:
     form = origin.source.format
     if form in UNITS:
-        found = lines.survey(_beginning(origin), UNITS[form], max(1, min(size, MOST) // PARTS))
+        found = lines.survey(origin, _beginning(origin), UNITS[form], max(1, min(size, MOST) // PARTS))
         return Survey(found.ranges[: None if size <= MOST else -1], found.rows)
     if form == "csv":
         return survey(origin)[0]
@@ -76,7 +82,7 @@ def _survey(origin: Origin, size: int) -> Survey:
 
 
 def _beginning(origin: Origin) -> Iterator[bytes]:
-    with origin.file.open("rb") as stream:
+    with open_file(origin) as stream:
         for _ in range(MOST // _BLOCK):
             if not (block := stream.read(_BLOCK)):
                 return
