@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..compiler.build.engines import Engine, Pool
+from ..compiler.cache.cache import LIMIT, CacheFolder
 from ..compiler.columns import in_columns
 from ..compiler.compile import Compiled, compile_program
 from ..compiler.lessons import runs_while_compiling
@@ -22,7 +23,7 @@ from ..dsl.checked import Program
 from ..dsl.codes.shards import TEACHER_RUN
 from ..dsl.diagnostics import Failure
 from .destination import allow_remote_option, destination, work_option
-from .options import model_option, no_device, quiet_option, settings_option
+from .options import Size, model_option, no_device, quiet_option, settings_option
 from .output import Counter, ExitCode, report
 from .progress import TaskProgress
 
@@ -53,6 +54,20 @@ from .progress import TaskProgress
     "--of", "shares", type=click.IntRange(min=1), metavar="N", help="Into how many shares the tasks are divided."
 )
 @click.option("--finish", "finishing", is_flag=True, help="Make a dataset of what all shares did; run no task.")
+@click.option(
+    "--cache/--no-cache",
+    "cached",
+    default=None,
+    help="Keep tokens in .mcd-cache of the project for the next run; where several machines may run tasks, only if told.",
+)
+@click.option(
+    "--cache-limit",
+    type=Size(),
+    default=LIMIT,
+    show_default="2GiB",
+    metavar="SIZE",
+    help="How large .mcd-cache may become.",
+)
 @allow_remote_option
 @work_option
 @quiet_option
@@ -76,12 +91,15 @@ def command(
     part: int | None,
     shares: int | None,
     finishing: bool,
+    cached: bool | None,
+    cache_limit: int,
 ) -> None:
     """Compile a spec and its sources into DIR.
 
     DIR appears complete or not at all; what it held before stays whole until then. Tasks whose shards DIR has already, of the
     same sets over the same content, are not run again. What was done before a run was stopped is kept in a hidden folder beside
-    DIR, and the next run goes on from there. A teacher that is cached runs over the shards once.
+    DIR, and the next run goes on from there. A teacher that is cached runs over the shards once. Tokens are kept in
+    the folder .mcd-cache of the project, which may be removed at any time.
 
     Array jobs: `--task I --of N` with I from 0 to N - 1, each on any machine that sees the sources and DIR's folder, then
     `--finish` once.
@@ -100,8 +118,10 @@ def command(
     shared = finishing or share is not None
     place = context.with_resource(destination(output, program, allow_remote, work, shared))
     runs, progress = _engine(engine, workers, address), TaskProgress(quiet)
+    alone = share is None and engine == "local"
+    kept = CacheFolder.of_project(program.root, cache_limit) if (alone if cached is None else cached) else None
     if share is not None:
-        done = compile_part(program, place.directory, *share, runs, progress)
+        done = compile_part(program, place.directory, *share, runs, progress, kept)
         if not quiet:
             click.echo(f"{place.shown}: {_said(*share, done)}")
         context.exit(ExitCode.CLEAN)
@@ -109,7 +129,7 @@ def command(
     if finishing:
         compiled = finish_parts(program, place.directory, progress, teach)
     else:
-        compiled = compile_program(program, place.directory, progress, teach, runs)
+        compiled = compile_program(program, place.directory, progress, teach, runs, kept)
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
     place.deliver(Counter("files put", quiet))

@@ -27,6 +27,7 @@ from .build.finished import TASKS_FILE, Finished, Whole, finished_in, uncounted
 from .build.stage import Stage, staged
 from .build.tasks import Unit, meaning_of, shards_key, units_of
 from .build.worker import Job, Request
+from .cache.cache import CacheFolder
 from .counted import as_counts
 from .files.anchors import anchors
 from .files.output import entry_of, finish, link_measures
@@ -124,15 +125,16 @@ def compile_program(
     report: Report = lambda progress: None,
     teach: Teach | None = None,
     engine: Engine | None = None,
+    cache: CacheFolder | None = None,
 ) -> Compiled:
     """Compile `program` into the directory `out`. `teach` runs the teachers whose states are stored, see `teaching`; `engine`
-    runs the tasks, by default one after another in this process.
+    runs the tasks, by default one after another in this process; `cache` is where what they read and tokenise is kept.
 
     Raises Failure, with everything found, and leaves `out` as it was. What tasks were done by then is kept beside it, for the
     next time.
     """
     with staged(out) as stage:
-        return build(lambda: read_inputs(program), stage, report, teach, engine or InProcess())
+        return build(lambda: read_inputs(program), stage, report, teach, engine or InProcess(), cache)
 
 
 def build(
@@ -141,13 +143,14 @@ def build(
     report: Report,
     teach: Teach | None,
     engine: Engine,
+    cache: CacheFolder | None = None,
     accept: Callable[[Compiled], None] = lambda compiled: None,
 ) -> Compiled:
     """Build the dataset of `stage`, of what `read` gives, and put it in place, once `accept` has not raised. Raises Failure."""
     try:
         inputs = read()
         teaching = _teaching(inputs, teach)
-        ran = run_tasks(inputs, inputs.units, stage, engine, report)
+        ran = run_tasks(inputs, inputs.units, stage, engine, report, cache)
         compiled = _put_together(inputs, ran, stage, teaching)
         accept(compiled)
         stage.publish()
@@ -173,7 +176,14 @@ def take_stock(program: c.Program) -> tuple[Inventory, ...]:
     return stock
 
 
-def run_tasks(inputs: Inputs, units: Sequence[Unit], stage: Stage, engine: Engine, report: Report) -> Ran:
+def run_tasks(
+    inputs: Inputs,
+    units: Sequence[Unit],
+    stage: Stage,
+    engine: Engine,
+    report: Report,
+    cache: CacheFolder | None = None,
+) -> Ran:
     """Have `units` done: those are run that are done neither here nor in the target."""
     program, recipe = inputs.program, inputs.recipe
     done = {number: each for number, each in stage.finished(units).items() if not any(uncounted(each, recipe))}
@@ -188,6 +198,7 @@ def run_tasks(inputs: Inputs, units: Sequence[Unit], stage: Stage, engine: Engin
         meaning=meaning_of(recipe, recipe.sources),
         root=stage.root,
         target=stage.target,
+        cache=cache if cache is not None and cache.holds(unit.task for unit in inputs.units) else None,
         remote=any(source.remotes for source in program.sources),
     )
     watch = _Watch(report, len(units), done.values())

@@ -7,7 +7,7 @@ records come changes none of its bytes; its number alone names its files.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from .alignment.fields import FieldColumn, count_labels, field_columns
 from .alignment.rows import count_rows
 from .alignment.together import count_together
 from .batch import Edges, Spans, TextBatch
+from .cache.cache import Cache, CacheFolder
 from .counted import Counted, Found, merge
 from .evaluation.evaluate import Evaluation, Evaluator
 from .files.shards import ShardWriter, shard_path, shard_rows, shard_schema
@@ -27,7 +28,8 @@ from .manifest import ChatCause, ShardEntry
 from .plan import Digest
 from .recipe import Recipe
 from .sources.base import Tally, Task
-from .sources.reader import Splits, read_batches
+from .sources.inventory import origin_of
+from .sources.reader import Batches, Encodes, Splits, read_batches
 from .tokens.tokenize import Encoder
 from .walk import field_paths, join_fields, join_sets
 
@@ -62,15 +64,16 @@ class Measured:
 
 
 class Executor:
-    """What the tasks of one recipe share in one process: the tokenizer, the compiled patterns, the schema.
+    """What the tasks of one recipe share in one process: the tokenizer, the compiled patterns, the schema, what `cache` keeps.
 
     `fields`: those of a record that its sets, edges and columns are made of.
     """
 
-    def __init__(self, recipe: Recipe, root: Path, encoder: Encoder) -> None:
+    def __init__(self, recipe: Recipe, root: Path, encoder: Encoder, cache: CacheFolder | None = None) -> None:
         self._recipe = recipe
         self._root = root
         self._encoder = encoder
+        self._cache = None if cache is None else Cache(cache, encoder)
         self._sources = {source.name: source for source in recipe.sources}
         definitions = [
             *(stored.definition for stored in recipe.sets),
@@ -93,10 +96,7 @@ class Executor:
                     writers[split] = stack.enter_context(ShardWriter(work / shard_path(split, number), self._schema))
                 return writers[split]
 
-            strict = self._recipe.model.lost == "error"
-            for batch, splits in read_batches(
-                source, self._root, task, self.fields, self._encoder, tally, strict=strict
-            ):
+            for batch, splits in stack.enter_context(closing(self._batches(task, tally))):
                 measured = self.measure(batch, splits, outcome)
                 rows = shard_rows(batch, self._recipe, measured.aligned, measured.columns, self._schema)
                 split_of_row = splits.index[measured.aligned.parts.record]
@@ -108,6 +108,17 @@ class Executor:
         outcome.seen |= {(source.name, path) for path in tally.seen}
         outcome.chat.setdefault(source.name, Counter()).update(tally.chat)
         return outcome
+
+    def _batches(self, task: Task, tally: Tally) -> Batches:
+        """The batches of a task, read or kept."""
+        source, strict = self._sources[task.source], self._recipe.model.lost == "error"
+
+        def read(encoder: Encodes) -> Batches:
+            return read_batches(source, self._root, task, self.fields, encoder, tally, strict=strict)
+
+        if self._cache is None:
+            return read(self._encoder)
+        return self._cache.batches(source, task, origin_of(source, self._root, task.file), self.fields, tally, read)
 
     def measure(self, batch: TextBatch, splits: Splits, outcome: Outcome) -> Measured:
         """What one batch holds; counts into `outcome`."""

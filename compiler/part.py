@@ -21,6 +21,7 @@ from ..dsl.canonical import digest
 from .build.engines import Engine, Missing
 from .build.stage import Stage, staged
 from .build.tasks import units_of
+from .cache.cache import CacheFolder
 from .compile import Compiled, Inputs, Report, build, run_tasks, take_stock
 from .files import disk
 from .files.output import refusals
@@ -44,15 +45,23 @@ class Part:
     ran: int
 
 
-def compile_part(program: c.Program, out: Path, part: int, of: int, engine: Engine, report: Report) -> Part:
-    """Have the tasks done whose numbers leave the remainder `part` when divided by `of`.
+def compile_part(
+    program: c.Program,
+    out: Path,
+    part: int,
+    of: int,
+    engine: Engine,
+    report: Report,
+    cache: CacheFolder | None = None,
+) -> Part:
+    """Have the tasks done whose numbers leave the remainder `part` when divided by `of`. `cache`: as of `compile_program`.
 
     Raises Failure as `compile_program` does.
     """
     with staged(out, shared=True) as stage:
         inputs = _inputs(program, stage)
         own = inputs.units[part::of]
-        ran = run_tasks(inputs, own, stage, engine, report)
+        ran = run_tasks(inputs, own, stage, engine, report, cache)
     return Part(len(inputs.units), len(own), ran.ran)
 
 

@@ -62,7 +62,7 @@ def repair(
                 help = "`mcd compile` makes a new dataset of what they are now"
                 raise Failure(codes.REPAIR_DIFFERS.at(DataPlace(str(out)), message, help=help))
 
-        compiled = build(lambda: read_inputs(program), stage, report, teach, engine or InProcess(), accept)
+        compiled = build(lambda: read_inputs(program), stage, report, teach, engine or InProcess(), accept=accept)
     return Repaired(damaged, manifest is not None, compiled)
 
 

@@ -9,6 +9,7 @@ from ...dsl.check import check
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
+from ..cache.cache import CacheFolder
 from ..counted import in_order
 from ..execute import Executor, Outcome
 from ..files.output import refusals
@@ -28,7 +29,7 @@ class Request:
     """How a process that is started to run tasks finds what they are tasks of: the spec, and what was said on the command line.
 
     `meaning`: of the shards, so that a spec that was edited meanwhile is noticed; `root`, `target`: of the stage; `remote`:
-    whether sources lie at URLs that may be read.
+    whether sources lie at URLs that may be read; `cache`: where what is read is kept.
     """
 
     spec: Path
@@ -38,6 +39,7 @@ class Request:
     root: Path
     target: Path
     remote: bool = False
+    cache: CacheFolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,17 @@ class Job:
 
     def worker(self) -> Worker:
         """A worker in this process."""
-        return Worker(self.recipe, self.root, self.encoder, self.stage)
+        return Worker(self.recipe, self.root, self.encoder, self.stage, self.request.cache)
 
 
 class Worker:
     """Runs tasks of one recipe, one after another."""
 
-    def __init__(self, recipe: Recipe, root: Path, encoder: Encoder, stage: Stage) -> None:
+    def __init__(
+        self, recipe: Recipe, root: Path, encoder: Encoder, stage: Stage, cache: CacheFolder | None = None
+    ) -> None:
         self._recipe, self._stage = recipe, stage
-        self._executor = Executor(recipe, root, encoder)
+        self._executor = Executor(recipe, root, encoder, cache)
         self._counted = (
             *(label_key(check) for check in recipe.checks),
             *(both(*pair) for pair in recipe.pairs),
@@ -78,7 +82,7 @@ class Worker:
         if meaning_of(lowered.recipe, lowered.recipe.sources) != request.meaning:
             place = DataPlace(str(request.spec))
             raise Failure(codes.SPEC_CHANGED.at(place, f"`{request.spec.name}` changed while it was compiled"))
-        return cls(lowered.recipe, program.root, encoder, Stage(request.root, request.target))
+        return cls(lowered.recipe, program.root, encoder, Stage(request.root, request.target), request.cache)
 
     def run(self, unit: Unit) -> Finished:
         """Run a task, and note that it is done. Raises Failure for what is wrong in the data, or with the disk."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +16,10 @@ from ...dsl import checked
 from ...dsl.checked import ConstantSplit, FieldPath, FieldSplit, HashSplit
 from ...dsl.codes.sources import BAD_ENCODING, BAD_SPLIT, NO_ID
 from ...dsl.diagnostics import Code, Failure
-from ..batch import Ints, Marks, TextBatch
+from ..batch import Bools, Ints, Marks, TextBatch, TokenTable
 from ..chat.locate import special_messages
 from ..chat.messages import Chats
 from ..tokens.text import CodePoints
-from ..tokens.tokenize import Encoder
 from ..written import field_text
 from .base import Limits, Origin, Rows, Tally, Task, Want
 from .digests import unchanged
@@ -39,16 +39,28 @@ class Splits:
     index: Ints
 
 
+class Encodes(Protocol):
+    """A tokenizer, or what stands for one: see `Encoder`."""
+
+    @property
+    def special(self) -> Bools: ...
+
+    def encode(self, texts: pa.StringArray, bare: bool = False) -> TokenTable: ...
+
+
+Batches: TypeAlias = Generator[tuple[TextBatch, Splits], None, None]
+
+
 def read_batches(
     source: checked.Source,
     root: Path,
     task: Task,
     fields: Iterable[FieldPath],
-    encoder: Encoder,
+    encoder: Encodes,
     tally: Tally,
     limits: Limits = LIMITS,
     strict: bool = False,
-) -> Iterator[tuple[TextBatch, Splits]]:
+) -> Batches:
     """The records of `task` in order, with `fields` as columns. Counts what it drops, and the fields it sees, in `tally`. With
     `strict`, a record that a chat template refuses is a failure.
 
@@ -56,11 +68,9 @@ def read_batches(
     `Failure` with what is wrong in the data; after the last batch, where the file is not what it was when the task was made.
     """
     origin = origin_of(source, root, task.file)
-    split = (source.split.path,) if isinstance(source.split, FieldSplit) else ()
-    named = (source.id,) if source.id else ()
     chats = Chats(source.text, origin, strict) if isinstance(source.text, checked.Chat) else None
-    slots, raw = (slots_of(source.text), ()) if chats is None else ((), chats.fields)
-    want = Want(tuple(dict.fromkeys((*slots, *named, *split))), tuple(dict.fromkeys(fields)), tuple(dict.fromkeys(raw)))
+    raw = () if chats is None else chats.fields
+    want = Want(read_as_texts(source), tuple(dict.fromkeys(fields)), tuple(dict.fromkeys(raw)))
     form = FORMATS[source.format]
     with unchanged(task, origin, form.digest):
         for read in form.read(task, origin, want, limits, tally):
@@ -74,6 +84,13 @@ def read_batches(
                 yield batch, Splits(splits.names, splits.index[start:stop])
 
 
+def read_as_texts(source: checked.Source) -> tuple[FieldPath, ...]:
+    """The fields that are read as strings: those of a template, the id and the split."""
+    slots = slots_of(source.text) if isinstance(source.text, checked.Template) else ()
+    split = (source.split.path,) if isinstance(source.split, FieldSplit) else ()
+    return tuple(dict.fromkeys((*slots, *((source.id,) if source.id else ()), *split)))
+
+
 def _templated(source: checked.Source, read: Rows, origin: Origin, tally: Tally) -> tuple[Rows, Rendered]:
     """The rows that have a text, and the texts that the template gives."""
     assert isinstance(source.text, checked.Template), "messages are rendered elsewhere"
@@ -82,7 +99,7 @@ def _templated(source: checked.Source, read: Rows, origin: Origin, tally: Tally)
     return rows, replace(render(source.text, texts, len(rows.rows)), marks=marks)
 
 
-def _count_special(batch: TextBatch, encoder: Encoder, tally: Tally) -> None:
+def _count_special(batch: TextBatch, encoder: Encodes, tally: Tally) -> None:
     """Count the messages whose content the tokenizer does not read as it is written."""
     if batch.messages is not None:
         points = CodePoints(batch.buffer)
@@ -181,7 +198,7 @@ def _cuts(bounds: Ints, limits: Limits) -> Iterator[tuple[int, int]]:
 
 
 def _batch(
-    origin: Origin, rendered: Rendered, rows: Rows, ids: pa.StringArray, encoder: Encoder, start: int, stop: int
+    origin: Origin, rendered: Rendered, rows: Rows, ids: pa.StringArray, encoder: Encodes, start: int, stop: int
 ) -> TextBatch:
     """The records `[start, stop)`, tokenised."""
     first, last = rendered.bounds[start], rendered.bounds[stop]

@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from mcd.cli.main import mcd
+from mcd.cli.options import Size
 
 from ..projects import project
 
@@ -85,3 +87,40 @@ def test_a_spec_is_compiled_for_another_model(tmp_path):
     assert code == 0 and "plan written, shards kept" in out
     code, _, err = run("plan", path, "--model", tmp_path / "none.json")
     assert code == 1 and "`none.json` cannot be read: No such file or directory" in err
+
+
+# --- tokens that are kept --------------------------------------------------------------------------------------------
+
+
+def kept(folder):
+    return sorted(path.suffix for path in folder.glob(".mcd-cache/*.tokens"))
+
+
+def test_tokens_are_kept_unless_told(tmp_path):
+    path = project(tmp_path, SOURCE + "weigh cat { factor = 2 }\n", RECORDS)
+    assert run("compile", "-q", "--no-cache", path, "-o", tmp_path / "a") == (0, "", "")
+    assert run("compile", "-q", "--cache-limit", "0", path, "-o", tmp_path / "b") == (0, "", "")
+    assert not (tmp_path / ".mcd-cache").exists()
+    assert run("compile", "-q", path, "-o", tmp_path / "c") == (0, "", "")
+    assert kept(tmp_path) == [".tokens"]
+
+
+def test_shares_keep_no_tokens_unless_told(tmp_path):
+    path = project(tmp_path, SOURCE + "weigh cat { factor = 2 }\n", RECORDS)
+    share = ("compile", "-q", path, "-o", tmp_path / "out", "--task", "0", "--of", "1")
+    assert run(*share)[0] == 0 and kept(tmp_path) == []
+    (tmp_path / "data.jsonl").write_text('{"id": "c", "text": "the cat"}\n')
+    assert run(*share, "--cache")[0] == 0 and kept(tmp_path) == [".tokens"]
+
+
+@pytest.mark.parametrize(
+    ("size", "limit"), [("0", 0), ("500MB", 500_000_000), ("2GiB", 2 << 30), ("1 kib", 1024), ("7b", 7), ("9", 9)]
+)
+def test_sizes(size, limit):
+    assert Size().convert(size, None, None) == limit
+
+
+@pytest.mark.parametrize("size", ["", "GiB", "1.5GiB", "-1", "2 gigs", "2GiBs"])
+def test_what_is_no_size(tmp_path, size):
+    code, _, err = run("compile", tmp_path / "spec.mcd", "-o", tmp_path / "out", "--cache-limit", size)
+    assert code == 2 and f"{size!r} is no size: 500MB, 2GiB or 0, say" in err

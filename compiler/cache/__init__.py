@@ -1,0 +1,1 @@
+"""What tasks read and tokenised, kept for the next run: see `cache`."""
