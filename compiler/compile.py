@@ -142,7 +142,8 @@ def build(read: Callable[[], Inputs], stage: Stage, report: Report, teach: Teach
         inputs = read()
         teaching = _teaching(inputs, teach)
         ran = run_tasks(inputs, inputs.units, stage, engine, report)
-        compiled = _put_together(inputs, ran, stage, teaching)
+        with stage.refusals():
+            compiled = _put_together(inputs, ran, stage, teaching)
         stage.publish()
     except BaseException:
         stage.drop()

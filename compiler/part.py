@@ -23,7 +23,6 @@ from .build.stage import Stage, staged
 from .build.tasks import units_of
 from .compile import Compiled, Inputs, Report, build, run_tasks, take_stock
 from .files import disk
-from .files.output import refusals
 from .prepare import prepare
 from .sources.inventory import Inventory
 from .teaching import Teach
@@ -80,7 +79,7 @@ def _listed(program: c.Program, stage: Stage) -> tuple[Inventory, ...]:
             pass
         stock = take_stock(program)
         text = json.dumps({"seen": seen, "stock": _STOCK.dump_python(stock, mode="json")})
-        with refusals(stage.target):
+        with stage.refusals():
             disk.write(path, text.encode())
     return stock
 
@@ -103,7 +102,7 @@ def _look(file: Path, root: Path) -> list[object]:
 @contextmanager
 def _alone(stage: Stage) -> Iterator[None]:
     """Has the list to itself, after waiting for whoever is making it."""
-    with refusals(stage.target):
+    with stage.refusals():
         handle = os.open(stage.root / f".{LIST_FILE}.lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

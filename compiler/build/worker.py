@@ -10,7 +10,6 @@ from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
 from ..execute import Executor, Outcome
-from ..files.output import refusals
 from ..plan import Digest
 from ..prepare import prepare
 from ..recipe import Recipe, label_key
@@ -76,7 +75,7 @@ class Worker:
 
     def run(self, unit: Unit) -> Finished:
         """Run a task, and note that it is done. Raises Failure for what is wrong in the data, or with the disk."""
-        with refusals(self._stage.target):
+        with self._stage.refusals():
             outcome = self._executor.run(unit.task, unit.number, self._stage.root)
         done = self._finished(unit, outcome)
         self._stage.note(done)
