@@ -8,6 +8,7 @@ last: an Arrow file without it, or with that of another, is no measure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +71,7 @@ class MeasureWriter:
             raise ValueError(f"{name!r} cannot name a measure")
         self._directory, self._name, self._columns = directory, name, dict(columns)
         self._target = directory / MEASURES / f"{name}.arrow"
+        self._text = self._target.with_name(f".{name}.json.part")
         self._written: list[ShardEntry] = []
         fields = [("id", pa.string()), ("part", pa.int32()), *((column, VALUES) for column in columns)]
         schema = pa.schema(fields, {"mcd.format": str(MEASURE_FORMAT)})
@@ -97,8 +99,9 @@ class MeasureWriter:
             shards = [(next(same), 1 + sum(1 for _ in same)) for _, same in groupby(self._written, lambda s: s.path)]
             measured = tuple(MeasuredShard(path=s.path, sha256=s.sha256, batches=count) for s, count in shards)
             info = MeasureInfo(version=VERSION, file=entry, columns=self._columns, shards=measured)
+            disk.write(self._text, json_text(info).encode())  # so that nothing but names is left to be given
             self._file.publish()
-            disk.write(self._directory / info_path(self._name), json_text(info).encode())
+            disk.rename(self._text, self._directory / info_path(self._name))
         except OSError as error:
             raise self._refused(error) from None
         return info
@@ -113,9 +116,13 @@ class MeasureWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        self._file.discard()
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            self._file.discard()
+            with suppress(OSError):
+                self._text.unlink(missing_ok=True)
 
 
 def open_measures(file: Path, shown: str, columns: Sequence[str]) -> list[dict[str, Lists]]:

@@ -230,8 +230,10 @@ def main(arguments: list[str]) -> int:
             failed += sum(_tried(case, f"{scenario.name}:{at} {points[at]}", at) for at in chosen)
             kills, wrong = _at_times(case, times, Random(given.seed * 1000 + number))
             failed += wrong
-        print(f"{scenario.name}: {len(chosen)} of {len(points)} points, {kills} kills at {times} random times")
-    print(f"{failed} wrong, {time.monotonic() - began:.0f} s")
+        print(
+            f"{scenario.name}: {len(chosen)} of {len(points)} points, {kills} kills at {times} random times", flush=True
+        )
+    print(f"{failed} wrong, {time.monotonic() - began:.0f} s", flush=True)
     return failed
 
 
@@ -240,7 +242,7 @@ def _tried(case: Case, what: str, point: int) -> bool:
     try:
         case.at_point(point)
     except Found as found:
-        print(f"WRONG {what}: {found}")
+        print(f"WRONG {what}: {found}", flush=True)
         return True
     return False
 
@@ -251,7 +253,7 @@ def _at_times(case: Case, times: int, random: Random) -> tuple[int, int]:
         try:
             kills += case.at_times(random)
         except Found as found:
-            print(f"WRONG {case.scenario.name}, random time {each}: {found}")
+            print(f"WRONG {case.scenario.name}, random time {each}: {found}", flush=True)
             wrong += 1
     return kills, wrong
 

@@ -1,4 +1,4 @@
-"""A small project that has everything: two splits, edges, labels, weights, an anchor and a cached teacher; and what it compiles to.
+"""A small project that has everything (two splits, edges, labels, weights, an anchor, a cached teacher), and what it compiles to.
 
 The teacher is a stand-in that needs no model: it stores numbers that the digest of its lesson decides, through the writer that
 the real one stores states through.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -106,15 +105,15 @@ def teach(work: Path, plan: Plan, manifest: Manifest, lessons: Sequence[Lesson])
     return Taught(targets)
 
 
-def measure(out: Path) -> None:
-    """Takes a measure of a dataset: for every token its place in its batch."""
+def measure(out: Path, more: float = 0.0) -> None:
+    """Takes a measure of a dataset: for every token its place in its batch, and `more`."""
     manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
     plan = Plan.model_validate_json((out / "program.json").read_bytes())
     wanted = Wanted({}, False, plan.model.vocab, plan.model.hidden, plan.model.context)
     with MeasureWriter(out, "reference", {"loss": "made up"}) as writer:
         for shard in manifest.shards:
             for chunk in open_shard(out / shard.path, shard.path, wanted):
-                writer.write(shard, chunk, {"loss": np.arange(len(chunk.tokens.used), dtype=np.float32)})
+                writer.write(shard, chunk, {"loss": np.arange(len(chunk.tokens.used), dtype=np.float32) + more})
 
 
 # --- what is done, and what is there ---------------------------------------------------------------------------------
@@ -160,4 +159,4 @@ def done_in(out: Path) -> set[tuple[int, str]]:
 
 def beside(out: Path) -> list[str]:
     """The names in the folder of `out`."""
-    return sorted(os.listdir(out.parent))
+    return sorted(path.name for path in out.parent.iterdir())
