@@ -65,6 +65,7 @@ def write_file(folder: Path, number: int, records: int = 12) -> None:
                     "id": f"{number}-{record}",
                     "text": " ".join(words),
                     "label": record % 3,
+                    "number": record % 2,
                     "mentions": mentions,
                     "weight": record / 4,
                 }
