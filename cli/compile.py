@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..compiler.build.engines import Pool
+from ..compiler.build.engines import Engine, Pool
 from ..compiler.columns import in_columns
 from ..compiler.compile import Compiled, compile_program
 from ..compiler.lessons import runs_while_compiling
@@ -37,6 +37,14 @@ from .progress import TaskProgress
     help="How many processes run tasks; as many as there are cores.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who runs tasks: processes of this machine, or a Ray cluster.",
+)
+@click.option("--address", metavar="ADDRESS", help="The Ray cluster; without it, one on this machine.")
+@click.option(
     "--task", "part", type=click.IntRange(min=0), metavar="I", help="Run one share of the tasks, of `--of` shares."
 )
 @click.option(
@@ -57,6 +65,8 @@ def command(
     quiet: bool,
     device: str | None,
     workers: int | None,
+    engine: str,
+    address: str | None,
     part: int | None,
     shares: int | None,
     finishing: bool,
@@ -74,9 +84,9 @@ def command(
     program, findings = check(spec, model, settings)
     if program is None:
         context.exit(report(findings.items, err=True))
-    engine, progress = Pool(workers or _cores()), TaskProgress(quiet)
+    runs, progress = _engine(engine, workers, address), TaskProgress(quiet)
     if share is not None:
-        done = compile_part(program, output, *share, engine, progress)
+        done = compile_part(program, output, *share, runs, progress)
         if not quiet:
             click.echo(f"{output}: {_said(*share, done)}")
         context.exit(ExitCode.CLEAN)
@@ -84,7 +94,7 @@ def command(
     if finishing:
         compiled = finish_parts(program, output, progress, teaching)
     else:
-        compiled = compile_program(program, output, progress, teaching, engine)
+        compiled = compile_program(program, output, progress, teaching, runs)
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
     if not quiet:
@@ -103,6 +113,22 @@ def _share(part: int | None, shares: int | None, finishing: bool) -> tuple[int, 
     if part >= shares:
         raise click.UsageError(f"--task {part} --of {shares}: shares count from 0 to {shares - 1}")
     return part, shares
+
+
+def _engine(name: str, workers: int | None, address: str | None) -> Engine:
+    """Who runs the tasks. Ray is loaded only if it is asked for."""
+    if name == "local":
+        if address is not None:
+            raise click.UsageError("--address goes with --engine ray")
+        return Pool(workers or _cores())
+    if workers is not None:
+        raise click.UsageError("--workers is for this machine; a Ray cluster decides for itself")
+    try:
+        cluster = import_module("..compiler.build.cluster", __package__)
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"--engine ray needs {error.name}: pip install 'mcd-lang[ray]'") from None
+    engine: Engine = cluster.Cluster(address)
+    return engine
 
 
 def _said(part: int, shares: int, done: Part) -> str:

@@ -57,6 +57,14 @@ def merge(total: Found, found: Found) -> None:
                 into[cause] = into.get(cause, 0) + amount
 
 
+def in_order(found: Found) -> Found:
+    """The same counts, in an order that does not tell in what batches they were met."""
+    return {
+        name: {split: dict(sorted(causes.items())) for split, causes in sorted(splits.items())}
+        for name, splits in sorted(found.items())
+    }
+
+
 def as_counts(total: Found, names: Sequence[str]) -> dict[str, Counts]:
     """The counts of each of `names`, in order, as the manifest holds them."""
     return {

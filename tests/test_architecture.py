@@ -16,7 +16,7 @@ ORDER = ("grammar", "dsl", "compiler", "runtime", "cli")
 LIBRARIES = {
     "grammar": {"lark"},
     "dsl": {"jinja2", "pygments", "re2", "safetensors"},
-    "compiler": {"ahocorasick_rs", "jinja2", "numpy", "pyarrow", "pydantic", "safetensors", "tokenizers"},
+    "compiler": {"ahocorasick_rs", "jinja2", "numpy", "pyarrow", "pydantic", "ray", "safetensors", "tokenizers"},
     "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers"},
     "cli": {"click", "lsprotocol", "pygls", "tokenizers"},
 }
@@ -26,6 +26,7 @@ HOMES = {
     "jinja2": {"dsl/chat/parse.py", "compiler/chat/expressions.py", "compiler/chat/statements.py"},
     "pygments": {"dsl/pygments.py"},
     "re2": {"dsl/patterns.py"},
+    "ray": {"compiler/build/cluster.py"},
     "ahocorasick_rs": {"compiler/selectors/phrases.py"},
 }
 """Libraries that stand behind the interface of one module, or of few."""

@@ -165,6 +165,14 @@ def lost(stage: Stage) -> Diagnostic:
     return codes.WORKER_LOST.at(DataPlace(str(stage.target)), message, help=help)
 
 
+def check_there(done: Finished, stage: Stage) -> None:
+    """Raises Failure where a shard that another machine wrote is not seen from here."""
+    missing = next((shard.path for shard in done.shards if not (stage.root / shard.path).is_file()), None)
+    if missing is not None:
+        message = f"a node wrote `{missing}`, which is not here: the nodes do not share this folder"
+        raise Failure(codes.NOT_SHARED.at(DataPlace(str(stage.target)), message))
+
+
 # --- in the processes that run tasks ---------------------------------------------------------------------------------
 
 _workers: dict[Request, Worker] = {}

@@ -6,6 +6,7 @@ dataset is put together of tasks that ran here, on another machine, last week, o
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ...dsl.checked import FieldPath
-from ..counted import Found, merge
+from ..counted import Found, in_order, merge
 from ..manifest import Cause, ChatCause, ShardEntry
 from ..plan import Digest, Frozen
 from ..recipe import Recipe, label_key
@@ -80,9 +81,30 @@ def uncounted(done: Finished, recipe: Recipe) -> Iterator[str]:
         yield f"edges were counted for a {'bidirectional' if recipe.model.causal else 'causal'} model"
 
 
+def asked(recipe: Recipe) -> tuple[str, ...]:
+    """What a task of `recipe` counts besides its sets: labels and rows, and sets together."""
+    return tuple(sorted({*(label_key(check) for check in recipe.checks), *(both(*pair) for pair in recipe.pairs)}))
+
+
+def fitted(done: Finished, recipe: Recipe) -> Finished:
+    """Of a task that counted all that `recipe` asks for, that and no more, so that nothing tells what it was run for."""
+    wanted = asked(recipe)
+    unwanted = set(done.counted) - set(wanted)
+    labels = {label_key(check): done.labels.get(label_key(check), {}) for check in recipe.checks}
+    sets = {name: counts for name, counts in done.sets.items() if name not in unwanted}
+    return done.model_copy(update={"sets": in_order(sets), "labels": in_order(labels), "counted": wanted})
+
+
+class Sealed(Frozen):
+    """A line: a task, and the SHA-256 of its JSON, so that a line whose bytes were damaged is not believed."""
+
+    done: Finished
+    sha256: str
+
+
 def line(done: Finished) -> str:
     """A task as a line of JSON."""
-    return done.model_dump_json() + "\n"
+    return Sealed(done=done, sha256=_seal(done)).model_dump_json() + "\n"
 
 
 def finished_in(folder: Path) -> Iterator[Finished]:
@@ -102,6 +124,12 @@ def finished_in(folder: Path) -> Iterator[Finished]:
 def _readable(lines: Iterable[str]) -> Iterator[Finished]:
     for text in lines:
         try:
-            yield Finished.model_validate_json(text)
+            sealed = Sealed.model_validate_json(text)
         except ValidationError:
             continue
+        if sealed.sha256 == _seal(sealed.done):
+            yield sealed.done
+
+
+def _seal(done: Finished) -> str:
+    return hashlib.sha256(done.model_dump_json().encode()).hexdigest()

@@ -18,8 +18,8 @@ from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
 from ..files import disk
-from ..files.shards import shard_path
 from ..files.output import check_target, link, put_in_place, recover, refusals, stage_of
+from ..files.shards import shard_path
 from ..manifest import file_digest
 from ..plan import Digest
 from .finished import TASKS_FILE, TASKS_FOLDER, Finished, finished_in, line

@@ -13,9 +13,8 @@ from ..execute import Executor, Outcome
 from ..plan import Digest
 from ..prepare import prepare
 from ..recipe import Recipe, label_key
-from ..sets import both
 from ..tokens.tokenize import Encoder
-from .finished import Finished
+from .finished import Finished, asked, fitted
 from .stage import Stage
 from .tasks import Unit, meaning_of
 
@@ -56,10 +55,6 @@ class Worker:
     def __init__(self, recipe: Recipe, root: Path, encoder: Encoder, stage: Stage) -> None:
         self._recipe, self._stage = recipe, stage
         self._executor = Executor(recipe, root, encoder)
-        self._counted = (
-            *(label_key(check) for check in recipe.checks),
-            *(both(*pair) for pair in recipe.pairs),
-        )
 
     @classmethod
     def of_request(cls, request: Request) -> Worker:
@@ -83,16 +78,17 @@ class Worker:
 
     def _finished(self, unit: Unit, outcome: Outcome) -> Finished:
         source = unit.task.source
-        return Finished(
+        done = Finished(
             number=unit.number,
             key=unit.key,
             source=source,
             shards=tuple(outcome.shards),
             sets=outcome.sets,
             labels={label_key(each): outcome.labels.get(each.rule, {}) for each in self._recipe.checks},
-            counted=self._counted,
+            counted=asked(self._recipe),
             causal=self._recipe.model.causal if self._recipe.edges else None,
             dropped={cause: count for cause, count in sorted(outcome.dropped.items()) if count},
             seen=tuple(sorted(path for _, path in outcome.seen)),
             chat={cause: count for cause, count in sorted(outcome.chat[source].items()) if count},
         )
+        return fitted(done, self._recipe)

@@ -23,6 +23,8 @@ OUTPUT_BUSY = Code("MCD616", "output-busy", "Another process is compiling into t
 WORKER_LOST = Code("MCD617", "worker-lost", "A process that ran tasks ended before it was done with them.")
 SPEC_CHANGED = Code("MCD618", "spec-changed", "A spec was edited while it was compiled.")
 TASKS_MISSING = Code("MCD619", "tasks-missing", "A dataset is to be put together, and not all of its tasks are done.")
+NOT_SHARED = Code("MCD630", "not-shared", "A node of a cluster wrote its shards where the others cannot see them.")
+NO_CLUSTER = Code("MCD631", "no-cluster", "There is no Ray cluster at the address, or none can be started.")
 
 FIELD_TYPE = Code("MCD620", "field-type", "A field's value is not of the type that a rule takes it for.")
 FIELD_LENGTH = Code("MCD621", "field-length", "A list runs along a span set and has another length.")

@@ -162,6 +162,21 @@ def reordered(folder: Path) -> None:
     path.write_text(text + "\n".join(reversed(moved)) + "\n")
 
 
+def rules_reordered(folder: Path) -> None:
+    path = folder / "spec.mcd"
+    text = path.read_text("utf-8")
+    near, soon = (
+        next(line for line in text.split("\n") if line.startswith(f"signal {name}")) for name in ("near", "soon")
+    )
+    path.write_text(text.replace(near, "#").replace(soon, near).replace("#", soon), encoding="utf-8")
+
+
+def column_less(folder: Path) -> None:
+    for old, new in (("signal near: cat { layers = $depth  classify = .label  classes = 3 }", ""), ("near", "axis")):
+        spec(old, new)(folder)
+    spec("let depth: layers = 2\n", "")(folder)
+
+
 def tokenizer_content(folder: Path) -> None:
     write_tokenizer(folder / "tokenizer.json", begin="<s>")
 
@@ -237,6 +252,9 @@ SPECS = (
     Row("a comment at the begin", spec("import", "# more\nimport"), (), "pm", "rules say in which line they stand"),
     Row("white space", spec("curriculum {", "curriculum  {"), (), "m", "the manifest has the spec's digest"),
     Row("order of declarations", reordered, (), "pm", "rules say in which line they stand; sets have no order"),
+    Row("order of rules", rules_reordered, (), "pm", "rules say in which line they stand, and rows are counted by what they mean"),
+    Row("a rule less", spec("signal soon: bird { layers = 2  predict = next(1) }", ""), (), "pm", "another rule reads its set"),
+    Row("a rule less, and its column", column_less, ALL, "pmt", "a column that no rule reads is left out"),
     Row("the name of a rule", spec("near", "close"), (), "pm", "a rule's name is of the plan"),
     Row("the name of a span", spec("named", "called"), (), "pm", "the plan shows sets as they are written"),
     Row("the name of a concept", spec("pet", "beast"), (), "pam", "an orthonormal anchor is chosen by its concept's name"),

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,25 @@ def masked(mask: int) -> Way:
     return lambda spec, out: (os.umask(mask), compile_whole(spec, out))
 
 
+class _Listing:
+    """What `os.scandir` gives: an iterator, and a context manager."""
+
+    def __init__(self, entries: list[Any]) -> None:
+        self._rest = iter(entries)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._rest
+
+    def __next__(self) -> Any:
+        return next(self._rest)
+
+    def __enter__(self) -> Iterator[Any]:
+        return self._rest
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def listed(seed: int) -> Way:
     """A file system that lists folders in another order."""
 
@@ -102,7 +121,7 @@ def listed(seed: int) -> Way:
             with scan(*given) as found:
                 entries = list(found)
             order.shuffle(entries)
-            return nullcontext(iter(entries))
+            return _Listing(entries)
 
         def listdir(*given: Any) -> list[Any]:
             found = names(*given)
