@@ -252,7 +252,7 @@ SPECS = (
     Row("a comment at the begin", spec("import", "# more\nimport"), (), "pm", "rules say in which line they stand"),
     Row("white space", spec("curriculum {", "curriculum  {"), (), "m", "the manifest has the spec's digest"),
     Row("order of declarations", reordered, (), "pm", "rules say in which line they stand; sets have no order"),
-    Row("order of rules", rules_reordered, (), "pm", "rules say in which line they stand, and rows are counted by what they mean"),
+    Row("order of rules", rules_reordered, (), "pm", "their lines, and nothing else"),
     Row("a rule less", spec("signal soon: bird { layers = 2  predict = next(1) }", ""), (), "pm", "another rule reads its set"),
     Row("a rule less, and its column", column_less, ALL, "pmt", "a column that no rule reads is left out"),
     Row("the name of a rule", spec("near", "close"), (), "pm", "a rule's name is of the plan"),
