@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mcd.compiler.build.finished import TASKS_FILE, TASKS_FOLDER, Finished
+from mcd.compiler.build.finished import TASKS_FILE, TASKS_FOLDER, finished_in
 from mcd.compiler.build.stage import whole
 from mcd.compiler.compile import Compiled, compile_program
 from mcd.compiler.execute import Executor
@@ -154,7 +154,8 @@ def done_in(out: Path) -> set[tuple[int, str]]:
     stage = stage_of(out)
     notes = [*stage.glob(TASKS_FILE), *stage.glob(f"{TASKS_FOLDER}/[!.]*.json")]
     lines = [line for note in notes for line in note.read_text("utf-8").splitlines()]
-    found = [Finished.model_validate_json(line) for line in lines]
+    found = list(finished_in(stage))
+    assert len(found) == len(lines), "a note of a task is not whole"
     return {(done.number, done.key) for done in found if whole(done, stage)}
 
 
