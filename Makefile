@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # Tests run in two processes; each with threads of its own would only get in the other's way.
 test quick: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test quick nightly check generate docs editors parser fix clean
+.PHONY: demo test quick nightly soak check generate docs editors parser fix clean
 
 ## compile and train the two demo specs; tables on the terminal, pictures below out/
 demo: $(READY)
@@ -24,6 +24,10 @@ quick: $(READY)
 ## what takes long: 100,000 specs that nobody wrote
 nightly: $(READY)
 	$(BIN)/python -m tests.dsl.fuzz --count 100000
+
+## what goes wrong, in large numbers
+soak: $(READY)
+	$(BIN)/python -m tests.compiler.fuzz_sources --count 20000
 
 ## what CI checks besides the tests
 check: $(READY)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ...dsl import checked
 from ...dsl.checked import FieldPath
-from ...dsl.codes.sources import SOURCE_CORRUPT, SOURCE_UNREADABLE
+from ...dsl.codes.sources import SOURCE_CORRUPT, SOURCE_LIMIT, SOURCE_UNREADABLE
 from ...dsl.diagnostics import Code, Diagnostic, Failure
 from ...dsl.source import DataPlace
 from ..batch import Bools, Ints
@@ -25,6 +25,19 @@ from ..plan import Digest
 LINE_FORMATS = ("jsonl", "conllu")
 TASK_BYTES = 32 << 20
 """About how much of a file one task reads. Part of the shards' identity: a change cuts them elsewhere."""
+
+RECORD_BYTES = 16 << 20
+"""The longest record, as it is written in formats of lines and csv, and the longest text in others."""
+COLUMNS = 1 << 14
+"""The most columns of a file."""
+KEYS = 1 << 12
+"""The most names that the objects in one field of JSON records have: in a batch, each has room for each of them."""
+DEPTH = 64
+"""How deep types of columns may be nested, as Arrow's own reader of files has it."""
+
+
+class Beyond(Exception):
+    """A file asks for more than a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +140,19 @@ class Origin:
     file: Path
     path: str
 
-    def at(self, code: Code, fact: str, row: int | None = None, help: str | None = None) -> Diagnostic:
-        """A finding in this file: `fact` follows the name of the file and the row."""
+    def at(
+        self, code: Code, fact: str, row: int | None = None, help: str | None = None, line: int | None = None
+    ) -> Diagnostic:
+        """A finding in this file: `fact` follows the name of the file and the row, or the line, from 1."""
         if self.source.format == "inline":
             record = "" if row is None else f" record {row}"
             return code.at(self.source.place, f"source `{self.source.name}`{record}: {fact}", help=help)
+        if row is not None and self.source.format in LINE_FORMATS:
+            line = row + 1
+        if line is not None:
+            return code.at(DataPlace(self.path, line), f"`{self.path}` line {line}: {fact}", help=help)
         if row is None:
             return code.at(DataPlace(self.path), f"`{self.path}`: {fact}", help=help)
-        if self.source.format in LINE_FORMATS:
-            return code.at(DataPlace(self.path, row + 1), f"`{self.path}` line {row + 1}: {fact}", help=help)
         return code.at(DataPlace(self.path), f"`{self.path}` row {row}: {fact}", help=help)
 
 
@@ -148,8 +165,16 @@ def reading(origin: Origin) -> Iterator[None]:
         if error.errno is None:  # pyarrow raises a bare OSError for content it cannot read
             raise Failure(origin.at(SOURCE_CORRUPT, f"broken {origin.source.format}: {shorten(error)}")) from error
         raise Failure(origin.at(SOURCE_UNREADABLE, f"cannot be read: {os.strerror(error.errno)}")) from error
+    except Beyond as error:
+        raise Failure(origin.at(SOURCE_LIMIT, str(error))) from error
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise Failure(origin.at(SOURCE_CORRUPT, f"broken {origin.source.format}: {shorten(error)}")) from error
+
+
+def check_columns(count: int) -> None:
+    """Raises Beyond where a file has too many columns."""
+    if count > COLUMNS:
+        raise Beyond(f"{count} columns, where {COLUMNS} are the limit")
 
 
 def shorten(error: Exception, limit: int = 160) -> str:

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...dsl.checked import FieldPath
-from ...dsl.codes.sources import BAD_ENCODING, NOT_A_TEXT, REPEATED_COLUMN, SOURCE_CORRUPT
+from ...dsl.codes.sources import BAD_ENCODING, NOT_A_TEXT, RECORD_TOO_LONG, REPEATED_COLUMN, SOURCE_CORRUPT
 from ...dsl.diagnostics import Failure
 from ..batch import Ints
 from ..written import field_text
-from .base import Limits, Origin, Rows, Tally, Want, shorten
+from .base import RECORD_BYTES, Limits, Origin, Rows, Tally, Want, shorten
 
 
 def chosen(names: Sequence[str], origin: Origin, want: Want) -> list[str]:
@@ -46,12 +46,12 @@ def _validated(batches: Iterable[pa.RecordBatch], origin: Origin, first: int) ->
     """The batches, once every offset and every string in them is known to be sound: files may hold anything."""
     for batch in batches:
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            _check(column, name, origin, np.arange(first, first + batch.num_rows))
+            _check(column, name, origin, range(first, first + batch.num_rows))
         first += batch.num_rows
         yield batch
 
 
-def _check(column: pa.Array, name: str, origin: Origin, rows: Ints) -> None:
+def _check(column: pa.Array, name: str, origin: Origin, rows: Ints | range) -> None:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
@@ -74,9 +74,9 @@ def _chunks(batches: Iterable[pa.RecordBatch], limits: Limits) -> Iterator[pa.Ta
     held: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in batches:
-        for piece in _pieces(batch, limits):
+        for piece, bytes in _pieces(batch, limits):
             held.append(piece)
-            rows, size = rows + piece.num_rows, size + piece.nbytes
+            rows, size = rows + piece.num_rows, size + bytes
             if rows >= limits.records or size >= limits.bytes:
                 yield pa.Table.from_batches(held)
                 held, rows, size = [], 0, 0
@@ -84,14 +84,35 @@ def _chunks(batches: Iterable[pa.RecordBatch], limits: Limits) -> Iterator[pa.Ta
         yield pa.Table.from_batches(held)
 
 
-def _pieces(batch: pa.RecordBatch, limits: Limits) -> Iterator[pa.RecordBatch]:
-    """A batch cut so that, at its mean row size, a piece stays within `limits`."""
+def _pieces(batch: pa.RecordBatch, limits: Limits) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """A batch cut so that a piece stays within `limits`, or has one row, and the bytes of each piece: at the mean row size, and
+    with what each row of a dictionary stands for, which together may be a thousand times the dictionary."""
     if not batch.num_rows:
         return
     mean = max(1, batch.nbytes // batch.num_rows)
+    coded = [column for column in batch.columns if pa.types.is_dictionary(column.type)]
     step = max(1, min(limits.records, limits.bytes // mean))
-    for start in range(0, batch.num_rows, step):
-        yield batch.slice(start, step)
+    if not coded:
+        for start in range(0, batch.num_rows, step):
+            yield batch.slice(start, step), min(step, batch.num_rows - start) * mean
+        return
+    ends = np.cumsum(sum((_standing_for(column) for column in coded), start=np.full(batch.num_rows, mean, np.int64)))
+    start = done = 0
+    while start < batch.num_rows:
+        fitting = int(np.searchsorted(ends, done + limits.bytes, side="right"))
+        stop = min(batch.num_rows, start + limits.records, max(fitting, start + 1))
+        yield batch.slice(start, stop - start), int(ends[stop - 1]) - done
+        start, done = stop, int(ends[stop - 1])
+
+
+def _standing_for(column: pa.DictionaryArray) -> Ints:
+    """The bytes of the value of each row."""
+    values, kind = column.dictionary, column.type.value_type
+    if not any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)):
+        return np.zeros(len(column), np.int64)
+    lengths = np.append(pc.fill_null(pc.binary_length(values), 0).to_numpy().astype(np.int64), 0)
+    found: Ints = lengths[pc.fill_null(column.indices, len(values)).to_numpy().astype(np.int64)]
+    return found
 
 
 def _has(schema: pa.Schema, path: FieldPath) -> bool:
@@ -128,7 +149,10 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return pa.list_(_plain_type(kind.value_type))
     if pa.types.is_struct(kind):
-        return pa.struct([kind.field(i).with_type(_plain_type(kind.field(i).type)) for i in range(kind.num_fields)])
+        members = [kind.field(i) for i in range(kind.num_fields)]
+        return pa.struct(
+            [(member.name, _plain_type(member.type)) for member in members]
+        )  # a name that is no UTF-8 raises
     return kind
 
 
@@ -144,6 +168,15 @@ def _json(value: Any) -> Any:
     return str(value)
 
 
+def _check_length(text: pa.StringArray, path: FieldPath, origin: Origin, rows: Ints) -> None:
+    if text.nbytes <= RECORD_BYTES:
+        return
+    lengths = pc.fill_null(pc.binary_length(text), 0).to_numpy()
+    for row in rows[lengths > RECORD_BYTES][:1].tolist():
+        fact = f"`{field_text(path)}` is longer than {RECORD_BYTES >> 20} MiB"
+        raise Failure(origin.at(RECORD_TOO_LONG, fact, row))
+
+
 def _as_text(column: pa.Array, path: FieldPath, origin: Origin, rows: Ints) -> pa.StringArray:
     """The column as strings: numbers, booleans and dates written out, NaN null."""
     column = _plain(column)
@@ -153,6 +186,7 @@ def _as_text(column: pa.Array, path: FieldPath, origin: Origin, rows: Ints) -> p
     if pa.types.is_nested(column.type):
         raise Failure(origin.at(NOT_A_TEXT, f"`{field_text(path)}` is {column.type}, where a text is expected"))
     text = column.cast(pa.string(), safe=False)
+    _check_length(text, path, origin, rows)
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         _check(text, field_text(path), origin, rows)
     return text

@@ -25,7 +25,7 @@ WORDS = "words"
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """Ranges of sentences."""
-    return lines.survey(blocks, "paragraph")
+    return lines.survey(origin, blocks, "paragraph")
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:

@@ -10,16 +10,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from ...dsl.codes.sources import SOURCE_CORRUPT
+from ...dsl.codes.sources import RECORD_TOO_LONG, SOURCE_CORRUPT
 from ...dsl.diagnostics import Failure
 from ..plan import Digest
-from .base import Limits, Origin, Range, Rows, Survey, Tally, Task, Want, reading
+from .base import RECORD_BYTES, Limits, Origin, Range, Rows, Survey, Tally, Task, Want, check_columns, reading
 from .columns import chosen, to_rows
 from .digests import Part, digest_of, shortened
+from .foreign import lines_expected
 
 _BLOCK = 16 << 20
 _TYPES: dict[str, pa.DataType] = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -33,12 +35,13 @@ _SPELLINGS = {
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """One range, and the first of int, float and bool that fits every cell of a column."""
-    quotes, blank, digest = 0, True, hashlib.sha256()
-    for block in blocks:
-        digest.update(block)
-        quotes, blank = quotes + block.count(b'"'), blank and not block.strip()
-    if quotes % 2:
-        raise Failure(origin.at(SOURCE_CORRUPT, 'broken csv: an odd number of `"`, so that a quoted cell never ends'))
+    blank, digest, records = True, hashlib.sha256(), _Records(origin)
+    with reading(origin):
+        for block in lines_expected(origin, blocks):
+            digest.update(block)
+            blank = blank and not block.strip()
+            records.take(block)
+    records.end()
     if blank:
         return Survey((), 0)
     rows = 0
@@ -55,6 +58,44 @@ def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
                 ]
     types = tuple((name, kinds[0]) for name, kinds in fitting.items() if kinds)
     return Survey((Range(0, 1, 0, shortened(digest)),) if rows else (), rows, types)
+
+
+class _Records:
+    """Follows where records end, so that one that is too long, or a cell that never ends, is known by its line before pyarrow
+    looks for the end of it."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._quotes = self._lines = self._line = self._length = 0
+        self._commas: int | None = 0
+
+    def take(self, block: bytes) -> None:
+        """Raises Failure where a record is longer than the limit, and Beyond where the header has too many columns."""
+        found = np.frombuffer(block, np.uint8)
+        quotes, breaks = np.flatnonzero(found == ord('"')), np.flatnonzero((found == ord("\n")) | (found == ord("\r")))
+        ends = breaks[(self._quotes + np.searchsorted(quotes, breaks)) % 2 == 0] + 1
+        if self._commas is not None:
+            self._commas += block.count(b",", 0, ends[0] if len(ends) else len(block))
+            check_columns(self._commas + 1)
+            self._commas = None if len(ends) else self._commas
+        lengths = np.diff(ends, prepend=-self._length, append=len(block))
+        for place in np.flatnonzero(lengths > RECORD_BYTES)[:1].tolist():
+            line = self._lines + block.count(b"\n", 0, ends[place - 1]) if place else self._line
+            fact = f"a record of more than {RECORD_BYTES >> 20} MiB"
+            raise Failure(self._origin.at(RECORD_TOO_LONG, fact, line=line + 1))
+        if len(ends):
+            self._line = self._lines + block.count(b"\n", 0, ends[-1])
+            self._length = len(block) - int(ends[-1])
+        else:
+            self._length += len(block)
+        self._quotes += len(quotes)
+        self._lines += block.count(b"\n")
+
+    def end(self) -> None:
+        """Raises Failure where the last record does not end."""
+        if self._quotes % 2:
+            fact = 'broken csv: an odd number of `"`, so that a quoted cell never ends'
+            raise Failure(self._origin.at(SOURCE_CORRUPT, fact, line=self._line + 1))
 
 
 def digest(task: Task, origin: Origin) -> Digest:

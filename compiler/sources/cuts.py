@@ -70,12 +70,16 @@ class Cutter:
         self._least, self._most, self._mean = max(1, size // 2), max(1, size * 3 // 2), max(1, size // 4)
         self._held = 0
         self._kept = bytes(_WINDOW)
+        self._lengths: Ints = np.empty(0, np.int64)
         self.unfinished = 0
         """The bytes since the last end of a unit."""
+        self.ends: Ints = np.empty(0, np.int64)
+        """The ends of units in the last block."""
 
     def cuts(self, block: bytes) -> list[int]:
         """Where ranges end in `block`, each as the number of bytes before."""
-        ends = self._ends(block)
+        self.ends = ends = self._ends(block)
+        self._lengths = np.diff(ends, prepend=-self.unfinished)
         text, shift = self._kept + block, len(self._kept)
         found = self._chosen(text, shift, ends)
         start, cuts = -self._held, list[int]()
@@ -93,11 +97,16 @@ class Cutter:
         self._kept = text[begin - _WINDOW : begin] + _ends_of(text[begin:])
         return cuts
 
+    def overlong(self, most: int) -> int | None:
+        """Which of the units in the last block, the unfinished one too, is the first of more than `most` bytes."""
+        found = np.flatnonzero(np.append(self._lengths, self.unfinished) > most)
+        return int(found[0]) if len(found) else None
+
     def _chosen(self, text: bytes, shift: int, ends: Ints) -> Ints:
         """Of the units that end in a block, those after which a range may end: their numbers. Looks at no others than may."""
         first = int(np.searchsorted(ends, self._least - self._held))
         starts = np.concatenate([[_WINDOW], shift + ends[:-1]])[first:]
-        lengths = np.diff(ends, prepend=-self.unfinished)[first:]
+        lengths = self._lengths[first:]
         if not len(lengths):
             return lengths
         limits = np.minimum(lengths, self._mean) * (2**32 // self._mean)

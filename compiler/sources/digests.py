@@ -17,6 +17,7 @@ from ...dsl.codes.sources import SOURCE_UNREADABLE
 from ...dsl.diagnostics import Diagnostic, Failure
 from ..plan import Digest
 from .base import Origin, Task, reading
+from .foreign import file_size
 
 _BLOCK = 1 << 20
 
@@ -97,8 +98,8 @@ def unchanged(task: Task, origin: Origin, digest: Callable[[Task, Origin], Diges
 def _state(task: Task, origin: Origin) -> tuple[int, ...]:
     if origin.source.format == "inline":
         return ()
+    size = file_size(origin)
+    if size != task.bytes:
+        raise Failure(changed(task, origin, f"{size} bytes, {task.bytes} before"))
     with reading(origin):
-        found = origin.file.stat()
-    if found.st_size != task.bytes:
-        raise Failure(changed(task, origin, f"{found.st_size} bytes, {task.bytes} before"))
-    return found.st_size, found.st_mtime_ns
+        return size, origin.file.stat().st_mtime_ns

@@ -17,6 +17,7 @@ from ..manifest import InputEntry
 from ..plan import Digest
 from .base import Origin, Survey, Task, reading
 from .digests import shortened
+from .foreign import file_size
 from .registry import FORMATS
 
 _BLOCK = 1 << 20
@@ -65,6 +66,8 @@ def origin_of(source: checked.Source, root: Path, index: int) -> Origin:
 def survey(origin: Origin) -> tuple[Survey, Digest, int]:
     """What the format finds, and the digest and the size of all bytes."""
     content = _Content(origin)
+    if origin.source.files:
+        file_size(origin)
     with reading(origin):
         blocks = iter(content)
         found = FORMATS[origin.source.format].survey(origin, blocks)
@@ -91,6 +94,8 @@ class _Content:
         if self._origin.source.format == "inline":
             yield "\n".join(self._origin.source.records).encode(errors="surrogatepass")
             return
+        left = file_size(self._origin)
         with self._origin.file.open("rb") as stream:
-            while block := stream.read(_BLOCK):
+            while left > 0 and (block := stream.read(min(left, _BLOCK))):
+                left -= len(block)
                 yield block

@@ -11,7 +11,7 @@ from .records import Records
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """Ranges of lines."""
-    return lines.survey(blocks, "line")
+    return lines.survey(origin, blocks, "line")
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:

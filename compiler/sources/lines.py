@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import IO
 
-from ...dsl.codes.sources import BAD_ENCODING
+from ...dsl.codes.sources import BAD_ENCODING, RECORD_TOO_LONG
 from ...dsl.diagnostics import Failure
-from .base import TASK_BYTES, Limits, Origin, Range, Survey, Task, reading
+from .base import RECORD_BYTES, TASK_BYTES, Limits, Origin, Range, Survey, Task, reading
 from .cuts import Cutter, Unit
 from .digests import changed, shortened
+from .foreign import lines_expected
 
 _BOM = b"\xef\xbb\xbf"
+LONGEST: Mapping[Unit, int] = {"line": RECORD_BYTES, "paragraph": 1 << 20}
+"""The longest unit in bytes. A word of CoNLL-U takes a hundred times the memory of its shortest line."""
 
 
-def survey(blocks: Iterator[bytes], unit: Unit, size: int | None = None) -> Survey:
+def survey(origin: Origin, blocks: Iterator[bytes], unit: Unit, size: int | None = None) -> Survey:
     """Ranges of about `size` bytes, TASK_BYTES if not told, with the number of their first line and their digest, taken while
-    the file goes by. A byte order mark belongs to none."""
+    the file goes by. A byte order mark belongs to none.
+
+    Raises Failure where a unit is too long, which is never held as a whole, and where the file is none of lines.
+    """
     cutter, ranges, digest = Cutter(unit, size or TASK_BYTES), list[Range](), hashlib.sha256()
-    position, blocks = _after_bom(blocks)
-    start, row, lines, blank, last = position, 0, 0, True, b""
+    position, blocks = _after_bom(lines_expected(origin, blocks))
+    start, row, lines, begun, blank, last = position, 0, 0, 0, True, b""
     for last in blocks:
-        blank, done = blank and not last.strip(), 0
-        for cut in cutter.cuts(last):
+        blank, done, before = blank and not last.strip(), 0, lines
+        cuts = cutter.cuts(last)
+        if (place := cutter.overlong(LONGEST[unit])) is not None:
+            first = before + last.count(b"\n", 0, cutter.ends[place - 1]) if place else begun
+            fact = f"a {unit} of more than {LONGEST[unit] >> 20} MiB"
+            raise Failure(origin.at(RECORD_TOO_LONG, fact, first))
+        begun = before + last.count(b"\n", 0, cutter.ends[-1]) if len(cutter.ends) else begun
+        for cut in cuts:
             digest.update(last[done:cut])
             lines += last.count(b"\n", done, cut)
             ranges.append(Range(start, position + cut, row, shortened(digest)))
@@ -56,7 +68,7 @@ def blocks(task: Task, origin: Origin, limits: Limits, unit: Unit) -> Iterator[t
     row, left, digest = task.range.row, task.range.stop - task.range.start, hashlib.sha256()
     with reading(origin), origin.file.open("rb") as stream:
         stream.seek(task.range.start)
-        while block := b"".join(_run(stream, limits.bytes, left, unit)):
+        while block := b"".join(_run(stream, min(limits.bytes, LONGEST[unit]), left, unit)):
             left -= len(block)
             digest.update(block)
             lines = _decode(block, row, origin).removesuffix("\n").split("\n")

@@ -13,7 +13,10 @@ from .base import Limits, Origin, Rows, Survey, Tally, Task, Want, reading
 from .columns import chosen, to_rows
 from .cuts import Whole, digest_of_all, grouped
 from .digests import Part, digest_of, digests
-from .parquet_footer import Group, footer
+from .parquet_footer import Group, footer, largest_dictionary
+
+_EXPANDED = 128 << 20
+"""How many bytes a column of a batch has at most, if each row has all of a dictionary."""
 
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
@@ -34,14 +37,21 @@ def digest(task: Task, origin: Origin) -> Digest:
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
     """The records of the task's row groups."""
-    with reading(origin), _opened(origin) as (file, groups, _):
+    with reading(origin), pa.OSFile(str(origin.file)) as data, _opened(origin) as (file, groups, _):
         names = chosen(file.schema_arrow.names, origin, want)
         mine = groups[task.range.start : task.range.stop]
         rows, size = sum(group.rows for group in mine), sum(group.bytes for group in mine)
-        step = max(1, min(limits.records, limits.bytes * rows // max(1, size)))
+        largest = largest_dictionary(data, _chunks(mine, names))
+        step = max(1, min(limits.records, limits.bytes * rows // max(1, size), _EXPANDED // largest))
         numbers = range(task.range.start, task.range.stop)
         batches = file.iter_batches(step, row_groups=numbers, columns=names, use_threads=False)
         yield from to_rows(batches, origin, want, limits, tally, task.range.row)
+
+
+def _chunks(groups: Sequence[Group], names: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The bytes of the chunks of some columns."""
+    wanted = set(names)
+    return ((start, stop) for group in groups for name, start, stop in group.chunks if name in wanted)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ struct in Thrift's compact protocol: fields with a type and a number, integers o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..plan import Digest
+from .base import DEPTH, Beyond, check_columns
 from .digests import shortened
 
 MAGIC = b"PAR1"
@@ -27,6 +28,8 @@ _LIST, _MAP, _STRUCT = 9, 11, 12
 _SCHEMA, _GROUPS, _CREATED_BY = 2, 4, 6
 _CHUNKS, _BYTES, _ROWS = 1, 2, 3
 _FILE, _CHUNK = 1, 3
+_CHILDREN = 5
+_PATH = 3
 _SIZE, _PAGES, _INDEX, _DICTIONARY = 7, 9, 10, 11
 _PLACES = (_PAGES, _INDEX, _DICTIONARY)
 _SAYS_NOTHING = {12, 14, 15, 16, 17}
@@ -36,17 +39,23 @@ _OLD = b"parquet-mr version 1."
 _SLACK = 100
 """Old files of parquet-mr count fewer bytes than a chunk has, for which readers make up by that many."""
 
+_PAGE_HEADER, _DICTIONARY_PAGE = 1 << 16, 2
+MOST_OF_A_PAGE = 256 << 20
+_BROKEN = (ValueError, IndexError, KeyError, TypeError, AttributeError)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """A row group: its rows, its bytes when decoded, the bytes `[start, stop)` of the file that it takes, and a digest of what
-    the footer says of its chunks, their places relative to `start`."""
+    the footer says of its chunks, their places relative to `start`. `chunks`: the column of each, and
+    its bytes."""
 
     rows: int
     bytes: int
     start: int
     stop: int
     said: Digest
+    chunks: tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ def footer(data: pa.NativeFile) -> Footer:
     data.seek(size - tail - length)
     try:
         return _parsed(data.read(length), size)
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+    except _BROKEN as error:
         raise pa.ArrowInvalid("the footer is broken") from error
 
 
@@ -84,14 +93,33 @@ def _parsed(text: bytes, size: int) -> Footer:
         if field == _GROUPS and kind == _LIST:
             groups = [_group(group, size) for group in reader.elements()]
             continue
-        value = reader.value(kind)
-        if field == _SCHEMA:
+        if field == _SCHEMA and kind == _LIST:
+            _check_schema(reader.elements())
             schema = begin, reader.at
-        elif field == _CREATED_BY:
+            continue
+        value = reader.value(kind)
+        if field == _CREATED_BY:
             created = value
     if isinstance(created, bytes) and created.startswith(_OLD):
         groups = [replace(group, stop=min(group.stop + _SLACK, size)) for group in groups]
     return Footer(tuple(groups), text[slice(*schema)])
+
+
+def _check_schema(elements: Iterator[Mapping[int, Any]]) -> None:
+    """Raises Beyond where pyarrow, which follows the tree by calls in calls, would come to the end of its stack."""
+    columns, left = 0, list[int]()
+    for element in elements:
+        children = element.get(_CHILDREN, 0)
+        columns += not children
+        check_columns(columns)
+        while left and left[-1] <= 0:
+            left.pop()
+        if left:
+            left[-1] -= 1
+        if children:
+            left.append(children)
+        if len(left) > 2 * DEPTH:
+            raise Beyond(f"types nested deeper than {DEPTH}")
 
 
 def _group(group: Mapping[int, Any], size: int) -> Group:
@@ -104,7 +132,28 @@ def _group(group: Mapping[int, Any], size: int) -> Group:
     if rows < 0 or bytes < 0:
         raise pa.ArrowInvalid("a row group has less than no rows")
     said = repr((rows, [(file, _said(chunk, start)) for file, chunk in chunks]))
-    return Group(rows, bytes, start, stop, shortened(hashlib.sha256(said.encode())))
+    names = [chunk[_PATH][0].decode() for _, chunk in chunks]
+    placed = tuple((name, first, last) for name, (first, last) in zip(names, bounds, strict=False))
+    return Group(rows, bytes, start, stop, shortened(hashlib.sha256(said.encode())), placed)
+
+
+def largest_dictionary(data: pa.NativeFile, chunks: Iterable[tuple[int, int]]) -> int:
+    """The bytes of the largest dictionary in some chunks, when decoded. Raises Beyond where a page is too long to be decoded."""
+    largest = 1
+    for start, stop in chunks:
+        while start < stop:
+            data.seek(start)
+            reader = _Reader(data.read(_PAGE_HEADER))
+            try:
+                header = reader.value(_STRUCT)
+                kind, decoded, length = (int(header[field]) for field in (1, 2, 3))
+                start += reader.at + max(0, length)
+            except _BROKEN:  # pyarrow will say so, unless the column is encrypted
+                break
+            if decoded > MOST_OF_A_PAGE:
+                raise Beyond(f"a page of {decoded} bytes, where {MOST_OF_A_PAGE >> 20} MiB are the limit")
+            largest = max(largest, decoded) if kind == _DICTIONARY_PAGE else largest
+    return largest
 
 
 def _bounds(chunk: Mapping[int, Any]) -> tuple[int, int]:

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from ...dsl.checked import FieldPath
-from ...dsl.codes.sources import BAD_ENCODING, BROKEN_JSON, MIXED_TYPES, NOT_A_TEXT, NOT_AN_OBJECT
+from ...dsl.codes.sources import BAD_ENCODING, BROKEN_JSON, MIXED_TYPES, NOT_A_TEXT, NOT_AN_OBJECT, SOURCE_LIMIT
 from ...dsl.diagnostics import Diagnostic, Failure, Findings
 from ..written import field_text
-from .base import Origin, Rows, Tally, Want, shorten
+from .base import DEPTH, KEYS, Beyond, Origin, Rows, Tally, Want, shorten
 
 _ABSENT = object()
 MANY = 8
@@ -112,6 +112,9 @@ class Records:
         except CONVERSION_ERRORS as error:
             bad = _first(len(values), lambda count: _fails(values[:count], known)) - 1
             raise Failure(self._mismatch(path, values[bad], rows[bad], error)) from None
+        except Beyond as error:
+            bad = _first(len(values), lambda count: _fails(values[:count], known)) - 1
+            raise Failure(self.origin.at(SOURCE_LIMIT, f"`{field_text(path)}`: {error}", rows[bad])) from None
         self._types[path] = column.type
         return column
 
@@ -135,19 +138,39 @@ def _load(line: str) -> Any:
 
 
 def convert(values: list[Any], known: pa.DataType) -> pa.Array:
-    """An array of `values`, of the narrowest type that holds them and `known`."""
-    column = pa.array(values)
+    """An array of `values`, of the narrowest type that holds them and `known`. Raises Beyond where that has too many names."""
+    if any(isinstance(value, dict) and len(value) > KEYS for value in values):  # which pyarrow takes seconds to look at
+        raise Beyond(f"objects have more than {KEYS} different names")
+    kind = pa.infer_type(values)
+    _check_keys(kind)
+    column = pa.array(values, kind)
     if column.type == known:
         return column
     schemas = [pa.schema([("value", kind)]) for kind in (known, column.type)]
     kind = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    _check_keys(kind)
     return column if kind == column.type else pa.array(values, kind)
+
+
+def _check_keys(kind: pa.DataType) -> None:
+    if _names(kind, DEPTH) > KEYS:
+        raise Beyond(f"objects have more than {KEYS} different names")
+
+
+def _names(kind: pa.DataType, depth: int) -> int:
+    """How many names the objects of a type have, in all of its depth."""
+    if depth < 0:
+        raise Beyond(f"lists and objects are nested deeper than {DEPTH}")
+    if pa.types.is_struct(kind):
+        count: int = kind.num_fields
+        return count + sum(_names(kind.field(i).type, depth - 1) for i in range(min(count, KEYS)))
+    return _names(kind.value_type, depth - 1) if pa.types.is_list(kind) else 0
 
 
 def _fails(values: list[Any], known: pa.DataType) -> bool:
     try:
         convert(values, known)
-    except CONVERSION_ERRORS:
+    except (*CONVERSION_ERRORS, Beyond):
         return True
     return False
 

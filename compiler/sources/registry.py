@@ -24,7 +24,7 @@ FORMATS: dict[str, Format] = {
     "jsonl": Format(jsonl.survey, jsonl.read),
     "parquet": Format(parquet.survey, parquet.read, parquet.digest),
     "csv": Format(csv.survey, csv.read, csv.digest),
-    "arrow": Format(arrow.survey, arrow.read, arrow.digest),
+    "arrow": Format(arrow.survey, arrow.read),
     "conllu": Format(conllu.survey, conllu.read),
     "inline": Format(inline.survey, inline.read),
 }

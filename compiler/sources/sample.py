@@ -29,6 +29,8 @@ def sample(source: c.Source) -> list[Mapping[str, Any]]:
     if source.format == "inline":
         return [json.loads(record) for record in source.records[:RECORDS]]
     for file in source.files[:1]:
+        if not file.is_file():  # a pipe would have whoever opens it wait
+            return []
         with suppress(OSError, ValueError, pa.ArrowException):
             return list(islice(_READERS[source.format](file), RECORDS))
     return []

@@ -18,6 +18,7 @@ from ..tokens.tokenize import Encoder
 from . import lines
 from .base import Limits, Origin, Survey, Tally, Task, reading
 from .cuts import Unit
+from .foreign import file_size
 from .inventory import origin_of, survey
 from .reader import Splits, read_batches
 from .registry import FORMATS
@@ -57,7 +58,7 @@ def _parts(source: checked.Source, root: Path, count: int) -> list[Task]:
     for index in range(max(1, len(source.files))):
         origin = origin_of(source, root, index)
         with reading(origin):
-            size = origin.file.stat().st_size if source.files else 0
+            size = file_size(origin) if source.files else 0
             found = _survey(origin, size)
         tasks += [Task(source.name, len(tasks), index, part, base, size, found.types) for part in found.ranges]
         base += found.rows
@@ -67,7 +68,7 @@ def _parts(source: checked.Source, root: Path, count: int) -> list[Task]:
 def _survey(origin: Origin, size: int) -> Survey:
     form = origin.source.format
     if form in UNITS:
-        found = lines.survey(_beginning(origin), UNITS[form], max(1, min(size, MOST) // PARTS))
+        found = lines.survey(origin, _beginning(origin), UNITS[form], max(1, min(size, MOST) // PARTS))
         return Survey(found.ranges[: None if size <= MOST else -1], found.rows)
     if form == "csv":
         return survey(origin)[0]

@@ -20,6 +20,11 @@ BAD_TOKENIZER = Code("MCD511", "bad-tokenizer", "A tokenizer file cannot be used
 REPEATED_COLUMN = Code("MCD512", "repeated-column", "A file has two columns of the name that a source reads.")
 BROKEN_CONLLU = Code("MCD513", "broken-conllu", "A line of a CoNLL-U file is no comment, word, token or empty node.")
 FORM_NOT_IN_TEXT = Code("MCD514", "form-not-in-text", "The words of a CoNLL-U sentence are not those of its text.")
+RECORD_TOO_LONG = Code("MCD515", "record-too-long", "A record of a source is longer than the limit.")
+FOREIGN_CONTENT = Code(
+    "MCD516", "foreign-content", "A file of a source is compressed, or of another format or encoding than it should be."
+)
+SOURCE_LIMIT = Code("MCD517", "source-limit", "A source has more columns, keys or nested types than the limit.")
 OFFSETS_SHAPE = Code("MCD550", "offsets-shape", "A field that `offsets` reads is no list of `{start, end, ...}`.")
 OFFSETS_ENTRY = Code(
     "MCD551", "offsets-entry", "An entry that `offsets` reads lacks a whole number as start, end or message."

@@ -185,8 +185,9 @@ def test_corrupt_files_are_findings(tmp_path, format, damage):
     garbage = b'text,n\n"open,1\nb,2\n' if format == "csv" else b"\x00garbage" * 10
     shortened = b"text,n\na,1\nb\n" if format == "csv" else content[: len(content) // 2]
     source.files[0].write_bytes(shortened if damage == "truncated" else garbage)
-    message = one(broken(source, tmp_path), "MCD503")
-    assert message.startswith(f"`s.{format}`: broken {format}: ")
+    line = 2 if format == "csv" and damage == "garbage" else None
+    message = one(broken(source, tmp_path), "MCD503", line)
+    assert message.startswith(f"`s.{format}`{f' line {line}' if line else ''}: broken {format}: ")
 
 
 @pytest.mark.parametrize("format", ["parquet", "arrow"])
