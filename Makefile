@@ -28,6 +28,11 @@ nightly: $(READY)
 ## what goes wrong, in large numbers
 soak: $(READY)
 	$(BIN)/python -m tests.compiler.fuzz_sources --count 20000
+	$(BIN)/python -m tests.soak.kills --times 200
+	$(BIN)/python -m tests.soak.pools --count 20
+	$(BIN)/python -m tests.soak.faults --sizes 200
+	$(BIN)/python -m tests.soak.refusals
+	$(BIN)/python -m tests.soak.identity
 
 ## what CI checks besides the tests
 check: $(READY)

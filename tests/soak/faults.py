@@ -14,7 +14,6 @@ import io
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from mcd.compiler.files import disk
 from mcd.compiler.files.output import stage_of
 from mcd.dsl.diagnostics import Failure
 
-from .forks import forked
+from .forks import forked, scratch
 from .kills import SCENARIOS, SHARES, Found, Scenario, spread
 from .whole import beside, compile_whole, content, counted_runs, done_in, measure, teach, whole_project, write_file
 
@@ -279,8 +278,8 @@ def main(arguments: list[str]) -> int:
     for scenario, make in (makers | {"measure": Measuring}).items():
         if name not in ("", scenario):
             continue
-        with tempfile.TemporaryDirectory(prefix="mcd-faults-") as folder:
-            case = make(Path(folder))
+        with scratch() as folder:
+            case = make(folder)
             steps = [int(one)] if one and "+" not in one else spread(case.steps, 0 if one else given.steps)
             room = spread(case.size, 0 if one else given.sizes) if "+" not in one else [int(one)]
             faults = {

@@ -13,7 +13,6 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -28,7 +27,7 @@ from mcd.compiler.part import compile_part, finish_parts
 from mcd.compiler.sources.base import Limits
 
 from ..projects import checked
-from .forks import forked
+from .forks import forked, scratch
 from .whole import SPEC, compile_whole, content, teach, whole_project
 
 ROOT = Path(__file__).parents[2]
@@ -263,8 +262,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     wrong = skipped = count = 0
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mcd-identity-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         spec = surroundings(folder / "project")
         failed = forked(lambda: compile_whole(spec, folder / "reference") and None).failed
         wanted = content(folder / "reference")

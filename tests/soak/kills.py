@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from mcd.compiler.files.output import recover
 from mcd.compiler.part import compile_part, finish_parts
 
 from ..projects import checked
-from .forks import forked
+from .forks import forked, scratch
 from .whole import beside, compile_whole, content, counted_runs, done_in, measure, teach, whole_project, write_file
 
 SHARES = 3
@@ -201,8 +200,8 @@ class Case:
 @contextmanager
 def prepared(scenario: Scenario) -> Iterator[Case]:
     """A case in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="mcd-kills-") as folder:
-        yield Case(scenario, Path(folder))
+    with scratch() as folder:
+        yield Case(scenario, folder)
 
 
 def spread(total: int, count: int) -> list[int]:

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from random import Random
@@ -21,7 +20,7 @@ from mcd.compiler.compile import compile_program
 from mcd.dsl.diagnostics import Failure
 
 from ..projects import checked
-from .forks import forked
+from .forks import forked, scratch
 from .kills import Found
 from .whole import beside, compile_whole, content, counted_runs, done_in, teach, whole_project, write_file
 
@@ -150,8 +149,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     random, failed, began = Random(given.seed), 0, time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mcd-pools-") as folder:
-        case = Case(Path(folder))
+    with scratch() as folder:
+        case = Case(folder)
         for kind, kill in (("worker", case.worker), ("parent", case.parent)):
             met = 0
             for each in range(given.count):
