@@ -30,6 +30,11 @@ soak: $(READY)
 	$(BIN)/python -m tests.compiler.fuzz_sources --count 20000
 	$(BIN)/python -m tests.soak.damage --count 1000
 	$(BIN)/python -m tests.soak.hostile --count 10000
+	$(BIN)/python -m tests.soak.kills --times 200
+	$(BIN)/python -m tests.soak.pools --count 20
+	$(BIN)/python -m tests.soak.faults --sizes 200
+	$(BIN)/python -m tests.soak.refusals
+	$(BIN)/python -m tests.soak.identity
 
 ## what CI checks besides the tests
 check: $(READY)

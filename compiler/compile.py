@@ -23,7 +23,7 @@ from ..dsl.diagnostics import Diagnostic, Failure, Findings, Severity
 from ..version import VERSION
 from .account import lost_findings, rule_counts
 from .build.engines import Engine, InProcess
-from .build.finished import TASKS_FILE, Finished, Whole, finished_in, uncounted
+from .build.finished import TASKS_FILE, Finished, Whole, finished_in, fitted, uncounted
 from .build.stage import Stage, staged
 from .build.tasks import Unit, meaning_of, shards_key, units_of
 from .build.worker import Job, Request
@@ -151,7 +151,8 @@ def build(
         inputs = read()
         teaching = _teaching(inputs, teach)
         ran = run_tasks(inputs, inputs.units, stage, engine, report, cache)
-        compiled = _put_together(inputs, ran, stage, teaching)
+        with stage.refusals():
+            compiled = _put_together(inputs, ran, stage, teaching)
         accept(compiled)
         stage.publish()
     except BaseException:
@@ -186,8 +187,9 @@ def run_tasks(
 ) -> Ran:
     """Have `units` done: those are run that are done neither here nor in the target."""
     program, recipe = inputs.program, inputs.recipe
-    done = {number: each for number, each in stage.finished(units).items() if not any(uncounted(each, recipe))}
-    there = {each.key: each for each in finished_in(stage.target) if not any(uncounted(each, recipe))}
+    before = stage.finished(units)
+    done = {number: fitted(each, recipe) for number, each in before.items() if not any(uncounted(each, recipe))}
+    there = {each.key: fitted(each, recipe) for each in finished_in(stage.target) if not any(uncounted(each, recipe))}
     resumed = len(done)
     done |= stage.take([unit for unit in units if unit.number not in done], there)
     rest = [unit for unit in units if unit.number not in done]

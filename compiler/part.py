@@ -24,7 +24,6 @@ from .build.tasks import units_of
 from .cache.cache import CacheFolder
 from .compile import Compiled, Inputs, Report, build, run_tasks, take_stock
 from .files import disk
-from .files.output import refusals
 from .prepare import prepare
 from .sources.files import look
 from .sources.inventory import Inventory
@@ -90,7 +89,7 @@ def _listed(program: c.Program, stage: Stage) -> tuple[Inventory, ...]:
             pass
         stock = take_stock(program)
         text = json.dumps({"seen": seen, "stock": _STOCK.dump_python(stock, mode="json")})
-        with refusals(stage.target):
+        with stage.refusals():
             disk.write(path, text.encode())
     return stock
 
@@ -111,7 +110,7 @@ def _shown(file: Path, root: Path) -> str:
 @contextmanager
 def _alone(stage: Stage) -> Iterator[None]:
     """Has the list to itself, after waiting for whoever is making it."""
-    with refusals(stage.target):
+    with stage.refusals():
         handle = os.open(stage.root / f".{LIST_FILE}.lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

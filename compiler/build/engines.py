@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Protocol, TypeVar
 
 from ...dsl.codes import shards as codes
@@ -71,11 +74,13 @@ class Pool:
             return
         # A forked process would inherit locks that threads of Arrow hold.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context) as pool:
+        with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
             try:
                 yield from completed(_Processes(pool, job.request, 2 * workers), units)
             except BrokenProcessPool:
                 raise Failure(lost(job.stage)) from None
+            except OSError as error:
+                raise Failure(_not_started(job.stage, error)) from None
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
@@ -148,6 +153,11 @@ def completed(hands: Hands[Handle], units: Sequence[Unit]) -> Iterator[Finished]
         raise failed[min(failed)]
 
 
+def _not_started(stage: Stage, error: OSError) -> Diagnostic:
+    message = f"processes that run tasks cannot be started: {error.strerror or error}"
+    return codes.WORKER_LOST.at(DataPlace(str(stage.target)), message, help="compile again, with fewer `--workers`")
+
+
 def lost(stage: Stage) -> Diagnostic:
     """A process that ran tasks is gone."""
     message = "a process that ran tasks ended without a word: it was killed, or there was not enough memory"
@@ -167,6 +177,18 @@ def check_there(done: Finished, stage: Stage) -> None:
 
 _workers: dict[Request, Worker] = {}
 """The one worker of this process, by what it was asked for."""
+
+
+def end_with_parent() -> None:
+    """Have this process end when the one that started it is gone: it would wait for tasks for ever, and write beside the next."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def run_unit(request: Request, unit: Unit) -> Finished:

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ...dsl.checked import FieldPath
-from ..counted import Found, merge
+from ..counted import Found, in_order, merge
 from ..manifest import Cause, ChatCause, ShardEntry
 from ..plan import Digest, Frozen
 from ..recipe import Recipe, label_key
@@ -79,6 +79,20 @@ def uncounted(done: Finished, recipe: Recipe) -> Iterator[str]:
         yield "two sets were not counted together"
     if recipe.edges and done.causal is not recipe.model.causal:
         yield f"edges were counted for a {'bidirectional' if recipe.model.causal else 'causal'} model"
+
+
+def asked(recipe: Recipe) -> tuple[str, ...]:
+    """What a task of `recipe` counts besides its sets: labels and rows, and sets together."""
+    return tuple(sorted({*(label_key(check) for check in recipe.checks), *(both(*pair) for pair in recipe.pairs)}))
+
+
+def fitted(done: Finished, recipe: Recipe) -> Finished:
+    """Of a task that counted all that `recipe` asks for, that and no more, so that nothing tells what it was run for."""
+    wanted = asked(recipe)
+    unwanted = set(done.counted) - set(wanted)
+    labels = {label_key(check): done.labels.get(label_key(check), {}) for check in recipe.checks}
+    sets = {name: counts for name, counts in done.sets.items() if name not in unwanted}
+    return done.model_copy(update={"sets": in_order(sets), "labels": in_order(labels), "counted": wanted})
 
 
 class TaskLine(Frozen):

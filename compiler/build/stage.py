@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
 from ..files import disk
-from ..files.output import check_target, link, put_in_place, recover, refusals
+from ..files.output import check_target, link, put_in_place, recover, refusals, stage_of
 from ..files.shards import shard_path
 from ..manifest import file_digest
 from ..plan import Digest
@@ -37,8 +36,8 @@ class Stage:
     def note(self, done: Finished) -> None:
         """Say that a task is done. Its shards are there."""
         path = self.root / TASKS_FOLDER / f"{done.number:05}.json"
-        with refusals(self.target):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with self.refusals():
+            disk.make(path.parent)
             disk.write(path, line(done).encode())
 
     def finished(self, units: Iterable[Unit]) -> dict[int, Finished]:
@@ -55,9 +54,9 @@ class Stage:
             if done is None or not whole(done, self.target):
                 continue
             moved = _renumbered(done, unit.number)
-            with refusals(self.target):
+            with self.refusals():
                 for old, new in zip(done.shards, moved.shards, strict=True):
-                    (self.root / new.path).unlink(missing_ok=True)
+                    disk.erase(self.root / new.path)
                     link(self.target / old.path, self.root / new.path)
             self.note(moved)
             taken[unit.number] = moved
@@ -65,33 +64,43 @@ class Stage:
 
     def clear(self, kept: Iterable[Finished]) -> None:
         """Remove all that is not of the tasks `kept`. Only for whoever has the folder alone."""
-        names = {shard.path for done in kept for shard in done.shards}
+        names = {shard.path for done in kept for shard in done.shards} | {TASKS_FILE}
         names |= {f"{TASKS_FOLDER}/{done.number:05}.json" for done in kept}
-        with refusals(self.target):
+        with self.refusals():
             for folder, _, files in os.walk(self.root, topdown=False):
                 for name in files:
                     path = Path(folder, name)
                     if path.relative_to(self.root).as_posix() not in names:
-                        path.unlink()
+                        disk.erase(path)
                 if Path(folder) != self.root:
                     with suppress(OSError):  # still in use
                         Path(folder).rmdir()
 
     def gather(self, tasks: Mapping[int, Finished]) -> None:
         """Have the folder say in one file what its tasks say one by one."""
-        with refusals(self.target):
+        with self.refusals():
             disk.write(self.root / TASKS_FILE, "".join(line(tasks[number]) for number in sorted(tasks)).encode())
-            shutil.rmtree(self.root / TASKS_FOLDER)
+            if (folder := self.root / TASKS_FOLDER).exists():  # not where a process was stopped after it had come here
+                disk.remove(folder)
 
     def publish(self) -> None:
         """Give the folder the name of its target. It is complete."""
-        with refusals(self.target):
+        with self.refusals():
             put_in_place(self.root, self.target)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a task is done here."""
+        return next(finished_in(self.root), None) is not None
+
+    def refusals(self) -> AbstractContextManager[None]:
+        """Turns what the file system refuses into a Failure about the target."""
+        return refusals(self.target, lambda: self.holds)
 
     def drop(self) -> None:
         """Remove the folder, unless it holds a task that is done."""
-        if next(finished_in(self.root), None) is None:
-            disk.remove(self.root)
+        if not self.holds:
+            disk.clear_away(self.root)
 
 
 @contextmanager
@@ -102,9 +111,9 @@ def staged(target: Path, *, shared: bool = False) -> Iterator[Stage]:
     refuses.
     """
     target = target.resolve()
-    root = target.with_name(f".{target.name}.build")
+    root = stage_of(target)
     with refusals(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        disk.make(target.parent)
         recover(target)
         check_target(target)
         handle = _lock(root, target, shared)
@@ -130,7 +139,7 @@ def _renumbered(done: Finished, number: int) -> Finished:
 def _lock(root: Path, target: Path, shared: bool) -> int:
     """A handle that holds the lock of `root`, which is made where it is missing."""
     while True:
-        root.mkdir(exist_ok=True)
+        disk.make(root)
         handle = os.open(root, os.O_RDONLY)
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

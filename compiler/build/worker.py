@@ -10,16 +10,13 @@ from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
 from ..cache.cache import CacheFolder
-from ..counted import in_order
 from ..execute import Executor, Outcome
-from ..files.output import refusals
 from ..plan import Digest
 from ..prepare import prepare
 from ..recipe import Recipe, label_key
 from ..remote import looked_up
-from ..sets import both
 from ..tokens.tokenize import Encoder
-from .finished import Finished
+from .finished import Finished, asked, fitted
 from .stage import Stage
 from .tasks import Unit, meaning_of
 
@@ -65,10 +62,6 @@ class Worker:
     ) -> None:
         self._recipe, self._stage = recipe, stage
         self._executor = Executor(recipe, root, encoder, cache)
-        self._counted = (
-            *(label_key(check) for check in recipe.checks),
-            *(both(*pair) for pair in recipe.pairs),
-        )
 
     @classmethod
     def of_request(cls, request: Request) -> Worker:
@@ -86,7 +79,7 @@ class Worker:
 
     def run(self, unit: Unit) -> Finished:
         """Run a task, and note that it is done. Raises Failure for what is wrong in the data, or with the disk."""
-        with refusals(self._stage.target):
+        with self._stage.refusals():
             outcome = self._executor.run(unit.task, unit.number, self._stage.root)
         done = self._finished(unit, outcome)
         self._stage.note(done)
@@ -94,16 +87,17 @@ class Worker:
 
     def _finished(self, unit: Unit, outcome: Outcome) -> Finished:
         source = unit.task.source
-        return Finished(
+        done = Finished(
             number=unit.number,
             key=unit.key,
             source=source,
             shards=tuple(outcome.shards),
-            sets=in_order(outcome.sets),
-            labels=in_order({label_key(each): outcome.labels.get(each.rule, {}) for each in self._recipe.checks}),
-            counted=self._counted,
+            sets=outcome.sets,
+            labels={label_key(each): outcome.labels.get(each.rule, {}) for each in self._recipe.checks},
+            counted=asked(self._recipe),
             causal=self._recipe.model.causal if self._recipe.edges else None,
             dropped={cause: count for cause, count in sorted(outcome.dropped.items()) if count},
             seen=tuple(sorted(path for _, path in outcome.seen)),
             chat={cause: count for cause, count in sorted(outcome.chat[source].items()) if count},
         )
+        return fitted(done, self._recipe)

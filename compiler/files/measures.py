@@ -8,6 +8,7 @@ last: an Arrow file without it, or with that of another, is no measure.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -25,9 +26,10 @@ from ...version import VERSION
 from ..manifest import MEASURES, FileEntry, ShardEntry
 from ..plan import Frozen
 from ..stored import Sealed
+from . import disk
 from .arrow_file import ArrowFile
 from .arrow_reader import Shown, open_batches
-from .output import json_text
+from .output import ADVICE, json_text, refusal
 from .shard_reader import Chunk, Lists
 
 MEASURE_FORMAT = 1
@@ -76,7 +78,7 @@ class MeasureWriter:
         fields = [("id", pa.string()), ("part", pa.int32()), *((column, VALUES) for column in columns)]
         schema = pa.schema(fields, {"mcd.format": str(MEASURE_FORMAT)})
         try:
-            self._target.parent.mkdir(exist_ok=True)
+            disk.make(self._target.parent)
             self._file = ArrowFile(self._target, schema, self._target.with_name(f".{name}.arrow.part"))
         except OSError as error:
             raise self._refused(error) from None
@@ -85,7 +87,10 @@ class MeasureWriter:
         """Add the record batch `chunk` of `shard`: per column one number per token, of all rows one after another."""
         offsets = pa.array(chunk.tokens.offsets - chunk.tokens.offsets[0])
         lists = [pa.ListArray.from_arrays(offsets, pa.array(values[name], pa.float32())) for name in self._columns]
-        self._file.write([chunk.arrow("id"), chunk.arrow("part"), *lists])
+        try:
+            self._file.write([chunk.arrow("id"), chunk.arrow("part"), *lists])
+        except OSError as error:
+            raise self._refused(error) from None
         self._written.append(shard)
 
     def close(self) -> MeasureInfo:
@@ -96,16 +101,16 @@ class MeasureWriter:
             shards = [(next(same), 1 + sum(1 for _ in same)) for _, same in groupby(self._written, lambda s: s.path)]
             measured = tuple(MeasuredShard(path=s.path, sha256=s.sha256, batches=count) for s, count in shards)
             info = MeasureInfo(version=VERSION, file=entry, columns=self._columns, shards=measured)
-            self._text.write_text(json_text(info), encoding="utf-8", newline="\n")
+            disk.write(self._text, json_text(info).encode())  # so that nothing but names is left to be given
             self._file.publish()
-            self._text.replace(self._directory / info_path(self._name))
+            disk.rename(self._text, self._directory / info_path(self._name))
         except OSError as error:
             raise self._refused(error) from None
         return info
 
     def _refused(self, error: OSError) -> Failure:
-        message = f"measure `{self._name}` cannot be written: {error.strerror or error}"
-        return Failure(codes.OUTPUT_FAILED.at(DataPlace(str(self._target)), message))
+        message = f"measure `{self._name}` cannot be written: {refusal(error, self._directory)}"
+        return Failure(codes.OUTPUT_FAILED.at(DataPlace(str(self._target)), message, help=ADVICE.get(error.errno or 0)))
 
     def __enter__(self) -> MeasureWriter:
         return self
@@ -113,10 +118,13 @@ class MeasureWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        self._file.discard()
-        self._text.unlink(missing_ok=True)
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            self._file.discard()
+            with suppress(OSError):
+                self._text.unlink(missing_ok=True)
 
 
 def open_measures(file: Path, shown: str, columns: Sequence[str]) -> list[dict[str, Lists]]:

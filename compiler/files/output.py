@@ -10,12 +10,12 @@ is still writing.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def building(target: Path) -> Iterator[Path]:
     """
     target = target.resolve()
     with refusals(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        disk.make(target.parent)
         recover(target)
         check_target(target)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
@@ -54,7 +54,12 @@ def building(target: Path) -> Iterator[Path]:
                 work.chmod(0o777 & ~_umask())
                 put_in_place(work, target)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        disk.clear_away(work)
+
+
+def stage_of(target: Path) -> Path:
+    """The folder in which the dataset `target` is built, task by task."""
+    return target.with_name(f".{target.name}.build")
 
 
 def check_target(target: Path) -> None:
@@ -74,9 +79,9 @@ def recover(target: Path) -> None:
             if not _abandoned(left):
                 continue
             if kind == "old" and not target.exists():
-                left.rename(target)
+                disk.rename(left, target)
             else:
-                shutil.rmtree(left, ignore_errors=True)
+                disk.clear_away(left)
 
 
 def finish(work: Path, plan: Plan, anchors: Mapping[str, npt.NDArray[np.float32]], manifest: Manifest) -> Manifest:
@@ -98,11 +103,8 @@ def link_measures(directory: Path, work: Path) -> None:
 
 def link(source: Path, target: Path) -> None:
     """Have the content of `source` under another name as well, in a folder that is made for it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)
+    disk.make(target.parent)
+    disk.link(source, target)
 
 
 def json_text(value: Frozen) -> str:
@@ -132,7 +134,7 @@ def put_in_place(work: Path, target: Path) -> None:
     with locked(target):  # whatever name it has, nobody else takes the old directory for one that is being built
         if disk.exchange(work, target):
             disk.sync(target.parent)
-            disk.remove(work)
+            disk.clear_away(work)
             return
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
         disk.rename(target, aside)
@@ -142,7 +144,7 @@ def put_in_place(work: Path, target: Path) -> None:
             disk.rename(aside, target)
             raise
         disk.sync(target.parent)
-    disk.remove(aside)
+    disk.clear_away(aside)
 
 
 @contextmanager
@@ -181,12 +183,33 @@ def _escaped(name: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
+ADVICE = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room within the quota",
+    errno.EFBIG: "raise the limit on the size of files (`ulimit -f`)",
+    errno.EACCES: "choose a directory that you may write to",
+    errno.EPERM: "choose a directory that you may write to",
+    errno.EROFS: "choose a directory on a file system that can be written to",
+    errno.EIO: "the disk, or the way to it, is failing: the system's log says more",
+}
+"""What to do about an error of the file system."""
+
+
 @contextmanager
-def refusals(target: Path) -> Iterator[None]:
-    """Turns what the file system refuses into a Failure about `target`."""
+def refusals(target: Path, kept: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Turns what the file system refuses into a Failure about `target`. `kept`: whether what was done by then is kept."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        message = f"`{target.name}` cannot be written: {reason}"
-        raise Failure(codes.OUTPUT_FAILED.at(DataPlace(str(target)), message)) from None
+        advice = ADVICE.get(error.errno or 0)
+        message = f"`{target.name}` cannot be written: {refusal(error, target.parent)}"
+        if advice is not None and kept():
+            advice += "; then compile again, which goes on from the tasks that are done"
+        raise Failure(codes.OUTPUT_FAILED.at(DataPlace(str(target)), message, help=advice)) from None
+
+
+def refusal(error: OSError, folder: Path) -> str:
+    """What the file system said, and of which file, where that is below `folder`."""
+    reason = error.strerror or str(error)
+    file = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else folder
+    return f"{reason}: `{file.relative_to(folder)}`" if folder in file.parents else reason

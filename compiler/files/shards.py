@@ -27,6 +27,7 @@ from ..manifest import ShardEntry
 from ..ragged import Ints, offsets
 from ..recipe import Recipe
 from ..sets import set_keys
+from . import disk
 from .arrow_file import ArrowFile
 from .shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, MAX_ELEMENTS, MAX_TOKENS, SHARD_FORMAT, SPAN_COLUMNS, TYPES
 
@@ -103,7 +104,7 @@ class ShardWriter:
         self._room = np.array([MAX_TOKENS, MAX_ELEMENTS])
         self._records = 0
         self._tokens = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.make(path.parent)
         self._file = ArrowFile(path, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:

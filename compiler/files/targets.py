@@ -19,6 +19,7 @@ from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ..manifest import FileEntry, TargetEntry
 from ..ragged import Ints, owners
+from . import disk
 from .arrow_file import ArrowFile
 from .arrow_reader import Shown, open_batches
 from .shard_reader import Lists, Targets
@@ -36,7 +37,7 @@ class TargetWriter:
     """
 
     def __init__(self, path: Path, width: int, dtype: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.make(path.parent)
         columns = [("position", pa.list_(pa.int32())), ("state", pa.large_list(TYPES[dtype]))]
         schema = pa.schema(columns, {"mcd.format": str(TARGET_FORMAT), "mcd.width": str(width)})
         self._file = ArrowFile(path, schema)

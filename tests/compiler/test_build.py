@@ -1,5 +1,6 @@
 """The tasks of a dataset: who runs them never shows, what is done is not done again, and only one builds at a time."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -150,6 +151,37 @@ def test_a_stopped_build_goes_on_where_it_was(spec, tmp_path, runs, monkeypatch)
     compiled = compile_program(checked(spec), tmp_path / "out")
     assert runs == list(range(FILES)) and (compiled.ran, compiled.resumed) == (7, 5)
     assert content(tmp_path / "out") == content(tmp_path / "one") and names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("step", ["before write program.json", "before rename out"])
+def test_a_build_that_is_stopped_at_its_end_has_nothing_to_run(spec, tmp_path, runs, monkeypatch, step):
+    def stop(at, path):
+        if f"{at} {path.name}" == step:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(disk, "reached", stop)
+        compile_program(checked(spec), tmp_path / "out")
+    assert names(tmp_path) == [".out.build"] and not (tmp_path / ".out.build" / "tasks").exists()
+    runs.clear()
+    assert compile_program(checked(spec), tmp_path / "out").resumed == FILES and runs == []
+    compile_program(checked(spec), tmp_path / "one")
+    assert content(tmp_path / "out") == content(tmp_path / "one") and names(tmp_path) == ["out"]
+
+
+def test_a_refusal_names_the_file_and_says_what_to_do(spec, tmp_path, monkeypatch):
+    def full(at, path):
+        if f"{at} {path.name}" == "before sync 00003.arrow":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disk, "reached", full)
+    with pytest.raises(Failure) as caught:
+        compile_program(checked(spec), tmp_path / "out")
+    (found,) = caught.value.diagnostics
+    assert (found.code.id, found.place.path) == ("MCD613", str(tmp_path / "out"))
+    assert found.message.startswith("`out` cannot be written: No space left on device: `.out.build/shards/")
+    assert found.message.endswith("/00003.arrow`")
+    assert found.help == "make room on the disk; then compile again, which goes on from the tasks that are done"
 
 
 def test_a_record_that_is_wrong_costs_only_its_own_task(spec, tmp_path, runs):
@@ -310,6 +342,18 @@ def test_a_killed_process_is_told_and_what_was_done_is_kept(spec, tmp_path):
     assert compiled.resumed >= 3 and compiled.resumed + compiled.ran == FILES
     compile_program(checked(spec), tmp_path / "one")
     assert content(tmp_path / "out") == content(tmp_path / "one")
+
+
+def test_processes_that_cannot_be_started_are_told(spec, tmp_path, monkeypatch):
+    def refused(*given):
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("mcd.compiler.build.engines.ProcessPoolExecutor.submit", refused)
+    with pytest.raises(Failure) as caught:
+        compile_program(checked(spec), tmp_path / "out", engine=Pool(2))
+    (found,) = caught.value.diagnostics
+    assert found.code.id == "MCD617"
+    assert found.message == "processes that run tasks cannot be started: Resource temporarily unavailable"
 
 
 def test_a_spec_that_changed_since_is_noticed(spec, tmp_path):
