@@ -33,6 +33,8 @@ soak: $(READY)
 	$(BIN)/python -m tests.soak.faults --sizes 200
 	$(BIN)/python -m tests.soak.refusals
 	$(BIN)/python -m tests.soak.identity
+	$(BIN)/python -m tests.soak.damage --count 1000
+	$(BIN)/python -m tests.soak.hostile --count 10000
 
 ## what CI checks besides the tests
 check: $(READY)

@@ -15,11 +15,13 @@ from ..compiler.lessons import runs_while_compiling
 from ..compiler.manifest import Counts, Manifest
 from ..compiler.part import Part, compile_part, finish_parts
 from ..compiler.plan import AttendPlan, CrossRef, Plan
+from ..compiler.remote import looked_up
 from ..compiler.teaching import Teach
 from ..dsl.check import check
 from ..dsl.checked import Program
 from ..dsl.codes.shards import TEACHER_RUN
 from ..dsl.diagnostics import Failure
+from .destination import allow_remote_option, destination, work_option
 from .options import model_option, no_device, quiet_option, settings_option
 from .output import Counter, ExitCode, report
 from .progress import TaskProgress
@@ -28,7 +30,7 @@ from .progress import TaskProgress
 @click.command
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset goes."
+    "-o", "--output", required=True, metavar="DIR", help="Where the dataset goes; an s3:// URL with --allow-remote."
 )
 @click.option(
     "--workers",
@@ -51,6 +53,8 @@ from .progress import TaskProgress
     "--of", "shares", type=click.IntRange(min=1), metavar="N", help="Into how many shares the tasks are divided."
 )
 @click.option("--finish", "finishing", is_flag=True, help="Make a dataset of what all shares did; run no task.")
+@allow_remote_option
+@work_option
 @quiet_option
 @click.option("--device", help="Where teachers run: cuda if there is one, else cpu.")
 @model_option
@@ -61,7 +65,9 @@ def command(
     spec: Path,
     model: Path | None,
     settings: tuple[str, ...],
-    output: Path,
+    output: str,
+    allow_remote: bool,
+    work: Path | None,
     quiet: bool,
     device: str | None,
     workers: int | None,
@@ -78,27 +84,37 @@ def command(
     DIR, and the next run goes on from there. A teacher that is cached runs over the shards once.
 
     Array jobs: `--task I --of N` with I from 0 to N - 1, each on any machine that sees the sources and DIR's folder, then
-    `--finish` once. Exits with 0 where there is no error, 1 where there is one, 2 on wrong usage.
+    `--finish` once.
+
+    With `--allow-remote`, folders that mcd.toml declares remote are read at their URLs, and DIR may be a URL: the dataset is
+    built in the folder of `--work` and put there, the manifest last.
+
+    Exits with 0 where there is no error, 1 where there is one, 2 on wrong usage.
     """
     share = _share(part, shares, finishing)
     program, findings = check(spec, model, settings)
     if program is None:
         context.exit(report(findings.items, err=True))
+    if allow_remote:
+        program = looked_up(program)
+    shared = finishing or share is not None
+    place = context.with_resource(destination(output, program, allow_remote, work, shared))
     runs, progress = _engine(engine, workers, address), TaskProgress(quiet)
     if share is not None:
-        done = compile_part(program, output, *share, runs, progress)
+        done = compile_part(program, place.directory, *share, runs, progress)
         if not quiet:
-            click.echo(f"{output}: {_said(*share, done)}")
+            click.echo(f"{place.shown}: {_said(*share, done)}")
         context.exit(ExitCode.CLEAN)
-    teaching = _teaching(program, device, Counter("shards", quiet))
+    teach = teaching(program, device, Counter("shards", quiet))
     if finishing:
-        compiled = finish_parts(program, output, progress, teaching)
+        compiled = finish_parts(program, place.directory, progress, teach)
     else:
-        compiled = compile_program(program, output, progress, teaching, runs)
+        compiled = compile_program(program, place.directory, progress, teach, runs)
     if found := (*findings.items, *compiled.warnings):
         report(found, err=True)
+    place.deliver(Counter("files put", quiet))
     if not quiet:
-        click.echo(summary(compiled, output), nl=False)
+        click.echo(summary(compiled, place.shown), nl=False)
     context.exit(ExitCode.CLEAN)
 
 
@@ -120,7 +136,7 @@ def _engine(name: str, workers: int | None, address: str | None) -> Engine:
     if name == "local":
         if address is not None:
             raise click.UsageError("--address goes with --engine ray")
-        return Pool(workers or _cores())
+        return Pool(workers or cores())
     if workers is not None:
         raise click.UsageError("--workers is for this machine; a Ray cluster decides for itself")
     try:
@@ -135,12 +151,12 @@ def _said(part: int, shares: int, done: Part) -> str:
     return f"share {part} of {shares}, {done.own:,} of {done.total:,} tasks: {done.ran:,} run, {done.own - done.ran:,} were done"
 
 
-def _cores() -> int:
+def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _teaching(program: Program, device: str | None, report: Counter) -> Teach | None:
+def teaching(program: Program, device: str | None, report: Counter) -> Teach | None:
     """What runs the teachers of a program; None for one without. It needs torch, which nothing else of compiling does."""
     teacher = next(runs_while_compiling(program), None)
     if teacher is None:
@@ -157,7 +173,7 @@ def _teaching(program: Program, device: str | None, report: Counter) -> Teach | 
     return teach
 
 
-def summary(compiled: Compiled, output: Path) -> str:
+def summary(compiled: Compiled, output: str) -> str:
     """What was written, and what the rules found, as a table: those that lost something, and the first of the others."""
     manifest = compiled.manifest
     before = {"kept": compiled.kept, "done before": compiled.resumed}

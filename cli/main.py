@@ -23,12 +23,16 @@ COMMANDS = {
     "diff": (".diff", "Print what changes in meaning between two specs."),
     "evaluate": (".evaluate", "Measure a trained model and decide the claims of its spec."),
     "explain": (".explain", "Tell what a code means, why, and how to fix it."),
+    "export": (".export", "Write a dataset as Parquet, with a card and metadata."),
     "fmt": (".fmt", "Format specs: one form for all."),
     "init": (".init", "Lay out a new project."),
+    "inspect": (".inspect", "Print what a dataset holds, or rows with their supervision."),
     "lsp": (".lsp", "Serve an editor, which starts it."),
     "measure": (".measure", "Run a model over compiled shards and write a number per token."),
     "plan": (".plan", "Print the plan that a spec compiles to."),
+    "repair": (".repair", "Write anew what is damaged of a dataset."),
     "train": (".train", "Train a model on compiled shards."),
+    "verify": (".verify", "Say what is wrong with a compiled dataset."),
 }
 """Command -> its module, which has it as `command`, and the line that `mcd --help` shows."""
 

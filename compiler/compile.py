@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from ..dsl import checked as c
 from ..dsl.diagnostics import Diagnostic, Failure, Findings, Severity
@@ -33,7 +32,7 @@ from .files.anchors import anchors
 from .files.output import entry_of, finish, link_measures
 from .lessons import learn, lessons, teacher_digests
 from .lower import Lowered
-from .manifest import MANIFEST_FILE, Counts, InputEntry, Manifest
+from .manifest import Counts, InputEntry, Manifest, read_manifest
 from .plan import Digest, Plan
 from .prepare import prepare
 from .recipe import Recipe, label_key
@@ -136,14 +135,22 @@ def compile_program(
         return build(lambda: read_inputs(program), stage, report, teach, engine or InProcess())
 
 
-def build(read: Callable[[], Inputs], stage: Stage, report: Report, teach: Teach | None, engine: Engine) -> Compiled:
-    """Build the dataset of `stage`, of what `read` gives, and put it in place. Raises Failure."""
+def build(
+    read: Callable[[], Inputs],
+    stage: Stage,
+    report: Report,
+    teach: Teach | None,
+    engine: Engine,
+    accept: Callable[[Compiled], None] = lambda compiled: None,
+) -> Compiled:
+    """Build the dataset of `stage`, of what `read` gives, and put it in place, once `accept` has not raised. Raises Failure."""
     try:
         inputs = read()
         teaching = _teaching(inputs, teach)
         ran = run_tasks(inputs, inputs.units, stage, engine, report)
         with stage.refusals():
             compiled = _put_together(inputs, ran, stage, teaching)
+        accept(compiled)
         stage.publish()
     except BaseException:
         stage.drop()
@@ -183,6 +190,7 @@ def run_tasks(inputs: Inputs, units: Sequence[Unit], stage: Stage, engine: Engin
         meaning=meaning_of(recipe, recipe.sources),
         root=stage.root,
         target=stage.target,
+        remote=any(source.remotes for source in program.sources),
     )
     watch = _Watch(report, len(units), done.values())
     for each in engine.run(rest, Job(recipe, program.root, inputs.encoder, stage, request)):
@@ -273,8 +281,8 @@ def _put_together(inputs: Inputs, ran: Ran, stage: Stage, teaching: _Teaching) -
 def _is_of(target: Path, key: Digest) -> bool:
     """Whether the dataset in `target` is of the same shards."""
     try:
-        return Manifest.model_validate_json((target / MANIFEST_FILE).read_bytes()).shards_key == key
-    except (OSError, ValidationError):
+        return read_manifest(target).shards_key == key
+    except (OSError, Failure):
         return False
 
 

@@ -58,7 +58,7 @@ def merge(total: Found, found: Found) -> None:
 
 
 def in_order(found: Found) -> Found:
-    """The same counts, in an order that does not tell in what batches they were met."""
+    """The same counts in an order that does not tell in what batches they were met."""
     return {
         name: {split: dict(sorted(causes.items())) for split, causes in sorted(splits.items())}
         for name, splits in sorted(found.items())

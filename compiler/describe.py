@@ -105,7 +105,7 @@ def _teacher(name: str, teacher: TeacherPlan) -> str:
 
 
 def _source(source: c.Source) -> str:
-    where = f"{len(source.files)} files" if source.format != "inline" else f"{len(source.records)} records"
+    where = source.amount
     match source.split:
         case c.HashSplit(shares):
             split = "hash of the id: " + ", ".join(f"{name} {share:.0%}" for name, share in shares)

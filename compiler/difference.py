@@ -100,7 +100,7 @@ def _sources(old: Side, new: Side) -> Iterator[Change]:
             yield from _source(source, after[name], old, new)
     for name, source in after.items():
         if name not in before:
-            yield Change(Effect.SHARDS, f"source {name}", f"added: {source.format}, {len(source.files)} files")
+            yield Change(Effect.SHARDS, f"source {name}", f"added: {source.format}, {source.amount}")
 
 
 def _source(old: c.Source, new: c.Source, before: Side, after: Side) -> Iterator[Change]:

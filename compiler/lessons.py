@@ -25,7 +25,7 @@ from .alignment.retokenize import Reading, Retokenizer
 from .files.output import link
 from .files.targets import TARGET_FORMAT
 from .lower import Lowered
-from .manifest import ANCHORS_FILE, MANIFEST_FILE, Manifest, TargetEntry, file_digest, teacher_digest
+from .manifest import ANCHORS_FILE, Manifest, TargetEntry, file_digest, read_manifest, teacher_digest
 from .plan import Digest, TeacherPlan, TowardPlan
 from .sources.inventory import Inventory
 from .teaching import Lesson, Mean, Target, Taught, Teach
@@ -183,8 +183,8 @@ def _means(name: str, program: c.Program, lowered: Lowered, origin: _Origin) -> 
 
 def _previous(old: Path) -> Manifest | None:
     try:
-        return Manifest.model_validate_json((old / MANIFEST_FILE).read_bytes())
-    except (OSError, ValueError):
+        return read_manifest(old)
+    except (OSError, Failure):
         return None
 
 

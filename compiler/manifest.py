@@ -9,11 +9,13 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from ..dsl.codes import shards as codes
 from .plan import Digest, Frozen
+from .stored import Sealed, failure, read_json
 
 MANIFEST_FORMAT = 1
 MANIFEST_FILE = "manifest.json"
@@ -21,6 +23,8 @@ PLAN_FILE = "program.json"
 ANCHORS_FILE = "anchors.safetensors"
 MEASURES = "measures"
 """The folder of what was measured on the shards."""
+EXPORTED = "mcd"
+"""The folder in which an export keeps what it was made from."""
 WEIGHT_ENDINGS = (".safetensors", ".safetensors.index.json")
 """The files of a folder of weights."""
 
@@ -53,11 +57,18 @@ ChatCause = Literal[
 ]
 
 
+def _below(path: str) -> str:
+    """A path that a directory holds, whoever wrote it."""
+    if not path or path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        raise ValueError("names no file of the directory")
+    return path
+
+
 class FileEntry(Frozen):
     """A written file, by its path below the output directory."""
 
-    path: str
-    bytes: int
+    path: Annotated[str, AfterValidator(_below)]
+    bytes: int = Field(ge=0)
     sha256: str
 
 
@@ -91,13 +102,13 @@ class TargetEntry(Frozen):
     `SET/POOL`, the rows of a rule on that set, and those that no token of the teacher is paired with."""
 
     digest: Digest
-    width: int
+    width: int = Field(ge=1, lt=2**31)
     dtype: Literal["float16", "float32"]
     files: tuple[FileEntry, ...]
     counts: dict[str, Counts]
 
 
-class Manifest(Frozen):
+class Manifest(Sealed):
     """The whole of `manifest.json`.
 
     `records`, `tokens`: by split; `dropped`: records by cause; `sets`: counts by the digest of a span or
@@ -125,6 +136,20 @@ class Manifest(Frozen):
     shards: tuple[ShardEntry, ...]
     chat: dict[str, dict[ChatCause, int]] = Field(default_factory=dict)
     causal: bool | None = None
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a compiled directory, once it is what was written.
+
+    Raises Failure: where there is none, since the directory is no dataset then, and where it is not to be trusted.
+    """
+    if not (directory / MANIFEST_FILE).exists():
+        message = f"`{directory.name}` is no compiled dataset: it has no {MANIFEST_FILE}"
+        help = "`mcd compile SPEC -o DIR` writes one"
+        if (directory / EXPORTED / MANIFEST_FILE).is_file():
+            help = "it is an export: give the directory that it was made from"
+        raise failure(codes.NOT_A_DATASET, str(directory), message, help)
+    return read_json(directory, MANIFEST_FILE, Manifest, MANIFEST_FORMAT)
 
 
 def teacher_digest(folder: Path, config: Path) -> Digest:

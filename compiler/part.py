@@ -24,6 +24,7 @@ from .build.tasks import units_of
 from .compile import Compiled, Inputs, Report, build, run_tasks, take_stock
 from .files import disk
 from .prepare import prepare
+from .sources.files import look
 from .sources.inventory import Inventory
 from .teaching import Teach
 
@@ -89,14 +90,12 @@ def _seen(program: c.Program) -> list[object]:
     looks: list[object] = []
     for source in program.sources:
         looks.append(digest((source.name, source.format, source.records, source.marked)))
-        looks += [_look(file, program.root) for file in source.files]
+        looks += [[_shown(file, program.root), *look(source, file)] for file in source.files]
     return looks
 
 
-def _look(file: Path, root: Path) -> list[object]:
-    found = file.stat()
-    shown = file.relative_to(root) if file.is_relative_to(root) else file
-    return [shown.as_posix(), found.st_size, found.st_mtime_ns]
+def _shown(file: Path, root: Path) -> str:
+    return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
 
 
 @contextmanager

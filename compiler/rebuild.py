@@ -9,11 +9,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..dsl import checked as c
+from ..dsl.diagnostics import Failure
 from .build.finished import finished_in, uncounted
 from .build.tasks import units_of
 from .compile import take_stock
 from .lower import Lowered
-from .manifest import MANIFEST_FILE, PLAN_FILE, InputEntry, Manifest
+from .manifest import PLAN_FILE, InputEntry, Manifest, read_manifest
 from .plan import Plan
 from .sources.inventory import Inventory
 
@@ -51,9 +52,8 @@ def rebuild(program: c.Program, lowered: Lowered, out: Path) -> Rebuild:
 
 def _there(out: Path) -> tuple[Manifest, Plan] | None:
     try:
-        manifest = Manifest.model_validate_json((out / MANIFEST_FILE).read_bytes())
-        return manifest, Plan.model_validate_json((out / PLAN_FILE).read_bytes())
-    except (OSError, ValidationError):
+        return read_manifest(out), Plan.model_validate_json((out / PLAN_FILE).read_bytes())
+    except (OSError, ValidationError, Failure):
         return None
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from ..dsl.vocabulary import METRICS
+from ..dsl.vocabulary import METRICS, names_measure
 from .plan import (
     AttendPlan,
     ClassifyPlan,
@@ -23,6 +23,7 @@ from .plan import (
     KeepPlan,
     Layer,
     LikePlan,
+    MeasureTerm,
     Plan,
     PredictPlan,
     RulePlan,
@@ -33,11 +34,35 @@ from .plan import (
     deepest,
 )
 
+MOST = 2**31 - 1
+"""The most layers, heads, tokens and dimensions."""
+
 
 def broken_invariants(plan: Plan) -> list[str]:
     """Every invariant that `plan` breaks, a sentence each; empty for a sound plan."""
-    found = (_windows, _anchors, _centroids, _rules, _stages, _gradient, _order, _claims)
+    found = (_numbers, _windows, _anchors, _centroids, _rules, _stages, _gradient, _order, _claims)
     return [broken for part in found for broken in part(plan)]
+
+
+def _numbers(plan: Plan) -> Iterator[str]:
+    """What is counted or multiplied in 64 bits elsewhere."""
+    for name in ("layers", "heads", "hidden", "vocab", "context"):
+        if not 1 <= getattr(plan.model, name) <= MOST:
+            yield f"has {_short(getattr(plan.model, name))} as `{name}` of its model"
+    for name in ("prefix", "suffix"):
+        if not 0 <= getattr(plan.tokenizer, name) <= MOST:
+            yield f"has {_short(getattr(plan.tokenizer, name))} tokens as `{name}` of its tokenizer"
+    for rule in plan.rules:
+        found = {"ahead": getattr(rule, "ahead", None), "classes": getattr(rule, "classes", None)}
+        if isinstance(rule, HiddenRule) and rule.through is not None:
+            found |= {"through": rule.through.width}
+        for name, number in found.items():
+            if number is not None and not 1 <= number <= MOST:
+                yield f"rule `{rule.id}`: has {_short(number)} as `{name}`"
+
+
+def _short(number: int) -> str:
+    return f"{number}" if abs(number) < 1 << 64 else "a number of more than 64 bits"
 
 
 def _windows(plan: Plan) -> Iterator[str]:
@@ -225,6 +250,10 @@ def _order(plan: Plan) -> Iterator[str]:
         yield f"mixes sources by shares that add up to {sum(plan.mix.values()):g}"
     if plan.order is not None and not is_postfix(plan.order):
         yield "orders records by what is no postfix expression"
+    scores = [getattr(rule, "score", None) or () for rule in plan.rules]
+    for term in (*(plan.order or ()), *(term for score in scores for term in score)):
+        if isinstance(term, MeasureTerm) and not names_measure(term.file):
+            yield f"reads a measure `{term.file}`, which can be the name of none"
     for term in plan.order or ():
         if isinstance(term, FieldTerm) and f"field.{term.field}" not in plan.columns:
             yield f"orders records by a column `field.{term.field}` that the plan does not require"

@@ -17,8 +17,10 @@ from pathlib import Path
 from types import ModuleType
 
 from mcd.cli.explain import printed
-from mcd.compiler.manifest import Manifest
-from mcd.compiler.plan import Frozen, Plan
+from mcd.compiler.files.measures import MEASURE_FORMAT, MeasureInfo
+from mcd.compiler.inspect.report import REPORT_VERSION, Inspection
+from mcd.compiler.manifest import MANIFEST_FORMAT, Manifest
+from mcd.compiler.plan import PLAN_FORMAT, Frozen, Plan
 from mcd.dsl.codes import CODES, MODULES
 from mcd.dsl.diagnostics import Code, Findings
 from mcd.dsl.explain import FOLDER, GIVEN, HEADINGS, SPEC, Example, parse
@@ -33,6 +35,14 @@ CODE = re.compile(r"^```.*?^```$|`[^`\n]*`|\[MCD\d{3}\]|MCD\d{3}", re.MULTILINE 
 DEFINITION = re.compile(r"\n*^\[MCD\d{3}\]: .*$", re.MULTILINE)
 HEADER = "mcd 1\n"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+SCHEMAS: Mapping[str, tuple[type[Frozen], str, int]] = {
+    "plan": (Plan, f"program.json, format {PLAN_FORMAT}", PLAN_FORMAT),
+    "manifest": (Manifest, f"manifest.json, format {MANIFEST_FORMAT}", MANIFEST_FORMAT),
+    "measure": (MeasureInfo, f"measures/NAME.json, format {MEASURE_FORMAT}", MEASURE_FORMAT),
+    "inspect": (Inspection, f"mcd inspect --format json, version {REPORT_VERSION}", REPORT_VERSION),
+}
+"""Name -> the model of the files or the output that it describes, a title, and the version that these say of themselves."""
 
 DIAGNOSTICS = """\
 # Diagnostics
@@ -87,8 +97,7 @@ def generated() -> Files:
         **pages,
         **{PAGES / f"{code.id}.md": explanation(code, text) for code, text in explained.items()},
         HERE / "diagnostics.md": diagnostics(),
-        HERE / "schema" / "plan.json": schema(Plan),
-        HERE / "schema" / "manifest.json": schema(Manifest),
+        **{HERE / "schema" / f"{name}.json": schema(name) for name in SCHEMAS},
         HERE.parent / "grammar" / "tables.json": tables(grammar()),
     }
 
@@ -163,10 +172,15 @@ def _formatted(block: re.Match[str]) -> str:
     return words + (spec if text is None else text.removeprefix(header).lstrip("\n"))
 
 
-def schema(model: type[Frozen]) -> str:
-    """The JSON Schema of the files that hold a `model`."""
-    found = {"$schema": DIALECT, **model.model_json_schema(mode="serialization")}
-    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+def schema(name: str) -> str:
+    """The JSON Schema of one of `SCHEMAS`."""
+    model, title, version = SCHEMAS[name]
+    found = {
+        "$schema": DIALECT,
+        "$id": f"urn:mcd:schema:{name}:{version}",
+        **model.model_json_schema(mode="serialization"),
+    }
+    return json.dumps(found | {"title": title}, indent=1, ensure_ascii=False) + "\n"
 
 
 def stale(files: Files) -> list[Path]:

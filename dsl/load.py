@@ -40,10 +40,11 @@ class File:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """The files of a spec, the root file first, and the folder that none of their paths may leave."""
+    """The files of a spec, the root file first, and the folder that none of their paths may leave. `base` is that of `load`."""
 
     root: Path
     files: tuple[File, ...]
+    base: Path | None = None
 
 
 def find_root(path: Path) -> Path:
@@ -91,7 +92,7 @@ def load(path: Path, findings: Findings, *, disk: Disk | None = None, base: Path
     while queue:
         queue.extend(loader.follow(queue.popleft()))
     _cut_cycles(first, findings)
-    return Loaded(root, tuple(loader.files.values()))
+    return Loaded(root, tuple(loader.files.values()), base)
 
 
 def locate(

@@ -8,50 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from ..compiler.files.shard_reader import EDGE_WEIGHT, Chunk, Kind, Wanted, open_shard
-from ..compiler.files.targets import open_targets
-from ..compiler.manifest import (
-    ANCHORS_FILE,
-    MANIFEST_FILE,
-    MANIFEST_FORMAT,
-    PLAN_FILE,
-    FileEntry,
-    Manifest,
-    ShardEntry,
-)
-from ..compiler.plan import (
-    PLAN_FORMAT,
-    AttendPlan,
-    ClassifyPlan,
-    ContrastPlan,
-    CrossRef,
-    EdgeSetRef,
-    FieldTerm,
-    HiddenRule,
-    KeepPlan,
-    LikePlan,
-    Plan,
-    PredictPlan,
-    TowardPlan,
-    WeighPlan,
-)
-from ..compiler.sets import RECORD, TOKENS
-from ..compiler.teaching import target_path
+from ..compiler.files.listed import Verify, check_file
+from ..compiler.files.opening import Opener, read_anchors
+from ..compiler.files.shard_reader import Chunk
+from ..compiler.manifest import PLAN_FILE, Manifest, ShardEntry, read_manifest
+from ..compiler.plan import PLAN_FORMAT, Plan
+from ..compiler.stored import failure, read_json
+from ..compiler.verify import broken_invariants
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Failure, did_you_mean
 from ..dsl.source import DataPlace
-from .files import Verify, check_file, failure, read_json
 from .measured import Measured
-from .readers import label_column, stored_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +67,19 @@ def load(path: str | Path, *, split: str | None = None, verify: Verify = "digest
     types alone, for files that were verified before. Raises Failure, naming the file, for whatever is not as it was written.
     """
     directory = Path(path)
-    manifest = read_json(directory, MANIFEST_FILE, Manifest, MANIFEST_FORMAT)
+    manifest = read_manifest(directory)
     for entry in manifest.files:
         check_file(directory, entry, "digest")
     plan = read_json(directory, PLAN_FILE, Plan, PLAN_FORMAT)
-    opened = _Opened(directory, verify, manifest, plan, _anchors(directory, plan))
+    for broken in broken_invariants(plan):
+        raise failure(codes.PLAN_BROKEN, PLAN_FILE, f"`{PLAN_FILE}` {broken}", "compile the spec again")
+    opened = _Opened(directory, verify, manifest, plan, read_anchors(directory, plan))
     return Dataset(opened, tuple(opened.splits) if split is None else (split,))
 
 
 def opened_shards(directory: Path, manifest: Manifest, plan: Plan) -> Callable[[ShardEntry], Sequence[Chunk]]:
     """Opens shards of a dataset that is being written: `manifest` and `plan` are not in its directory yet."""
-    return _Opened(directory, "size", manifest, plan, {}).open
+    return Opener(directory, manifest, plan, "size").open
 
 
 class Dataset:
@@ -202,9 +177,10 @@ class _Opened:
         plan: Plan,
         anchors: Mapping[str, npt.NDArray[np.float32]],
     ) -> None:
-        self.directory, self.verify, self.manifest, self.plan, self.anchors = directory, verify, manifest, plan, anchors
+        self.directory, self.manifest, self.plan, self.anchors = directory, manifest, plan, anchors
         self.splits = tuple(dict.fromkeys([*manifest.records, *(shard.split for shard in manifest.shards)]))
         self._chunks: dict[str, list[Chunk]] = {}
+        self.open = Opener(directory, manifest, plan, verify).open
         self.measured = Measured(directory, verify, manifest)
 
     def chunks(self, split: str) -> list[Chunk]:
@@ -221,92 +197,3 @@ class _Opened:
             )
             self._chunks[split] = [chunk for shard in mine for chunk in self.open(shard)]
         return self._chunks[split]
-
-    def open(self, shard: FileEntry) -> Sequence[Chunk]:
-        """The record batches of one shard."""
-        file = check_file(self.directory, shard, self.verify)
-        found = open_shard(file, shard.path, self._wanted, validate=self.verify == "digest")
-        for chunk in found[:1]:
-            lacking = sorted(self._sets - set(chunk.sets))
-            if lacking:
-                written = self.plan.sets[lacking[0]].written if lacking[0] in self.plan.sets else lacking[0]
-                message = f"shard `{shard.path}` does not hold the set `{written}`, which the plan reads"
-                raise Failure(codes.SET_MISSING.at(DataPlace(shard.path), message, help="compile the spec again"))
-        for key in stored_keys(self.plan.rules):
-            self._attach(key, shard, found)
-        return found
-
-    def _attach(self, key: str, shard: FileEntry, chunks: Sequence[Chunk]) -> None:
-        """Give the record batches of a shard the states of a teacher that lie beside it."""
-        entry = self.manifest.targets.get(key)
-        path = "" if entry is None else target_path(entry.digest, shard.path)
-        listed = None if entry is None else next((file for file in entry.files if file.path == path), None)
-        if entry is None or listed is None:
-            message = f"`{self.directory.name}` has no states of a teacher `{key}` beside `{shard.path}`, which the plan reads"
-            raise failure(codes.TEACHER_ROWS, str(self.directory), message, "compile the spec again")
-        file = check_file(self.directory, listed, self.verify)
-        lengths = [np.diff(chunk.tokens.offsets).astype(np.int64) for chunk in chunks]
-        for chunk, targets in zip(chunks, open_targets(file, path, entry, lengths), strict=True):
-            chunk.targets[key] = targets
-
-    @cached_property
-    def _wanted(self) -> Wanted:
-        kinds: dict[str, Kind] = {name: "index" for name in self.plan.columns if name == "span.at.index"}
-        widths: dict[str, int] = {}
-        for rule in self.plan.rules:
-            match rule:
-                case ClassifyPlan(field=field, attribute=attribute, labels=labels):
-                    column = label_column(field, attribute)
-                    kinds[column] = "index" if column == "span.at.index" else "class" if labels is None else "label"
-                case ContrastPlan(field=field, attribute=attribute):
-                    kinds.setdefault(label_column(field, attribute), "key")
-                case PredictPlan(field=str(field)):
-                    kinds[f"field.{field}"] = "token"
-                case TowardPlan(field=str(field), through=through, dtype=dtype):
-                    kinds[f"field.{field}"] = "vector" if dtype == "float16" else "vector32"
-                    widths |= {} if through is None else {f"field.{field}": through.width}
-                case WeighPlan(field=str(field)):
-                    kinds[f"field.{field}"] = "factor"
-                case _:
-                    pass
-        kinds |= {f"field.{term.field}": "number" for term in self.plan.order or () if isinstance(term, FieldTerm)}
-        model = self.plan.model
-        edges = any(column.startswith("edge.") for column in self.plan.columns)
-        weights = EDGE_WEIGHT in self.plan.columns
-        return Wanted(kinds, edges, model.vocab, model.hidden, model.context, self.plan.columns, widths, weights)
-
-    @cached_property
-    def _sets(self) -> set[str]:
-        """Every set that a rule reads."""
-        read: set[str] = set()
-        for rule in self.plan.rules:
-            match rule:
-                case AttendPlan(edges=EdgeSetRef(edges=key)):
-                    read.add(key)
-                case AttendPlan(edges=CrossRef(query=query, key=other)):
-                    read |= {query.set, other.set}
-                case LikePlan(subject=subject, to=to):
-                    read |= {subject.set, to.set}
-                case HiddenRule(subject=subject) | WeighPlan(subject=subject) | KeepPlan(subject=subject):
-                    read.add(subject.set)
-                case _:
-                    pass
-        return read - {TOKENS, RECORD}
-
-
-def _anchors(directory: Path, plan: Plan) -> dict[str, npt.NDArray[np.float32]]:
-    wanted = [name for name in plan.anchors if name not in plan.learned]
-    if not wanted:
-        return {}
-    try:
-        found = load_file(directory / ANCHORS_FILE)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        message = f"`{ANCHORS_FILE}` cannot be read: {str(error)[:200]}"
-        raise failure(codes.NOT_READABLE, ANCHORS_FILE, message) from None
-    for name in wanted:
-        shape = found[name].shape if name in found else None
-        if shape != (plan.model.hidden,) or found[name].dtype != np.float32:
-            what = "is missing" if shape is None else f"is {found[name].dtype} of shape {list(shape)}"
-            message = f"anchor `{name}` {what}; float32 of shape [{plan.model.hidden}] is expected"
-            raise failure(codes.ANCHOR_WIDTH, ANCHORS_FILE, message)
-    return {name: found[name] for name in wanted}

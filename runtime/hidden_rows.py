@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..compiler.files.opening import stored_key
 from ..compiler.plan import ClassifyPlan, PredictPlan, RulePlan
 from ..compiler.ragged import Bools, Ints, changes, ranks
 from .batch import HiddenRows
@@ -15,7 +16,7 @@ from .gather import Gathered
 from .groups import ClassifyGroup, ContrastGroup, LikeGroup, PredictGroup, TowardGroup
 from .layout import Layout
 from .lookup import Lookup
-from .readers import Readers, Slots, Source, stored_key
+from .readers import Readers, Slots, Source
 from .taught_rows import Taught, row_means
 
 

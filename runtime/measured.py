@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..compiler.files.listed import Verify, check_file
 from ..compiler.files.measures import MEASURE_FORMAT, MeasureInfo, info_path, open_measures
 from ..compiler.files.shard_reader import Chunk, Lists
 from ..compiler.manifest import FileEntry, Manifest
 from ..compiler.plan import MeasureTerm, Plan
+from ..compiler.stored import failure, read_json
 from ..dsl.codes import shards as codes
 from ..dsl.diagnostics import Diagnostic, Failure
 from ..dsl.source import DataPlace
-from .files import Verify, check_file, failure, read_json
 from .measures import MEASURES
 from .scores import measures_read
 

@@ -6,18 +6,18 @@ and a table gives the slots that read a number. Values that rules read beside th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from ..compiler.files.opening import label_column, stored_keys
 from ..compiler.plan import (
     AttendPlan,
     ClassifyPlan,
     ContrastPlan,
     CrossRef,
-    HiddenOf,
     LikePlan,
     Plan,
     PredictPlan,
@@ -173,19 +173,6 @@ def _visible(keys: _Keys, slots: Slots) -> list[tuple[int, int]]:
     return [(keys(key), slot) for subject, slot in subjects for key in (subject, cut(subject))]
 
 
-def stored_key(rule: RulePlan) -> str | None:
-    """What the manifest calls the states of a teacher that a rule reads beside the shards."""
-    match rule:
-        case TowardPlan(hidden=HiddenOf(dtype=str()) as hidden):
-            return hidden.key
-    return None
-
-
-def stored_keys(rules: Iterable[RulePlan]) -> tuple[str, ...]:
-    """Those of all rules, each once."""
-    return tuple(dict.fromkeys(key for rule in rules if (key := stored_key(rule)) is not None))
-
-
 def _subject(rule: RulePlan) -> str:
     assert not isinstance(rule, AttendPlan)
     return rule.subject.set
@@ -213,11 +200,6 @@ def _source(rule: RulePlan, width: int) -> Source | None:
             return Source(f"field.{column}")
         case _:
             return None
-
-
-def label_column(field: str | None, attribute: str | None) -> str:
-    """The column of a label, which is a field or an attribute."""
-    return f"field.{field}" if field is not None else f"span.at.{attribute}"
 
 
 def _table(entries: list[tuple[int, int]], keys: int) -> Table:

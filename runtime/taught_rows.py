@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ..compiler.files.opening import stored_key, stored_keys
 from ..compiler.ragged import Bools, Ints
 from .gather import States
 from .layout import Layout
-from .readers import Slots, stored_key, stored_keys
+from .readers import Slots
 
 
 class Taught:

@@ -16,12 +16,23 @@ ORDER = ("grammar", "dsl", "compiler", "runtime", "cli")
 LIBRARIES = {
     "grammar": {"lark"},
     "dsl": {"jinja2", "pygments", "re2", "safetensors"},
-    "compiler": {"ahocorasick_rs", "jinja2", "numpy", "pyarrow", "pydantic", "ray", "safetensors", "tokenizers"},
+    "compiler": {
+        "ahocorasick_rs",
+        "fsspec",
+        "jinja2",
+        "numpy",
+        "pyarrow",
+        "pydantic",
+        "ray",
+        "safetensors",
+        "tokenizers",
+    },
     "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers"},
     "cli": {"click", "lsprotocol", "pygls", "tokenizers"},
 }
 
 HOMES = {
+    "fsspec": {"compiler/store.py"},
     "lark": {"grammar/tables.py"},
     "jinja2": {"dsl/chat/parse.py", "compiler/chat/expressions.py", "compiler/chat/statements.py"},
     "pygments": {"dsl/pygments.py"},
@@ -43,9 +54,13 @@ READ_BY_RUNTIME = {
     ("ramps",),
     ("sets",),
     ("teaching",),
+    ("stored",),
+    ("verify",),
+    ("files", "listed"),
+    ("files", "opening"),
     ("files", "shard_reader"),
-    ("files", "measures"),
     ("files", "targets"),
+    ("files", "measures"),
     ("ragged",),
 }
 """What of the compiler the runtime sees: the plan, the manifest, the files, and what compiling asks of teachers."""

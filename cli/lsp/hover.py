@@ -84,7 +84,7 @@ def _meaning(analysis: Analysis, state: State, found: Declaration) -> Iterator[s
                 yield f"{kind}: {sizes}, vocabulary {contract.vocab:,}, {direction}"
         case ast.Source():
             if (source := state.sources.get(found.ident.name)) is not None:
-                amount = f"{len(source.files)} files" if source.files else f"{len(source.records)} records"
+                amount = source.amount
                 yield f"{source.format}: {amount}"
         case ast.Import():
             if (file := state.opened.get(found)) is not None:

@@ -95,7 +95,7 @@ def fitted(done: Finished, recipe: Recipe) -> Finished:
     return done.model_copy(update={"sets": in_order(sets), "labels": in_order(labels), "counted": wanted})
 
 
-class Sealed(Frozen):
+class TaskLine(Frozen):
     """A line: a task, and the SHA-256 of its JSON, so that a line whose bytes were damaged is not believed."""
 
     done: Finished
@@ -104,31 +104,31 @@ class Sealed(Frozen):
 
 def line(done: Finished) -> str:
     """A task as a line of JSON."""
-    return Sealed(done=done, sha256=_seal(done)).model_dump_json() + "\n"
+    return TaskLine(done=done, sha256=_seal(done)).model_dump_json() + "\n"
 
 
 def finished_in(folder: Path) -> Iterator[Finished]:
     """The tasks that a dataset, or one that is being built, says it has. What cannot be read is left out."""
     try:
-        with (folder / TASKS_FILE).open(encoding="utf-8") as lines:
+        with (folder / TASKS_FILE).open(encoding="utf-8", errors="replace") as lines:
             yield from _readable(lines)
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         pass
     for path in sorted((folder / TASKS_FOLDER).glob("[!.]*.json")):
         try:
-            yield from _readable([path.read_text("utf-8")])
-        except (OSError, UnicodeDecodeError):
+            yield from _readable([path.read_text("utf-8", "replace")])
+        except OSError:
             continue
 
 
 def _readable(lines: Iterable[str]) -> Iterator[Finished]:
     for text in lines:
         try:
-            sealed = Sealed.model_validate_json(text)
+            found = TaskLine.model_validate_json(text)
         except ValidationError:
             continue
-        if sealed.sha256 == _seal(sealed.done):
-            yield sealed.done
+        if found.sha256 == _seal(found.done):
+            yield found.done
 
 
 def _seal(done: Finished) -> str:

@@ -13,6 +13,7 @@ from ..execute import Executor, Outcome
 from ..plan import Digest
 from ..prepare import prepare
 from ..recipe import Recipe, label_key
+from ..remote import looked_up
 from ..tokens.tokenize import Encoder
 from .finished import Finished, asked, fitted
 from .stage import Stage
@@ -23,7 +24,8 @@ from .tasks import Unit, meaning_of
 class Request:
     """How a process that is started to run tasks finds what they are tasks of: the spec, and what was said on the command line.
 
-    `meaning`: of the shards, so that a spec that was edited meanwhile is noticed; `root`, `target`: of the stage.
+    `meaning`: of the shards, so that a spec that was edited meanwhile is noticed; `root`, `target`: of the stage; `remote`:
+    whether sources lie at URLs that may be read.
     """
 
     spec: Path
@@ -32,6 +34,7 @@ class Request:
     meaning: Digest
     root: Path
     target: Path
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Worker:
         program, findings = check(request.spec, request.model, request.settings)
         if program is None:
             raise Failure(*findings.items)
+        if request.remote:
+            program = looked_up(program)
         lowered, encoder = prepare(program)
         if meaning_of(lowered.recipe, lowered.recipe.sources) != request.meaning:
             place = DataPlace(str(request.spec))

@@ -7,7 +7,7 @@ last: an Arrow file without it, or with that of another, is no measure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -25,8 +25,10 @@ from ...dsl.vocabulary import names_measure
 from ...version import VERSION
 from ..manifest import MEASURES, FileEntry, ShardEntry
 from ..plan import Frozen
+from ..stored import Sealed
 from . import disk
 from .arrow_file import ArrowFile
+from .arrow_reader import Shown, open_batches
 from .output import ADVICE, json_text, refusal
 from .shard_reader import Chunk, Lists
 
@@ -44,7 +46,7 @@ class MeasuredShard(Frozen):
     batches: int = Field(ge=0)
 
 
-class MeasureInfo(Frozen):
+class MeasureInfo(Sealed):
     """The whole of `measures/NAME.json`. `columns`: what each measure was made with, in words."""
 
     format: int = MEASURE_FORMAT
@@ -130,21 +132,16 @@ def open_measures(file: Path, shown: str, columns: Sequence[str]) -> list[dict[s
 
     Raises Failure for a file that is no Arrow file, or whose columns are not those of the format.
     """
-    place = DataPlace(shown)
-    try:
-        with pa.memory_map(str(file)) as source:
-            reader = pa.ipc.open_file(source)
-            for name in columns:
-                found = reader.schema.field(name).type if name in reader.schema.names else None
-                if found != VALUES:
-                    message = f"`{shown}` has column `{name}` of type {found}; {VALUES} is expected"
-                    raise Failure(codes.SHARD_STRUCTURE.at(place, message))
-            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        for batch in batches:
-            batch.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise Failure(codes.NOT_ARROW.at(place, f"`{shown}` is not a readable Arrow file: {reason}")) from None
+    place = Shown(shown)
+
+    def choose(schema: pa.Schema) -> Collection[str]:
+        for name in columns:
+            found = schema.field(name).type if schema.names.count(name) == 1 else None
+            if found != VALUES:
+                raise place.failure(codes.SHARD_STRUCTURE, f"has column `{name}` of type {found}; {VALUES} is expected")
+        return columns
+
+    _, batches = open_batches(file, place, choose)
     return [{name: _lists(batch.column(name), shown) for name in columns} for batch in batches]
 
 

@@ -27,6 +27,7 @@ from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
 from ..manifest import ANCHORS_FILE, MANIFEST_FILE, MEASURES, PLAN_FILE, FileEntry, Manifest, file_digest
 from ..plan import Frozen, Plan
+from ..stored import Sealed, sealed
 from . import disk
 from .anchors import write_anchors
 
@@ -107,8 +108,9 @@ def link(source: Path, target: Path) -> None:
 
 
 def json_text(value: Frozen) -> str:
-    """A plan or a manifest as its file holds it."""
-    return json.dumps(value.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    """A plan or a manifest as its file holds it, with the checksum of its own that a manifest has."""
+    text = json.dumps(value.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return sealed(text) if isinstance(value, Sealed) else text
 
 
 def _write_json(path: Path, value: Frozen) -> FileEntry:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...dsl.codes import shards as codes
-from ...dsl.diagnostics import Code, Failure
-from ...dsl.source import DataPlace
-from ..ragged import owners
+from .arrow_reader import Shown, open_batches
 
 SHARD_FORMAT = 1
 """Raised by every change that an older reader would misread. A new column is none: readers ignore what they do not know."""
+
+MAX_TOKENS = 2**20
+MAX_ELEMENTS = 2**24
+"""The most tokens, and elements of any one list column, that a record batch holds, so that 32-bit offsets suffice."""
+MAX_SETS = 2**22
+"""Bytes of the list of sets, at most: about a hundred thousand of them."""
 
 Kind = Literal["index", "class", "label", "key", "token", "factor", "number", "vector", "vector32"]
 """What a field or an attribute is taken for."""
@@ -224,21 +228,16 @@ def open_shard(file: Path, shown: str, wanted: Wanted, *, validate: bool = True)
     `validate`: check every value that will be used as an index; without it only what Arrow checks cheaply. Raises Failure for
     a file that is no Arrow file, of a newer format, or whose columns or values are not those of the format.
     """
-    place = _Shown(shown)
+    place = Shown(shown, "shard ")
     types = wanted.types()
-    try:
-        with pa.memory_map(str(file)) as source:
-            schema = pa.ipc.open_file(source).schema
-            sets = _metadata(schema, place)
-            _check_columns(schema, wanted.required, types, place)
-            included = pa.ipc.IpcReadOptions(included_fields=sorted(schema.names.index(name) for name in types))
-            reader = pa.ipc.open_file(source, options=included)
-            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        for batch in batches:
-            batch.validate(full=validate)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise place.failure(codes.NOT_ARROW, f"is not a readable Arrow file: {reason}") from None
+
+    def choose(schema: pa.Schema) -> Collection[str]:
+        _metadata(schema, place)
+        _check_columns(schema, wanted.required, types, place)
+        return types
+
+    schema, batches = open_batches(file, place, choose, most=MAX_ELEMENTS, validate=validate)
+    sets = _metadata(schema, place)
     chunks = []
     for number, batch in enumerate(batches):
         if any(batch.column(name).null_count for name in types if not name.startswith("field.")):
@@ -251,16 +250,10 @@ def open_shard(file: Path, shown: str, wanted: Wanted, *, validate: bool = True)
     return tuple(chunks)
 
 
-@dataclass(frozen=True)
-class _Shown:
-    path: str
-
-    def failure(self, code: Code, fact: str) -> Failure:
-        return Failure(code.at(DataPlace(self.path), f"shard `{self.path}` {fact}"))
-
-
-def _metadata(schema: pa.Schema, place: _Shown) -> tuple[str, ...]:
+def _metadata(schema: pa.Schema, place: Shown) -> tuple[str, ...]:
     metadata = schema.metadata or {}
+    if len(metadata.get(b"mcd.sets", b"")) > MAX_SETS:
+        raise place.failure(codes.SHARD_STRUCTURE, f"has more than {MAX_SETS} bytes of `mcd.sets`")
     try:
         version = int(metadata[b"mcd.format"])
         sets = json.loads(metadata[b"mcd.sets"])
@@ -274,7 +267,7 @@ def _metadata(schema: pa.Schema, place: _Shown) -> tuple[str, ...]:
 
 
 def _check_columns(
-    schema: pa.Schema, required: tuple[str, ...], types: Mapping[str, pa.DataType], place: _Shown
+    schema: pa.Schema, required: tuple[str, ...], types: Mapping[str, pa.DataType], place: Shown
 ) -> None:
     for name in dict.fromkeys((*required, *types)):
         at = schema.get_all_field_indices(name)
@@ -293,6 +286,8 @@ def _faults(chunk: Chunk) -> Iterator[str]:
     """What would send an index out of range."""
     wanted, used = chunk.wanted, chunk.tokens.used
     lengths = np.diff(chunk.tokens.offsets)
+    if len(used) > MAX_TOKENS:
+        yield f"holds {len(used)} tokens; {MAX_TOKENS} is the most"
     if len(lengths) and lengths.max() > wanted.context:
         yield f"holds a row of {lengths.max()} tokens; the context has {wanted.context}"
     if len(used) and (used.min() < 0 or used.max() >= wanted.vocab):
@@ -321,7 +316,7 @@ def _range_faults(
         yield f"has {group} columns of different lengths"
         return
     flat = [lists.used for lists in columns]
-    room = lengths[owners(np.diff(columns[0].offsets))]
+    room = np.repeat(lengths, np.diff(columns[0].offsets))
     if len(flat[0]) and (flat[0].min() < 0 or flat[0].max() >= sets):
         yield f"holds a number in `{group}.set` that its metadata does not name"
     if any(((flat[a] < 0) | (flat[a] >= flat[b]) | (flat[b] > room)).any() for a, b in pairs):

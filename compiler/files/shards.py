@@ -29,11 +29,7 @@ from ..recipe import Recipe
 from ..sets import set_keys
 from . import disk
 from .arrow_file import ArrowFile
-from .shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, SHARD_FORMAT, SPAN_COLUMNS, TYPES
-
-MAX_TOKENS = 2**20
-MAX_ELEMENTS = 2**24
-"""The most tokens, and elements of any one list column, that a record batch holds, so that 32-bit offsets suffice."""
+from .shard_reader import EDGE_COLUMNS, EDGE_WEIGHT, MAX_ELEMENTS, MAX_TOKENS, SHARD_FORMAT, SPAN_COLUMNS, TYPES
 
 INTS = pa.list_(pa.int32())
 

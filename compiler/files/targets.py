@@ -6,6 +6,7 @@ tokens that have a state, in order, and `state`, the numbers of one after anothe
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,11 +17,11 @@ import pyarrow as pa
 
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
-from ...dsl.source import DataPlace
 from ..manifest import FileEntry, TargetEntry
 from ..ragged import Ints, owners
 from . import disk
 from .arrow_file import ArrowFile
+from .arrow_reader import Shown, open_batches
 from .shard_reader import Lists, Targets
 
 TARGET_FORMAT = 1
@@ -71,21 +72,15 @@ def open_targets(file: Path, shown: str, entry: TargetEntry, lengths: list[Ints]
     `lengths`: for each record batch the tokens of its rows. Raises Failure for a file that is no Arrow file, or whose content
     does not fit them.
     """
-    try:
-        with pa.memory_map(str(file)) as source:
-            reader = pa.ipc.open_file(source)
-            kinds = {name: reader.schema.field(name).type for name in reader.schema.names}
-            wanted = {"position": pa.list_(pa.int32()), "state": pa.large_list(TYPES[entry.dtype])}
-            if kinds != wanted:
-                raise _failure(shown, f"has columns {kinds}; {wanted} are expected")
-            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        for batch in batches:
-            batch.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise Failure(
-            codes.NOT_ARROW.at(DataPlace(shown), f"`{shown}` is not a readable Arrow file: {reason}")
-        ) from None
+    wanted = {"position": pa.list_(pa.int32()), "state": pa.large_list(TYPES[entry.dtype])}
+
+    def choose(schema: pa.Schema) -> Collection[str]:
+        if schema.names != list(wanted) or schema.types != list(wanted.values()):
+            found = dict(zip(schema.names, map(str, schema.types), strict=True))
+            raise _failure(shown, f"has columns {found}; { ({n: str(t) for n, t in wanted.items()}) } are expected")
+        return wanted
+
+    _, batches = open_batches(file, Shown(shown), choose)
     if len(batches) != len(lengths):
         raise _failure(shown, f"has {len(batches)} record batches, its shard has {len(lengths)}")
     return [_targets(batch, shown, entry, rows) for batch, rows in zip(batches, lengths, strict=True)]
@@ -109,4 +104,4 @@ def _targets(batch: pa.RecordBatch, shown: str, entry: TargetEntry, lengths: Int
 
 
 def _failure(shown: str, fact: str) -> Failure:
-    return Failure(codes.SHARD_STRUCTURE.at(DataPlace(shown), f"`{shown}` {fact}"))
+    return Shown(shown).failure(codes.SHARD_STRUCTURE, fact)

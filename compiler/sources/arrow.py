@@ -20,11 +20,12 @@ from .base import Limits, Origin, Rows, Survey, Tally, Task, Want, check_columns
 from .columns import chosen, to_rows
 from .cuts import Whole, digest_of_all, grouped
 from .digests import Part, changed, digests, shortened
+from .files import open_file
 
 
 def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
     """The record batches."""
-    with reading(origin), origin.file.open("rb") as stream:
+    with reading(origin), open_file(origin) as stream:
         found = layout(stream)
         schema = _schema(stream, found)
         check_columns(len(schema.names))
@@ -42,7 +43,7 @@ def survey(origin: Origin, blocks: Iterator[bytes]) -> Survey:
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
     """The records of the task's record batches. Raises Failure after the last, where they are not those that were surveyed."""
-    with reading(origin), origin.file.open("rb") as stream:
+    with reading(origin), open_file(origin) as stream:
         found = layout(stream, task.range.start, task.range.stop)
         schema = _schema(stream, found)
         columns = [schema.names.index(name) for name in chosen(schema.names, origin, want)] or [0]

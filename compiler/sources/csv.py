@@ -21,6 +21,7 @@ from ..plan import Digest
 from .base import RECORD_BYTES, Limits, Origin, Range, Rows, Survey, Tally, Task, Want, check_columns, reading
 from .columns import chosen, to_rows
 from .digests import Part, digest_of, shortened
+from .files import csv_file
 from .foreign import lines_expected
 
 _BLOCK = 16 << 20
@@ -100,7 +101,7 @@ class _Records:
 
 def digest(task: Task, origin: Origin) -> Digest:
     """The digest of the file, which its rows depend on as a whole."""
-    return digest_of(origin.file, Part(0, task.bytes))
+    return digest_of(origin, Part(0, task.bytes))
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
@@ -121,7 +122,7 @@ def _names(origin: Origin) -> list[str]:
 def _open(origin: Origin, columns: Sequence[str] = ()) -> csv.CSVStreamingReader:
     """The file in batches; these columns alone, as strings, or all of them where none is named."""
     return csv.open_csv(
-        origin.file,
+        csv_file(origin),
         read_options=csv.ReadOptions(block_size=_BLOCK, use_threads=False),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ...dsl.codes.sources import SOURCE_UNREADABLE
 from ...dsl.diagnostics import Diagnostic, Failure
 from ..plan import Digest
 from .base import Origin, Task, reading
+from .files import Look, look, open_file
 from .foreign import file_size
 
 _BLOCK = 1 << 20
@@ -56,17 +56,17 @@ def digests(parts: Sequence[Part], blocks: Iterable[bytes]) -> list[Digest]:
     return [shortened(digest) for digest in found]
 
 
-def digest_of(file: Path, part: Part) -> Digest:
+def digest_of(origin: Origin, part: Part) -> Digest:
     """The digest of one part, read from the file."""
     digest = hashlib.sha256(part.meaning)
-    for block in read_part(file, part):
+    for block in read_part(origin, part):
         digest.update(block)
     return shortened(digest)
 
 
-def read_part(file: Path, part: Part) -> Iterator[bytes]:
+def read_part(origin: Origin, part: Part) -> Iterator[bytes]:
     """The bytes of a part in blocks."""
-    with file.open("rb") as stream:
+    with open_file(origin) as stream:
         stream.seek(part.start)
         left = part.stop - part.start
         while left > 0 and (block := stream.read(min(left, _BLOCK))):
@@ -95,11 +95,11 @@ def unchanged(task: Task, origin: Origin, digest: Callable[[Task, Origin], Diges
         raise Failure(changed(task, origin))
 
 
-def _state(task: Task, origin: Origin) -> tuple[int, ...]:
+def _state(task: Task, origin: Origin) -> Look | None:
     if origin.source.format == "inline":
-        return ()
+        return None
     size = file_size(origin)
     if size != task.bytes:
         raise Failure(changed(task, origin, f"{size} bytes, {task.bytes} before"))
     with reading(origin):
-        return size, origin.file.stat().st_mtime_ns
+        return look(origin.source, origin.file)

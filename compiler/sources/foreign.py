@@ -8,7 +8,9 @@ from itertools import chain
 
 from ...dsl.codes.sources import FOREIGN_CONTENT, SOURCE_UNREADABLE
 from ...dsl.diagnostics import Failure
+from ..remote import location
 from .base import Origin, reading
+from .files import look
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -36,6 +38,8 @@ _ENOUGH = max(map(len, _CONTENTS))
 def file_size(origin: Origin) -> int:
     """The size of the file, which is held to be one: whoever opens a pipe waits, and a device may never end."""
     with reading(origin):
+        if location(origin.source, origin.file) is not None:
+            return look(origin.source, origin.file).size
         found = origin.file.stat()
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "no file")

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...dsl import checked
-from ...dsl.codes.sources import SOURCE_EMPTY
+from ...dsl.codes.sources import SOURCE_EMPTY, SOURCE_UNREADABLE
 from ...dsl.diagnostics import Failure, Findings
 from ..manifest import InputEntry
 from ..plan import Digest
+from ..remote import not_here
 from .base import Origin, Survey, Task, reading
 from .digests import shortened
+from .files import open_file
 from .foreign import file_size
 from .registry import FORMATS
 
@@ -37,6 +39,9 @@ def inventory(source: checked.Source, root: Path, findings: Findings) -> Invento
     """Reads every file of `source` once. What cannot be read, and a source without a record, is a finding."""
     inputs: list[InputEntry] = []
     tasks: list[Task] = []
+    if missing := not_here(source):
+        findings.items.extend(missing)
+        return Inventory(source.name, (), (), 0)
     base, known = 0, len(findings.items)
     for index in range(max(1, len(source.files))):
         origin = origin_of(source, root, index)
@@ -58,6 +63,9 @@ def origin_of(source: checked.Source, root: Path, index: int) -> Origin:
     """The origin of file `index` of `source`, or of its inline records."""
     if not source.files:
         return Origin(source, Path(), f"{source.name} (inline)")
+    if index >= len(source.files):
+        fact = f"source `{source.name}` has fewer files than when it was listed"
+        raise Failure(SOURCE_UNREADABLE.at(source.place, fact))
     file = source.files[index]
     path = file.relative_to(root) if file.is_relative_to(root) else file
     return Origin(source, file, path.as_posix())
@@ -95,7 +103,7 @@ class _Content:
             yield "\n".join(self._origin.source.records).encode(errors="surrogatepass")
             return
         left = file_size(self._origin)
-        with self._origin.file.open("rb") as stream:
+        with open_file(self._origin) as stream:
             while left > 0 and (block := stream.read(min(left, _BLOCK))):
                 left -= len(block)
                 yield block

@@ -12,6 +12,7 @@ from ...dsl.diagnostics import Failure
 from .base import RECORD_BYTES, TASK_BYTES, Limits, Origin, Range, Survey, Task, reading
 from .cuts import Cutter, Unit
 from .digests import changed, shortened
+from .files import open_file
 from .foreign import lines_expected
 
 _BOM = b"\xef\xbb\xbf"
@@ -66,7 +67,7 @@ def blocks(task: Task, origin: Origin, limits: Limits, unit: Unit) -> Iterator[t
     Raises Failure after the last, where the bytes that were read are not those that were surveyed.
     """
     row, left, digest = task.range.row, task.range.stop - task.range.start, hashlib.sha256()
-    with reading(origin), origin.file.open("rb") as stream:
+    with reading(origin), open_file(origin) as stream:
         stream.seek(task.range.start)
         while block := b"".join(_run(stream, min(limits.bytes, LONGEST[unit]), left, unit)):
             left -= len(block)

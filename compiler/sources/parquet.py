@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..plan import Digest
@@ -13,6 +12,7 @@ from .base import Limits, Origin, Rows, Survey, Tally, Task, Want, reading
 from .columns import chosen, to_rows
 from .cuts import Whole, digest_of_all, grouped
 from .digests import Part, digest_of, digests
+from .files import arrow_file
 from .parquet_footer import Group, footer, largest_dictionary
 
 _EXPANDED = 128 << 20
@@ -32,12 +32,12 @@ def digest(task: Task, origin: Origin) -> Digest:
     with reading(origin):
         with _opened(origin) as (file, groups, schema):
             parts = _parts(file, groups[task.range.start : task.range.stop], schema)
-        return digest_of_all(digest_of(origin.file, part) for part in parts)
+        return digest_of_all(digest_of(origin, part) for part in parts)
 
 
 def read(task: Task, origin: Origin, want: Want, limits: Limits, tally: Tally) -> Iterator[Rows]:
     """The records of the task's row groups."""
-    with reading(origin), pa.OSFile(str(origin.file)) as data, _opened(origin) as (file, groups, _):
+    with reading(origin), arrow_file(origin) as data, _opened(origin) as (file, groups, _):
         names = chosen(file.schema_arrow.names, origin, want)
         mine = groups[task.range.start : task.range.stop]
         rows, size = sum(group.rows for group in mine), sum(group.bytes for group in mine)
@@ -57,7 +57,7 @@ def _chunks(groups: Sequence[Group], names: Sequence[str]) -> Iterator[tuple[int
 @contextmanager
 def _opened(origin: Origin) -> Iterator[tuple[pq.ParquetFile, Sequence[Group], bytes]]:
     """The file, its row groups, and its schema as it is written."""
-    with pa.OSFile(str(origin.file)) as data:
+    with arrow_file(origin) as data:
         found = footer(data)
         with pq.ParquetFile(data) as file:
             yield file, found.groups, found.schema

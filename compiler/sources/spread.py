@@ -13,11 +13,14 @@ from pathlib import Path
 
 from ...dsl import checked
 from ...dsl.checked import FieldPath
+from ...dsl.diagnostics import Failure
 from ..batch import TextBatch
+from ..remote import not_here
 from ..tokens.tokenize import Encoder
 from . import lines
 from .base import Limits, Origin, Survey, Tally, Task, reading
 from .cuts import Unit
+from .files import open_file
 from .foreign import file_size
 from .inventory import origin_of, survey
 from .reader import Splits, read_batches
@@ -53,6 +56,8 @@ def some_batches(
 
 def _parts(source: checked.Source, root: Path, count: int) -> list[Task]:
     """At most `count` parts of all files, evenly spread."""
+    if missing := not_here(source):
+        raise Failure(*missing)
     tasks: list[Task] = []
     base = 0
     for index in range(max(1, len(source.files))):
@@ -77,7 +82,7 @@ def _survey(origin: Origin, size: int) -> Survey:
 
 
 def _beginning(origin: Origin) -> Iterator[bytes]:
-    with origin.file.open("rb") as stream:
+    with open_file(origin) as stream:
         for _ in range(MOST // _BLOCK):
             if not (block := stream.read(_BLOCK)):
                 return

@@ -106,8 +106,9 @@ class State:
     `files`: those of the spec, each before its expansions. `opened`: what an `import` or a `use` gives names of; those that
     failed are missing. `lets`: constants and parameters, and whether they are good. `given`: the values of parameters, and of
     constants that the command line sets. `known`: what constants were read as. `chat`: the
-    model's chat template; `chat_failed`: there may be one that could not be read. `fields`: the keys that records of an inline
-    source have; other sources are not known before they are read. `marked`: the fields that `markup` reads, with the source
+    model's chat template; `chat_failed`: there may be one that could not be read. `remotes`: the project's remote folders, None
+    before a source asks. `fields`: the keys that records of an inline source have; other sources are not known before they are
+    read. `marked`: the fields that `markup` reads, with the source
     that its set is restricted to. `shapes`: of span sets, by identity. `tensors`: shapes in files of vectors. `special_tokens`:
     those of tokenizer files. `named`: every name that was looked for and found: the file that it means, as it stands, and what it
     names. `read`: files whose content the check depended on, besides the spec's own. `module`: the root file is one that others
@@ -130,6 +131,7 @@ class State:
     teachers: dict[Declaration, c.Teacher | None] = field(default_factory=dict)
     sources: dict[str, c.Source] = field(default_factory=dict)
     sources_failed: bool = False
+    remotes: tuple[c.Remote, ...] | None = None
     fields: dict[str, frozenset[str]] = field(default_factory=dict)
     spans: dict[Declaration, c.Named | None] = field(default_factory=dict)
     concepts: dict[Declaration, c.Concept | None] = field(default_factory=dict)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import math
 import re
-from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from .. import ast
@@ -17,13 +13,12 @@ from .. import checked as c
 from ..codes import names as name_codes
 from ..codes import values as codes
 from ..diagnostics import did_you_mean
-from ..load import MAX_FILES, confine, near_files
 from ..vocabulary import FORMAT_TEXTS, FORMATS, Entry, Type
 from .blocks import Given, read_block, read_call
 from .env import Env, Reported, header, shown
+from .files import Files, matching
 from .values import choice, describe, field_path, listed_once, mismatch, reads, text_of
 
-MAX_DATA_FILES = 100 * MAX_FILES
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _CONSTANTS = {"true": True, "false": False, "null": None}
 
@@ -47,21 +42,31 @@ def check_sources(env: Env) -> None:
 
 def _source(env: Env, item: ast.Source) -> c.Source:
     given = read_block(env, "source", item.block.attributes if item.block else (), item.name.place)
-    form, files, records = _value(env, item)
+    form, found, records = _value(env, item)
     if form == "inline":
         keys = frozenset[str]().union(*(json.loads(record) for record in records))
         env.state.fields[item.name.name] = keys
     split = given["split"] or c.ConstantSplit("train")
     text = _text(env, item, form, given)
-    return c.Source(item.name.name, form, files, records, given["id"], split, text, item.name.place)
+    return c.Source(
+        item.name.name,
+        form,
+        found.paths,
+        records,
+        given["id"],
+        split,
+        text,
+        item.name.place,
+        patterns=found.patterns,
+    )
 
 
 def read_without_block(env: Env, item: ast.Source) -> c.Source | None:
     """A source by its value alone, for who wants its records while the block is not written yet; None without a good value."""
     with suppress(Reported):
-        form, files, records = _value(env, item)
+        form, found, records = _value(env, item)
         return c.Source(
-            item.name.name, form, files, records, None, c.ConstantSplit("train"), c.Template(()), item.name.place
+            item.name.name, form, found.paths, records, None, c.ConstantSplit("train"), c.Template(()), item.name.place
         )
     return None
 
@@ -87,14 +92,14 @@ def _text(env: Env, item: ast.Source, form: Format, given: Given) -> c.Template 
     return c.Chat(given["chat"], env.state.chat)
 
 
-def _value(env: Env, item: ast.Source) -> tuple[Format, tuple[Path, ...], tuple[str, ...]]:
+def _value(env: Env, item: ast.Source) -> tuple[Format, Files, tuple[str, ...]]:
     """Format, files and inline records of a source."""
     env, expr = env.unwrap(item.value)
     match expr:
         case ast.List(records):
             if not records:
                 raise env.fail(name_codes.NO_MATCH.at(expr.place, f"source `{item.name.name}` has no records"))
-            return "inline", (), tuple(_record(env, record) for record in records)
+            return "inline", Files(), tuple(_record(env, record) for record in records)
         case ast.Call(ast.Name(name) as callee):
             if name not in FORMATS:
                 near = did_you_mean(name, FORMATS)
@@ -104,58 +109,10 @@ def _value(env: Env, item: ast.Source) -> tuple[Format, tuple[Path, ...], tuple[
             patterns = read_call(env, expr, name, FORMATS[name])["files"]
             if not patterns:
                 raise env.fail(name_codes.MISSING_ARGUMENT.at(expr.place, f"`{name}` lacks the files to read"))
-            return cast(Format, name), _files(env, patterns), ()
+            return cast(Format, name), matching(env, patterns), ()
     known = choice([f"{name}(...)" for name in FORMATS])
     message = f"expected {known} or a list of records, found {describe(env, expr)}"
     raise env.fail(codes.WRONG_TYPE.at(expr.place, message))
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-def _files(env: Env, patterns: tuple[ast.String, ...]) -> tuple[Path, ...]:
-    """Every file that a pattern matches, resolved, each once, sorted."""
-    found: set[Path] = set()
-    for pattern in patterns:
-        found.update(_matches(env, pattern))
-    return tuple(sorted(found))
-
-
-def _matches(env: Env, pattern: ast.String) -> list[Path]:
-    """The files of one pattern. Both the folder it starts from and each match must lie below the root."""
-    root, folder, findings = env.state.loaded.root, env.file.path.parent, env.state.findings
-    fixed = Path(*_before_wildcard(pattern.value))
-    varying = Path(pattern.value).parts[len(fixed.parts) :]
-    if ".." in varying:
-        raise env.fail(name_codes.OUTSIDE_ROOT.at(pattern.place, f"`{pattern.value}` goes up after a wildcard"))
-    if any("**" in part and part != "**" for part in varying):
-        alone = "`**` stands for any folders, alone between two `/`"
-        raise env.fail(name_codes.NO_MATCH.at(pattern.place, f"`{pattern.value}` matches no file", help=alone))
-    start = confine(str(fixed), pattern.place, folder, root, findings)
-    if start is None:
-        raise Reported
-    if start.is_file():
-        return [start]
-    paths = start.glob("/".join(varying)) if varying and start.is_dir() else ()
-    found = list(islice((path for path in paths if path.is_file()), MAX_DATA_FILES + 1))
-    if len(found) > MAX_DATA_FILES:
-        message = f"`{pattern.value}` matches more than {MAX_DATA_FILES} files"
-        raise env.fail(name_codes.TOO_MANY_FILES.at(pattern.place, message))
-    if not found:
-        help = None if varying else near_files(start)
-        raise env.fail(name_codes.NO_MATCH.at(pattern.place, f"`{pattern.value}` matches no file", help=help))
-    resolved = [confine(str(path), pattern.place, folder, root, findings) for path in found]
-    if None in resolved:
-        raise Reported
-    return [path for path in resolved if path is not None]
-
-
-def _before_wildcard(pattern: str) -> Iterator[str]:
-    """The parts of a pattern in front of its first wildcard."""
-    for part in Path(pattern).parts:
-        if glob.has_magic(part):
-            return
-        yield part
 
 
 # --- inline records --------------------------------------------------------------------------------------------------

@@ -134,10 +134,33 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
+class Remote:
+    """A folder of the project whose files may lie below a URL instead. `options`: how the URL is read, no secret among them."""
+
+    folder: Path
+    url: str
+    options: tuple[tuple[str, str | float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePattern:
+    """A pattern of a source that starts below a remote folder: as it is written, and its parts below the folder. `here`: files of
+    the project match it as well."""
+
+    written: str
+    remote: Remote
+    parts: tuple[str, ...]
+    here: bool
+    place: Place = no_meaning()
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Where records come from. `files` are resolved, sorted and below the root; `records` holds inline ones as JSON text.
 
     `marked`: the slots of the template, sorted, whose values are marked up and stand in the text without their marks.
+    `patterns`: those below remote folders, as long as nothing but the project itself was looked at. `remotes`: the folders whose
+    files were looked up at their URLs; `files` names them by where they stand in the project.
     """
 
     name: str
@@ -149,3 +172,17 @@ class Source:
     text: Template | Chat
     place: Place = no_meaning()
     marked: tuple[FieldPath, ...] = ()
+    patterns: tuple[RemotePattern, ...] = field(default=(), compare=False)
+    remotes: tuple[Remote, ...] = field(default=(), compare=False)
+
+    @property
+    def amount(self) -> str:
+        """How much it holds, as far as that is known, in words."""
+        elsewhere = [pattern.remote.url for pattern in self.patterns if not pattern.here]
+        if elsewhere:
+            return f"files below {', '.join(dict.fromkeys(elsewhere))}"
+        return f"{len(self.records)} records" if self.format == "inline" else f"{len(self.files)} files"
+
+    def remote(self, file: Path) -> Remote | None:
+        """The folder by whose URL one of `files` is read; None for one that lies in the project."""
+        return next((remote for remote in self.remotes if file.is_relative_to(remote.folder)), None)

@@ -1,4 +1,4 @@
-"""MCD25x: what a project, a comment or a baseline says about findings."""
+"""MCD25x: what a project, a comment or a baseline says about findings. MCD28x: what it and the command line say of URLs."""
 
 from __future__ import annotations
 
@@ -20,3 +20,11 @@ BAD_BASELINE = Code("MCD257", "bad-baseline", "The file is no baseline, or canno
 STALE_BASELINE = Code(
     "MCD258", "stale-baseline", "A baseline holds a finding that does not come any more.", Severity.WARNING
 )
+
+BAD_REMOTE = Code("MCD280", "bad-remote", "A remote folder of a project is not declared as it should be.")
+REMOTE_SECRET = Code("MCD281", "remote-secret", "A remote folder of a project is declared with a secret.")
+REMOTE_SCHEME = Code("MCD282", "remote-scheme", "A URL has a scheme that mcd does not read from, or write to.")
+REMOTE_WILDCARD = Code("MCD283", "remote-wildcard", "A pattern would reach into a remote folder by a wildcard.")
+REMOTE_OUTPUT = Code("MCD284", "remote-output", "A dataset is to go to a URL, which the command does not allow.")
+REMOTE_TAKEN = Code("MCD285", "remote-taken", "The URL that a dataset is to go to holds something else.")
+REMOTE_DIFFERS = Code("MCD286", "remote-differs", "What lies at a URL is not what was put there.")

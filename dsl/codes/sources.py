@@ -25,6 +25,12 @@ FOREIGN_CONTENT = Code(
     "MCD516", "foreign-content", "A file of a source is compressed, or of another format or encoding than it should be."
 )
 SOURCE_LIMIT = Code("MCD517", "source-limit", "A source has more columns, keys or nested types than the limit.")
+REMOTE_NOT_READ = Code("MCD525", "remote-not-read", "A source lies in a remote folder that nobody allowed to be read.")
+REMOTE_PACKAGE = Code("MCD526", "remote-package", "A package that reads URLs of a scheme is not installed.")
+REMOTE_UNREACHABLE = Code("MCD527", "remote-unreachable", "What lies at a URL could not be read or written.")
+REMOTE_DENIED = Code("MCD528", "remote-denied", "The server at a URL asks for other credentials.")
+REMOTE_MISSING = Code("MCD529", "remote-missing", "Nothing lies at a URL, or nothing that a pattern matches.")
+REMOTE_KEY = Code("MCD530", "remote-key", "The name of a remote object cannot be the path of a file.")
 OFFSETS_SHAPE = Code("MCD550", "offsets-shape", "A field that `offsets` reads is no list of `{start, end, ...}`.")
 OFFSETS_ENTRY = Code(
     "MCD551", "offsets-entry", "An entry that `offsets` reads lacks a whole number as start, end or message."

@@ -6,26 +6,24 @@ and a value of another type are findings in the file itself.
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..codes import CODES, named
 from ..codes import project as codes
-from ..diagnostics import Code, Diagnostic, Failure, Findings, Severity, did_you_mean
+from ..diagnostics import Code, Diagnostic, Findings, Severity, did_you_mean
 from ..load import ROOT_MARKS
-from ..parse import read_source
-from ..source import Place, SourceText
+from ..toml import Settings, project_settings
 
 Level: TypeAlias = Literal["allow", "warn", "error"]
 
 LISTS: tuple[Level, ...] = ("allow", "warn", "error")
 PER_FILE = "per-file-allow"
 EXCLUDE = "exclude"
+TABLES = ("check", "remote")
+"""What mcd reads of the file; `remote` is for `dsl/remote.py`."""
 KEYS = (*LISTS, PER_FILE, EXCLUDE)
 ALL = "all"
 
@@ -58,25 +56,13 @@ class Project:
 
 def read_project(root: Path, findings: Findings, base: Path | None = None) -> Project:
     """The project of a root folder; what is wrong with its file is added to `findings`. `base` is as in `load`."""
-    read: list[tuple[_Toml, dict[str, Any], tuple[str, ...]]] = []
-    for mark, prefix in zip(ROOT_MARKS, ((), ("tool", "mcd")), strict=True):
-        try:
-            toml = _load(root / mark, base if base is not None and root.is_relative_to(base) else root)
-        except Failure as failure:
-            findings.items.extend(failure.diagnostics)
-            continue
-        table: Any = toml.table if toml else {}
-        for key in prefix:
-            table = table.get(key, {}) if isinstance(table, dict) else {}
-        if toml is not None and table:
-            read.append((toml, table, prefix))
+    read = project_settings(root, findings, base)
     if not read:
         return Project(root)
     if len(read) > 1:
-        toml, _, prefix = read[1]
-        message = f"`{'.'.join(prefix)}` is not read, since `{ROOT_MARKS[0]}` configures the project"
-        findings.add(codes.TWO_PROJECTS.at(toml.place(prefix), message, help="move it there"))
-    return _Reader(root, *read[0], findings).project()
+        message = f"`{'.'.join(read[1].prefix)}` is not read, since `{ROOT_MARKS[0]}` configures the project"
+        findings.add(codes.TWO_PROJECTS.at(read[1].place(), message, help="move it there"))
+    return _Reader(root, read[0], findings).project()
 
 
 def overridden(project: Project, levels: dict[str, Level], strict: bool) -> Project:
@@ -126,75 +112,7 @@ def _step(pattern: str, text: str) -> bool:
     return len(text) in reached
 
 
-# --- TOML ------------------------------------------------------------------------------------------------------------
-
-_KEY = re.compile(
-    r"""[ \t]*((?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')(?:[ \t]*\.[ \t]*(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*'))*)[ \t]*="""
-)
-_AT = re.compile(r"at line (\d+), column (\d+)")
-
-
-@dataclass(frozen=True)
-class _Toml:
-    """A TOML file as read, and where its keys stand, which tomllib does not tell."""
-
-    source: SourceText
-    table: dict[str, Any]
-
-    @cached_property
-    def keys(self) -> dict[tuple[str, ...], Place]:
-        """The place of each key that starts a line, by its path."""
-        found: dict[tuple[str, ...], Place] = {}
-        table: tuple[str, ...] = ()
-        for start in self.source.line_starts:
-            end = self.source.text.find("\n", start)
-            line = self.source.text[start : len(self.source.text) if end < 0 else end]
-            try:
-                if line.lstrip().startswith("["):
-                    table = _path(tomllib.loads(line))
-                    found[table] = Place(self.source, start, start + len(line.rstrip()))
-                elif key := _KEY.match(line):
-                    place = Place(self.source, start + key.start(1), start + key.end(1))
-                    found.setdefault((*table, *_path(tomllib.loads(f"{key[1]} = 0"))), place)
-            except tomllib.TOMLDecodeError:
-                continue  # a line inside a longer value
-        return found
-
-    def place(self, path: Sequence[str], value: str | None = None) -> Place:
-        """Where a key stands, or a string in its value; the nearest key above it where that is not seen."""
-        for length in range(len(path), -1, -1):
-            place = self.keys.get(tuple(path[:length]))
-            if place is not None:
-                quoted = (
-                    [self.source.text.find(f"{quote}{value}{quote}", place.end) for quote in "\"'"] if value else []
-                )
-                at = min((at for at in quoted if at >= 0), default=-1)
-                return Place(self.source, at, at + len(value or "") + 2) if at >= 0 else place
-        return Place(self.source, 0, 0)
-
-
-def _path(table: Any) -> tuple[str, ...]:
-    steps: list[str] = []
-    while isinstance(table, dict) and table:
-        ((step, table),) = table.items()
-        steps.append(step)
-    return tuple(steps)
-
-
-def _load(path: Path, base: Path) -> _Toml | None:
-    """A file as TOML, None where there is none. Raises Failure where it is no TOML."""
-    if not path.is_file():
-        return None
-    source = read_source(path, path.relative_to(base).as_posix())
-    try:
-        return _Toml(source, tomllib.loads(source.text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        at = _AT.search(str(error))
-        start = source.line_starts[int(at[1]) - 1] + int(at[2]) - 1 if at else len(source.text)
-        reason = str(error).split(" (at ")[0]
-        raise Failure(
-            codes.BAD_PROJECT.at(Place(source, start, start), f"`{source.path}` is no TOML: {reason}")
-        ) from None
+# --- the table ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -202,15 +120,13 @@ class _Reader:
     """Reads the table of a project, and reports what it cannot read."""
 
     root: Path
-    toml: _Toml
-    table: dict[str, Any]
-    prefix: tuple[str, ...]
+    settings: Settings
     findings: Findings
 
     def project(self) -> Project:
-        self._known(self.table, self.prefix, ("check",))
-        check = self._typed(self.table.get("check", {}), dict, "a table", "check")
-        self._known(check, (*self.prefix, "check"), KEYS)
+        self._known(self.settings.table, self.settings.prefix, TABLES)
+        check = self._typed(self.settings.table.get("check", {}), dict, "a table", "check")
+        self._known(check, (*self.settings.prefix, "check"), KEYS)
         levels: dict[str, Level] = {}
         strict = False
         for level in LISTS:
@@ -239,8 +155,8 @@ class _Reader:
     def _known(self, table: dict[str, Any], path: tuple[str, ...], keys: tuple[str, ...]) -> None:
         for key in table:
             if key not in keys:
-                where = f"[{'.'.join(path)}]" if path else f"`{self.toml.source.path}`"
-                place = self.toml.place((*path, key))
+                where = f"[{'.'.join(path)}]" if path else f"`{self.settings.toml.source.path}`"
+                place = self.settings.toml.place((*path, key))
                 self.findings.add(
                     codes.UNKNOWN_KEY.at(place, f"{where} has no key `{key}`", help=did_you_mean(key, keys))
                 )
@@ -269,5 +185,5 @@ class _Reader:
         return kind()
 
     def _report(self, code: Code, message: str, *path: str, value: str | None = None, help: str | None = None) -> None:
-        place = self.toml.place((*self.prefix, "check", *path), value)
+        place = self.settings.place("check", *path, value=value)
         self.findings.add(code.at(place, message, help=help))

@@ -10,7 +10,7 @@ from .github import render_github
 from .json import render_json
 from .junit import render_junit
 from .sarif import render_sarif
-from .text import WIDTH, in_order, path_of, render_concise, render_text, summary, visible
+from .text import WIDTH, in_order, path_of, render_concise, render_text, summary, text_width, visible
 
 __all__ = [
     "WIDTH",
@@ -23,5 +23,6 @@ __all__ = [
     "render_sarif",
     "render_text",
     "summary",
+    "text_width",
     "visible",
 ]

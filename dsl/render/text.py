@@ -168,6 +168,11 @@ def _columns(text: str, at: int = 0) -> list[str]:
     return columns
 
 
+def text_width(text: str) -> int:
+    """Columns that a terminal gives to a text without control characters."""
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
 def _width(char: str) -> int:
     """Columns that a terminal gives to a character."""
     if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me") or char in "\u200d\ufe0e\ufe0f":

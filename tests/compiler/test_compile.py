@@ -10,7 +10,7 @@ import pytest
 
 from mcd.compiler import execute
 from mcd.compiler.compile import compile_program
-from mcd.compiler.manifest import Manifest
+from mcd.compiler.manifest import read_manifest
 from mcd.compiler.sources.base import Limits
 from mcd.dsl.diagnostics import Failure
 
@@ -302,7 +302,7 @@ def test_a_text_without_its_field_is_dropped_and_counted(tmp_path):
 
 def test_the_manifest_lists_every_file_and_input(tmp_path):
     compiled(project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS), tmp_path / "out")
-    manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
+    manifest = read_manifest(tmp_path / "out")
     listed = {entry.path: entry.sha256 for entry in (*manifest.files, *manifest.shards)}
     assert listed == {name: sha for name, sha in digests(tmp_path / "out").items() if name != "manifest.json"}
     assert [entry.path for entry in manifest.inputs] == ["spec.mcd", "tokenizer.json", "data.jsonl"]

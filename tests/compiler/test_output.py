@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mcd.compiler.files.output import building, finish
-from mcd.compiler.manifest import Manifest, ShardEntry
+from mcd.compiler.manifest import Manifest, ShardEntry, read_manifest
 from mcd.compiler.plan import Contract, Plan, Tokenizer
 from mcd.dsl.diagnostics import Failure
 
@@ -60,7 +60,7 @@ def test_a_directory_appears_whole_with_its_files_listed(tmp_path):
     assert names(tmp_path / "deep") == ["out"]
     assert names(tmp_path / "deep" / "out") == ["anchors.safetensors", "manifest.json", "program.json", "shards"]
     assert [entry.path for entry in found.files] == ["program.json", "anchors.safetensors"]
-    assert Manifest.model_validate_json((tmp_path / "deep" / "out" / "manifest.json").read_text()) == found
+    assert read_manifest(tmp_path / "deep" / "out") == found
     assert (tmp_path / "deep" / "out").stat().st_mode & 0o077 == 0o077 & ~umask()
 
 

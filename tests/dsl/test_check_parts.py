@@ -360,7 +360,7 @@ def test_definitions_that_double(tmp_path: Path) -> None:
 
 
 def test_more_data_files_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcd.dsl.check.sources.MAX_DATA_FILES", 1)
+    monkeypatch.setattr("mcd.dsl.check.files.MAX_DATA_FILES", 1)
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_text("{}\n")
     assert only_error(tmp_path, 'source t = jsonl("*.jsonl") { text = .text }') == names.TOO_MANY_FILES.id

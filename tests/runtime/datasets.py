@@ -94,7 +94,8 @@ def plan(rules, columns=(), prefix=0, suffix=0, causal=True, context=512, edge_s
         tokenizer=Tokenizer(digest="0", prefix=prefix, suffix=suffix),
         columns=tuple(columns),
         sets={key: SetInfo(kind="edge" if key in edge_sets else "span", written=key) for key in sorted(read)},
-        anchors={"axis": "orthonormal"},
+        anchors={"axis": "orthonormal", "other": "learned"},
+        learned=("other",),
         rules=tuple(rules),
         stages=(),
     )

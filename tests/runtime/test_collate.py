@@ -297,7 +297,7 @@ def many_rules():
         rules += [*contrasts(pool), *predictions(pool), predict(f"q{pool}", "a", field="n", pool=pool)]
     sides = ("ab", "ba", "ac", "cc", ("tokens", "a"), ("b", "record"))
     rules += [
-        like(f"l{a}{b}{pool}", a, b, pool=pool, layers=layers)
+        like(f"l{a}{b}{pool}{len(layers)}", a, b, pool=pool, layers=layers)
         for a, b in sides
         for pool in ("each", "first", "last", "mean")
         for layers in ((1,), (1, 2))

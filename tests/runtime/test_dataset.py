@@ -86,7 +86,7 @@ CORRUPTIONS = {
     "a bit of the plan is flipped": ("MCD604", "program.json", lambda d: flip(d / "program.json")),
     "a bit of the anchors is flipped": ("MCD604", "anchors.safetensors", lambda d: flip(d / "anchors.safetensors", -1)),
     "a newer manifest": ("MCD606", "/manifest.json", lambda d: edit(d / "manifest.json", format=2, new="x")),
-    "a malformed manifest": ("MCD607", "/manifest.json", lambda d: edit(d / "manifest.json", rules=3)),
+    "a malformed manifest": ("MCD607", "/manifest.json", lambda d: edit(d / "manifest.json", rules=3, checksum=None)),
     "a manifest that is no JSON": ("MCD607", "/manifest.json", lambda d: (d / "manifest.json").write_text("[" * 99999)),
     "a manifest in another encoding": (
         "MCD607",
@@ -118,7 +118,7 @@ def rewrite(directory, **changes):
     for entry in manifest["files"]:
         if entry["path"] == "program.json":
             entry.update(bytes=len(data), sha256=sha256(data).hexdigest())
-    (directory / "manifest.json").write_text(json.dumps(manifest))
+    (directory / "manifest.json").write_text(json.dumps(manifest | {"checksum": None}))
 
 
 def test_a_newer_plan_is_refused(directory):
@@ -135,9 +135,9 @@ def test_a_column_that_the_plan_requires_and_no_shard_has(directory):
 
 
 def test_a_set_that_the_plan_reads_and_no_shard_has(directory):
-    rules = json.loads((directory / "program.json").read_text())["rules"]
-    rules[0]["subject"] = SpanSetRef(set="q").model_dump()
-    rewrite(directory, rules=rules)
+    made = json.loads((directory / "program.json").read_text())
+    made["rules"][0]["subject"] = SpanSetRef(set="q").model_dump()
+    rewrite(directory, rules=made["rules"], sets=made["sets"] | {"q": made["sets"]["a"]})
     found = failure(load, directory)
     assert (found.code.id, found.place.path) == ("MCD610", SHARD)
 
@@ -166,7 +166,7 @@ def test_an_anchor_of_another_width_is_named(directory):
 def test_the_manifest_cannot_name_files_outside(directory):
     manifest = json.loads((directory / "manifest.json").read_text())
     manifest["shards"][0]["path"] = "../secret"
-    (directory / "manifest.json").write_text(json.dumps(manifest))
+    (directory / "manifest.json").write_text(json.dumps(manifest | {"checksum": None}))
     assert failure(load, directory).code.id == "MCD607"
 
 

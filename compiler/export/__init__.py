@@ -1,0 +1,1 @@
+"""A compiled dataset for everybody else's tools: Parquet, a dataset card, Croissant metadata."""
