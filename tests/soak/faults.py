@@ -37,7 +37,7 @@ Fault = Callable[[], None]
 
 def command(*arguments: str) -> Mapping[str, Any]:
     """Run `mcd` in this process, in which all teachers are stand-ins: its exit code, and what it said."""
-    compile_command._teaching = lambda *_: teach  # type: ignore[attr-defined]
+    compile_command.teaching = lambda *_: teach  # type: ignore[attr-defined]
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         code = mcd.main(list(arguments), prog_name="mcd", standalone_mode=False)
