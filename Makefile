@@ -15,11 +15,11 @@ demo: $(READY)
 
 ## every test
 test: $(READY)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 ## the tests for daily work
 quick: $(READY)
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 ## what takes long: 100,000 specs that nobody wrote
 nightly: $(READY)

@@ -45,7 +45,7 @@ class Limits:
     """How much a batch may hold. They bound memory and never change a result."""
 
     records: int = 4096
-    bytes: int = 4 << 20
+    bytes: int = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ def linked_joins(draw):
     return records, c.Join(*parts, condition, pick, draw(st.sampled_from([1, 64])))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(linked_joins(), st.sampled_from([1, 5, joins.CHUNK]))
 def test_joins(made, chunk):
     records, join = made

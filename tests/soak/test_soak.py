@@ -19,7 +19,7 @@ def ran(module: str, *arguments: str) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize("scenario", ["edited", "shares"])
+@pytest.mark.parametrize("scenario", ["edited", pytest.param("shares", marks=pytest.mark.slow)])
 def test_a_killed_compiler_leaves_the_old_dataset_or_the_new_one(scenario):
     said = ran("kills", "--only", scenario, "--points", "7", "--times", "12", "--seed", "1")
     assert f"{scenario}: 7 of " in said and "0 wrong" in said
@@ -30,10 +30,12 @@ def test_a_disk_that_fails_is_told_of_and_costs_nothing_that_is_done():
     assert "edited: 14 of " in said and "0 wrong" in said
 
 
+@pytest.mark.slow
 def test_a_measure_is_there_as_it_was_or_as_it_is_now_where_the_disk_fails():
     assert "0 wrong" in ran("faults", "--only", "measure", "--sizes", "4")
 
 
+@pytest.mark.slow
 def test_nothing_around_a_compiler_shows_in_its_bytes():
     assert "20 ways" in ran("identity", "--short")
 
