@@ -11,6 +11,8 @@ import pytest
 from .helpers import byte_encoder
 from .probe import MIB, in_child, read, source_of
 
+pytestmark = pytest.mark.slow
+
 TABLE = pa.table({"text": ["one", "two", "three"] * 10, "n": list(range(30))})
 TEXTS = ["one", "two", "three"] * 10
 

@@ -236,6 +236,7 @@ def check(case: Case, folder: Path, tokenizer: Path) -> None:
     assert found.memory < case.memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", named(LINES))
 def test_lengths(tmp_path, tokenizer, name):
     check(LINES[name], tmp_path, tokenizer)
@@ -288,6 +289,7 @@ def _as_nobody(source, root, tokenizer):
     return read(source, root, tokenizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["jsonl", "parquet", "inline"])
 @pytest.mark.parametrize(
     ("messages", "code"),
@@ -321,6 +323,7 @@ def test_half_surrogates_in_messages(tmp_path, tokenizer):
     assert [each[0] for each in found.findings] == ["MCD506"]
 
 
+@pytest.mark.slow
 def test_random_bytes_between_good_lines(tmp_path, tokenizer):
     """Every break that random bytes have counts as one, and the first bad line is named."""
     rng = random.Random(11)

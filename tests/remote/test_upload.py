@@ -17,6 +17,8 @@ from mcd.dsl.diagnostics import Failure
 from ..projects import checked, project
 from .stores import Bucket, proxied
 
+pytestmark = pytest.mark.slow
+
 SPEC = """
 source s = jsonl("data.jsonl") { text = .text  id = .id  split = hash(train: 50%, valid: 50%) }
 span cat = phrases("cat")

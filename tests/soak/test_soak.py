@@ -25,6 +25,7 @@ def test_a_killed_compiler_leaves_the_old_dataset_or_the_new_one(scenario):
     assert f"{scenario}: 7 of " in said and "0 wrong" in said
 
 
+@pytest.mark.slow
 def test_a_disk_that_fails_is_told_of_and_costs_nothing_that_is_done():
     said = ran("faults", "--only", "edited", "--steps", "14", "--sizes", "4")
     assert "edited: 14 of " in said and "0 wrong" in said
