@@ -3,7 +3,7 @@
     python benchmarks/memory.py [--megabytes 100 1000] [--workers 1 2] [--characters N] [--cases text record spans]
 
 - `text`: the project of `project.py` in every size; the ratio of the largest to the smallest is what should be 1,
-- `record`: one record of 50 MB,
+- `record`: one record of 15 MB,
 - `spans`: 100,000 records of 1,000 spans each.
 
 Two numbers: the peak of the largest process, which the kernel keeps, and that of all processes together. The second is a sum of
@@ -31,7 +31,7 @@ from mcd.benchmarks.project import LONG, write_project
 PAUSE = 0.2
 """Seconds between two looks at the processes: adding up the pages of a large one takes some 20 ms."""
 
-HUGE = 50
+HUGE = 15
 """Megabytes of the one record."""
 MANY, EACH = 100_000, 1000
 """Records, and spans in each."""
