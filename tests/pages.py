@@ -66,7 +66,7 @@ def write(folder: Path, name: str, text: str) -> None:
 
 def command(line: str) -> tuple[bool, str]:
     """Whether a command of `mcd` found something wrong, and what it printed."""
-    result = CliRunner(env={"COLUMNS": "100"}).invoke(mcd, shlex.split(line)[1:])
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(mcd, shlex.split(line)[1:])
     assert result.exit_code in (0, 1), result.output
     return result.exit_code != 0, result.output
 
