@@ -74,7 +74,7 @@ fix: $(READY)
 	$(BIN)/mcd fmt specs dsl/explained/given
 
 clean:
-	rm -rf $(VENV) build out *.egg-info editors/vscode/node_modules editors/vscode/dist editors/vscode/build
+	rm -rf $(VENV) .mcd-cache build out *.egg-info editors/vscode/node_modules editors/vscode/dist editors/vscode/build
 
 # mypy follows no import hook, so it gets a folder in which the package bears its name.
 $(READY): pyproject.toml constraints.txt
