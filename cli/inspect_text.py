@@ -12,9 +12,6 @@ from ..dsl.render import visible
 SHOWN = 20
 """How many rules, sets and values are shown one by one."""
 
-_USUAL = ("matched", "rows", "unmatched")
-"""Causes that have a column of their own, or are no loss."""
-
 
 def dataset_text(found: DatasetReport) -> str:
     """The whole of it: a section for each thing that is told."""

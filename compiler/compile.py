@@ -111,14 +111,6 @@ class Inputs:
         return shards_key(self.recipe, self.stock)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What was said besides the spec: another model's config, and values of constants."""
-
-    model: Path | None = None
-    settings: tuple[str, ...] = ()
-
-
 def compile_program(
     program: c.Program,
     out: Path,
