@@ -25,7 +25,7 @@ from .alignment.retokenize import Reading, Retokenizer
 from .files.output import link
 from .files.targets import TARGET_FORMAT
 from .lower import Lowered
-from .manifest import ANCHORS_FILE, Manifest, TargetEntry, file_digest, read_manifest, teacher_digest
+from .manifest import ANCHORS_FILE, Manifest, TargetEntry, read_manifest, teacher_digest
 from .plan import Digest, TeacherPlan, TowardPlan
 from .sources.inventory import Inventory
 from .teaching import Lesson, Mean, Target, Taught, Teach
@@ -191,18 +191,11 @@ def _previous(old: Path) -> Manifest | None:
 def _kept(target: Target, before: Manifest, old: Path, work: Path) -> TargetEntry | None:
     """The entry of a target that is there and whole, its files linked."""
     for entry in before.targets.values():
-        if entry.digest == target.digest and _whole(entry, old):
+        if entry.digest == target.digest and all(file.is_whole(old) for file in entry.files):
             for file in entry.files:
                 link(old / file.path, work / file.path)
             return entry
     return None
-
-
-def _whole(entry: TargetEntry, old: Path) -> bool:
-    try:
-        return all(file_digest(old / file.path) == (file.sha256, file.bytes) for file in entry.files)
-    except OSError:
-        return False
 
 
 def _kept_means(means: tuple[Mean, ...], before: Manifest, old: Path) -> dict[str, npt.NDArray[np.float32]]:
@@ -211,7 +204,7 @@ def _kept_means(means: tuple[Mean, ...], before: Manifest, old: Path) -> dict[st
         return {}
     anchors = next((entry for entry in before.files if entry.path == ANCHORS_FILE), None)
     try:
-        if anchors is None or file_digest(old / anchors.path) != (anchors.sha256, anchors.bytes):
+        if anchors is None or not anchors.is_whole(old):
             return {}
         vectors = load_file(old / ANCHORS_FILE)
     except (OSError, SafetensorError, ValueError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -70,6 +71,13 @@ class FileEntry(Frozen):
     path: Annotated[str, AfterValidator(_below)]
     bytes: int = Field(ge=0)
     sha256: str
+
+    def is_whole(self, directory: Path) -> bool:
+        """Whether the file is in `directory` as it was written. It is read for that."""
+        try:
+            return file_digest(directory / self.path) == (self.sha256, self.bytes)
+        except OSError:
+            return False
 
 
 class ShardEntry(FileEntry):
@@ -136,6 +144,13 @@ class Manifest(Sealed):
     shards: tuple[ShardEntry, ...]
     chat: dict[str, dict[ChatCause, int]] = Field(default_factory=dict)
     causal: bool | None = None
+
+    def entries(self) -> Iterator[FileEntry]:
+        """Every file of the dataset but for the manifest itself, and for measures, which are taken later."""
+        yield from self.files
+        yield from self.shards
+        for target in self.targets.values():
+            yield from target.files
 
 
 def read_manifest(directory: Path) -> Manifest:

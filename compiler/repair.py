@@ -17,7 +17,7 @@ from ..dsl.source import DataPlace
 from .build.engines import Engine, InProcess
 from .build.stage import staged
 from .compile import Compiled, Report, build, read_inputs
-from .manifest import FileEntry, Manifest, file_digest, read_manifest
+from .manifest import Manifest, read_manifest
 from .teaching import Teach
 
 
@@ -52,7 +52,8 @@ def repair(
             manifest = read_manifest(stage.target)
         except Failure:
             manifest = None
-        damaged = () if manifest is None else tuple(_damaged(stage.target, manifest))
+        listed = () if manifest is None else tuple(manifest.entries())
+        damaged = tuple(entry.path for entry in listed if not entry.is_whole(stage.target))
 
         def accept(compiled: Compiled) -> None:
             if manifest is not None and (other := next(_differing(manifest, compiled.manifest), None)):
@@ -66,28 +67,10 @@ def repair(
     return Repaired(damaged, manifest is not None, compiled)
 
 
-def _damaged(directory: Path, manifest: Manifest) -> Iterator[str]:
-    """The paths of the listed files that are not there as they were written."""
-    for entry in _entries(manifest):
-        try:
-            if file_digest(directory / entry.path) == (entry.sha256, entry.bytes):
-                continue
-        except OSError:
-            pass
-        yield entry.path
-
-
-def _entries(manifest: Manifest) -> Iterator[FileEntry]:
-    yield from manifest.files
-    yield from manifest.shards
-    for target in manifest.targets.values():
-        yield from target.files
-
-
 def _differing(before: Manifest, after: Manifest) -> Iterator[str]:
     """The paths of files that are not the same in both. Another version of this package writes another plan of the same spec."""
-    now = {entry.path: entry.sha256 for entry in _entries(after)}
-    then = {entry.path: entry.sha256 for entry in _entries(before)}
+    now = {entry.path: entry.sha256 for entry in after.entries()}
+    then = {entry.path: entry.sha256 for entry in before.entries()}
     if before.version != after.version:
         shards = {entry.path for entry in (*before.shards, *after.shards)}
         now, then = ({path: mine[path] for path in mine.keys() & shards} for mine in (now, then))

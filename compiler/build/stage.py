@@ -20,7 +20,6 @@ from ...dsl.source import DataPlace
 from ..files import disk
 from ..files.output import check_target, link, put_in_place, recover, refusals, stage_of
 from ..files.shards import shard_path
-from ..manifest import file_digest
 from ..plan import Digest
 from .finished import TASKS_FILE, TASKS_FOLDER, Finished, finished_in, line
 from .tasks import Unit
@@ -125,10 +124,7 @@ def staged(target: Path, *, shared: bool = False) -> Iterator[Stage]:
 
 def whole(done: Finished, folder: Path) -> bool:
     """Whether the shards of a task are in `folder`, and are what they were."""
-    try:
-        return all(file_digest(folder / shard.path) == (shard.sha256, shard.bytes) for shard in done.shards)
-    except OSError:
-        return False
+    return all(shard.is_whole(folder) for shard in done.shards)
 
 
 def _renumbered(done: Finished, number: int) -> Finished:

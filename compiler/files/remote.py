@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from ...dsl.codes import project as codes
-from ...dsl.codes.shards import FILE_DIGEST, FILE_MISSING, NOT_A_DATASET, NOT_READABLE
+from ...dsl.codes.shards import FILE_DIGEST, FILE_MISSING, NOT_READABLE
 from ...dsl.diagnostics import Code, Failure
 from ...dsl.remote import SCHEMES, url_fault
 from ...dsl.source import DataPlace
-from ..manifest import MANIFEST_FILE, FileEntry, Manifest
+from ..manifest import MANIFEST_FILE, read_manifest
 from ..remote import Store, store_of
 
 PART = 32 << 20
@@ -121,17 +119,12 @@ def _check(url: str, found: Mapping[str, tuple[int, str]], files: Mapping[str, _
 
 def _read(directory: Path) -> tuple[bytes, dict[str, _Local]]:
     """The manifest, and all other files in the order in which they are put. Every byte is read, for the manifest's digests."""
-    try:
-        text = (directory / MANIFEST_FILE).read_bytes()
-        manifest = Manifest.model_validate_json(text)
-    except FileNotFoundError:
-        raise _broken(NOT_A_DATASET, directory, f"`{directory.name}` holds no `{MANIFEST_FILE}`") from None
-    except ValidationError:
-        raise _broken(NOT_READABLE, directory, f"`{MANIFEST_FILE}` of `{directory.name}` is none") from None
+    manifest = read_manifest(directory)
+    text = (directory / MANIFEST_FILE).read_bytes()
     shards = {shard.path for shard in manifest.shards}
     paths = sorted(_paths(directory), key=lambda path: (path not in shards, path))
     files = {path: _local(directory, path) for path in paths}
-    for entry in _entries(manifest):
+    for entry in manifest.entries():
         file = files.get(entry.path)
         if file is None:
             raise _broken(
@@ -140,13 +133,6 @@ def _read(directory: Path) -> tuple[bytes, dict[str, _Local]]:
         if (file.size, file.sha256) != (entry.bytes, entry.sha256):
             raise _broken(FILE_DIGEST, directory / entry.path, f"`{entry.path}` is not what the manifest says")
     return text, files
-
-
-def _entries(manifest: Manifest) -> Iterator[FileEntry]:
-    yield from manifest.shards
-    yield from manifest.files
-    for target in manifest.targets.values():
-        yield from target.files
 
 
 def _paths(directory: Path) -> Iterator[str]:
