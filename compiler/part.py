@@ -26,7 +26,7 @@ from .compile import Compiled, Inputs, Report, build, run_tasks, take_stock
 from .files import disk
 from .prepare import prepare
 from .sources.files import look
-from .sources.inventory import Inventory
+from .sources.inventory import Inventory, origin_of
 from .teaching import Teach
 
 LIST_FILE = "sources.json"
@@ -99,12 +99,9 @@ def _seen(program: c.Program) -> list[object]:
     looks: list[object] = []
     for source in program.sources:
         looks.append(digest((source.name, source.format, source.records, source.marked)))
-        looks += [[_shown(file, program.root), *look(source, file)] for file in source.files]
+        origins = (origin_of(source, program.root, index) for index in range(len(source.files)))
+        looks += [[origin.path, *look(source, origin.file)] for origin in origins]
     return looks
-
-
-def _shown(file: Path, root: Path) -> str:
-    return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..files.opening import label_column
 from ..files.shard_reader import EDGE_WEIGHT
 from ..plan import (
     AttendPlan,
@@ -70,14 +71,8 @@ def _pool(rule: HiddenRule) -> Pool | None:
 
 def _column(rule: RulePlan) -> str | None:
     match rule:
-        case ClassifyPlan(attribute=str(name)) | ContrastPlan(attribute=str(name)):
-            return f"span.at.{name}"
-        case (
-            ClassifyPlan(field=str(name))
-            | ContrastPlan(field=str(name))
-            | PredictPlan(field=str(name))
-            | TowardPlan(field=str(name))
-            | WeighPlan(field=str(name))
-        ):
+        case ClassifyPlan() | ContrastPlan():
+            return label_column(rule.field, rule.attribute)
+        case PredictPlan(field=str(name)) | TowardPlan(field=str(name)) | WeighPlan(field=str(name)):
             return f"field.{name}"
     return None
