@@ -39,17 +39,25 @@ def building(target: Path) -> Iterator[Path]:
     Whatever the block raises, `target` stays as it was. Raises Failure where `target` is neither absent, nor empty, nor a
     compiled dataset, where the new directory has no manifest, or where the file system refuses.
     """
+    with replacing(target, check_target) as work:
+        yield work
+        if not (work / MANIFEST_FILE).is_file():
+            raise ValueError(f"nothing wrote {MANIFEST_FILE} into {work}")
+
+
+@contextmanager
+def replacing(target: Path, check: Callable[[Path], None]) -> Iterator[Path]:
+    """A new directory to write into, which becomes `target` when the block ends without an exception; else `target` stays as it
+    was. `check` raises Failure where `target` may not be replaced, as this does where the file system refuses."""
     target = target.resolve()
     with refusals(target):
         disk.make(target.parent)
         recover(target)
-        check_target(target)
+        check(target)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
     try:
         with locked(work):
             yield work
-            if not (work / MANIFEST_FILE).is_file():
-                raise ValueError(f"nothing wrote {MANIFEST_FILE} into {work}")
             with refusals(target):
                 work.chmod(0o777 & ~_umask())
                 put_in_place(work, target)

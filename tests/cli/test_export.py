@@ -304,8 +304,8 @@ def test_what_a_stopped_export_left_is_cleaned_up(out, tmp_path):
     target = tmp_path / "hub"
     assert run(out, "-o", target) == (0, "")
     before = tree(target)
-    (tmp_path / ".hub.export-1234").mkdir()
-    target.rename(tmp_path / ".hub.export-5678.old")
+    (tmp_path / ".hub.new-1234").mkdir()
+    target.rename(tmp_path / ".hub.old-5678")
     status, output = run(out, "-o", target)
     assert (status, code_of(output)) == (1, "MCD677")
     assert tree(target) == before and names(tmp_path) == ["hub"]
@@ -321,7 +321,7 @@ def test_what_a_running_export_writes_is_left_alone(out, tmp_path):
 
 
 def test_a_read_only_folder(out, tmp_path, monkeypatch):
-    monkeypatch.setattr(staging.tempfile, "mkdtemp", denied)
+    monkeypatch.setattr("tempfile.mkdtemp", denied)
     status, output = run(out, "-o", tmp_path / "hub")
     assert (status, code_of(output)) == (1, "MCD613")
 
