@@ -27,8 +27,8 @@ from mcd.compiler.files.output import stage_of
 from mcd.dsl.diagnostics import Failure
 
 from .forks import forked, scratch
-from .kills import SCENARIOS, SHARES, Found, Scenario, spread
-from .whole import beside, compile_whole, content, counted_runs, done_in, measure, teach, whole_project, write_file
+from .kills import SCENARIOS, SHARES, Found, Prepared, Scenario, result_of, spread
+from .whole import beside, compile_whole, content, counted_runs, done_in, measure, teach, whole_project
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES)
 Fault = Callable[[], None]
@@ -99,33 +99,13 @@ def full_after(size: int) -> Fault:
     return set_up
 
 
-class Case:
-    """One scenario, prepared; see `kills.Case`."""
+class Case(Prepared):
+    """One scenario, with what an undisturbed run makes of it: what it writes, in bytes and steps, and the dataset."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
-        self.scenario, self._folder = scenario, folder
-        self.spec = whole_project(folder / "project")
-        self._start, self._place = folder / "start", folder / "place"
-        self._start.mkdir()
-        _result(forked(self._prepare))
-        self.old = content(self._start / "out")
-        self.out = self._fresh()
-        self.size, self.steps = _result(forked(self._count))
+        super().__init__(scenario, folder)
+        self.size, self.steps = result_of(forked(self._count), "a run")
         self.new = content(self.out)
-
-    def _prepare(self) -> None:
-        if self.scenario.before == "data":
-            for number in range(2, 8):
-                write_file(self.spec.parent, number, 11)
-            compile_whole(self.spec, self._start / "out")
-            measure(self._start / "out")
-            for number in range(2, 8):
-                write_file(self.spec.parent, number)
-
-    def _fresh(self) -> Path:
-        shutil.rmtree(self._place, ignore_errors=True)
-        shutil.copytree(self._start, self._place)
-        return self._place / "out"
 
     def _count(self) -> tuple[int, int]:
         sizes, steps = list[int](), list[str]()
@@ -160,8 +140,8 @@ class Case:
 
     def under(self, fault: Fault) -> bool:
         """Compile with a fault, check what it said and left, and compile again without. Gives whether the fault was told of."""
-        self._fresh()
-        told = _result(forked(lambda: self._run(fault)))
+        self.fresh()
+        told = result_of(forked(lambda: self._run(fault)), "a run")
         code, said = told["code"], told["said"]
         if code == 0:
             if content(self.out) != self.new:
@@ -174,7 +154,7 @@ class Case:
         if content(self.out) != self.old:
             raise Found("the output changed")
         done = self._check_stage()
-        again = _result(forked(lambda: self._run(lambda: None)))
+        again = result_of(forked(lambda: self._run(lambda: None)), "a run")
         if again["code"]:
             raise Found(f"the run after fails: {again['said']}")
         if twice := set(again["runs"]) & {number for number, _ in done}:
@@ -198,12 +178,6 @@ class Case:
         return done_in(self.out)
 
 
-def _result(ended: Any) -> Any:
-    if ended.killed or ended.failed:
-        raise Found(f"a run ended: {ended.failed}")
-    return ended.result
-
-
 # --- measures --------------------------------------------------------------------------------------------------------
 
 
@@ -212,11 +186,11 @@ class Measuring:
 
     def __init__(self, folder: Path) -> None:
         spec, self._start, self._place = whole_project(folder / "project"), folder / "start", folder / "place"
-        _result(forked(lambda: compile_whole(spec, self._start / "out") and None))
-        _result(forked(lambda: measure(self._start / "out")))
+        result_of(forked(lambda: compile_whole(spec, self._start / "out") and None), "a run")
+        result_of(forked(lambda: measure(self._start / "out")), "a run")
         self.old = content(self._start / "out")
         self.out = self._place / "out"
-        self.size, self.steps = _result(forked(self._count))
+        self.size, self.steps = result_of(forked(self._count), "a run")
 
     def _fresh(self) -> None:
         shutil.rmtree(self._place, ignore_errors=True)
@@ -241,7 +215,7 @@ class Measuring:
     def under(self, fault: Fault) -> bool:
         """Measure with a fault, and check what it said and left."""
         self._fresh()
-        told = _result(forked(lambda: self._run(fault)))
+        told = result_of(forked(lambda: self._run(fault)), "a run")
         there = content(self.out)
         if told is None:
             if there == self.old:
@@ -253,7 +227,7 @@ class Measuring:
         changed = {name for name in there.keys() | self.old.keys() if there.get(name) != self.old.get(name)}
         if changed - {"measures/reference.arrow"}:
             raise Found(f"these changed: {sorted(changed)}")
-        _result(forked(lambda: self._run(lambda: None)))
+        result_of(forked(lambda: self._run(lambda: None)), "a run")
         if len(content(self.out) or {}) != len(self.old):
             raise Found("something is left beside the measure")
         return True

@@ -84,23 +84,24 @@ class Found(Exception):
     """A case that did not come out as it should."""
 
 
-class Case:
-    """One scenario, prepared: the project, what the output holds before, and what an undisturbed run makes of it."""
+def result_of(ended: Any, what: str) -> Any:
+    """What a child gave that was to end well."""
+    if ended.killed or ended.failed:
+        raise Found(f"{what} failed: {ended.failed}")
+    return ended.result
+
+
+class Prepared:
+    """A scenario's project, and what the output holds before: `old`, which `fresh` lays out anew."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self.scenario, self._folder = scenario, folder
         self.spec = whole_project(folder / "project")
         self._start, self._place = folder / "start", folder / "place"
         self._start.mkdir()
-        self._done(forked(self._prepare), "preparing")
+        result_of(forked(self._prepare), "preparing")
         self.old = content(self._start / "out")
-        self.out = self._fresh()
-        before = time.monotonic()
-        self._done(forked(self._compile), "the undisturbed run")
-        self.seconds = time.monotonic() - before
-        self.new = content(self.out)
-        if self.new is None or self.new == self.old:
-            raise Found("the undisturbed run changed nothing")
+        self.out = self.fresh()
 
     def _prepare(self) -> None:
         text = self.spec.read_text("utf-8")
@@ -116,10 +117,24 @@ class Case:
             write_file(self.spec.parent, number)
         self.spec.write_text(text, encoding="utf-8")
 
-    def _fresh(self) -> Path:
+    def fresh(self) -> Path:
+        """The output as it was before; gives its path."""
         shutil.rmtree(self._place, ignore_errors=True)
         shutil.copytree(self._start, self._place)
         return self._place / "out"
+
+
+class Case(Prepared):
+    """One scenario, and what an undisturbed run makes of it."""
+
+    def __init__(self, scenario: Scenario, folder: Path) -> None:
+        super().__init__(scenario, folder)
+        before = time.monotonic()
+        result_of(forked(self._compile), "the undisturbed run")
+        self.seconds = time.monotonic() - before
+        self.new = content(self.out)
+        if self.new is None or self.new == self.old:
+            raise Found("the undisturbed run changed nothing")
 
     def _compile(self, at: int = -1) -> Mapping[str, Any]:
         """In a child: compile, and be killed at a named point."""
@@ -137,26 +152,26 @@ class Case:
 
     def points(self) -> list[str]:
         """The named points of an undisturbed run."""
-        self._fresh()
-        points: list[str] = self._done(forked(self._compile), "counting")["points"]
+        self.fresh()
+        points: list[str] = result_of(forked(self._compile), "counting")["points"]
         return points
 
     def at_point(self, point: int) -> None:
         """Kill at a point, and check."""
-        self._fresh()
+        self.fresh()
         if not forked(lambda: self._compile(point)).killed:
             raise Found("nothing was killed")
         self._finish(self._check(set()))
 
     def at_times(self, random: Random) -> int:
         """Kill up to three runs one after another, and check after each. Gives how many were killed."""
-        self._fresh()
+        self.fresh()
         done = set[tuple[int, str]]()
         kills = 0
         for _ in range(random.randint(1, 3)):
             ended = forked(self._compile, random.uniform(0, 1.1 * self.seconds))
             if not ended.killed:
-                self._done(ended, "a run")
+                result_of(ended, "a run")
                 break
             kills += 1
             done = self._check(done)
@@ -178,7 +193,7 @@ class Case:
     def _finish(self, done: set[tuple[int, str]]) -> None:
         """Run again, undisturbed."""
         complete = content(self.out) == self.new
-        runs = self._done(forked(self._compile), "the run after")["runs"]
+        runs = result_of(forked(self._compile), "the run after")["runs"]
         again = set(runs) if complete else set(runs) & {number for number, _ in done}
         if again or len(runs) != len(set(runs)):
             raise Found(f"tasks ran again that were done: {sorted(again) or runs}")
@@ -186,12 +201,6 @@ class Case:
             raise Found("the run after makes another dataset than an undisturbed one")
         if beside(self.out) != ["out"]:
             raise Found(f"left beside the output: {beside(self.out)}")
-
-    @staticmethod
-    def _done(ended: Any, what: str) -> Any:
-        if ended.killed or ended.failed:
-            raise Found(f"{what} failed: {ended.failed}")
-        return ended.result
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
