@@ -22,13 +22,12 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 
+from mcd.benchmarks.command import read
 from mcd.benchmarks.steps import steps
-from mcd.benchmarks.texts import definitions, documentation, phrases
+from mcd.benchmarks.texts import definitions, documentation, phrases, write_tokenizer
 from mcd.compiler.compile import compile_program
-from mcd.dsl.check import check
-from mcd.dsl.checked import Program
 
 SPEC = """mcd 1
 model bench { layers = 6  heads = 6  hidden = 384  vocab = 8000  causal = true  tokenizer = "tokenizer.json"  context = 2048 }
@@ -53,13 +52,6 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def read(spec: Path) -> Program:
-    """The checked program of a spec that has no error."""
-    program, findings = check(spec)
-    assert program is not None, [f"{item.code.id} {item.message}" for item in findings.items]
-    return program
-
-
 def make_project(
     folder: Path, size: int, megabytes: float, texts: Sequence[str] | None = None, count: int = 1000
 ) -> list[str]:
@@ -71,14 +63,7 @@ def make_project(
     records = list(_records(stream, rng, size, megabytes * 1e6))
     (folder / "phrases.txt").write_text("\n".join(phrases(known, count)) + "\n", encoding="utf-8")
     (folder / "text.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        known, trainers.BpeTrainer(vocab_size=8000, initial_alphabet=alphabet, show_progress=False)
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
+    write_tokenizer(known, folder / "tokenizer.json")
     (folder / "bench.mcd").write_text(SPEC, encoding="utf-8")
     (folder / "every.mcd").write_text(SPEC + EVERY_TOKEN, encoding="utf-8")
     (folder / "mcd.toml").touch()

@@ -15,12 +15,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from mcd.benchmarks.texts import definitions, write_tokenizer
 
-from mcd.dsl.check import check
-from mcd.dsl.checked import Program
-
-DEFINITIONS = Path(__file__).parents[1] / "specs" / "wordnet" / "data"
 SHORT, LONG = 200, 4000
 """Characters of a record, about."""
 
@@ -45,12 +41,6 @@ attend link: inside -> name where key before query { pick = nearest  layers = 3 
 signal kind: inside { layers = 3  classify = .label  classes = 4 }
 weigh reply: answer { factor = .weight }
 """
-
-
-def definitions() -> list[str]:
-    """WordNet's definitions, as committed with the spec."""
-    lines = (line for path in sorted(DEFINITIONS.glob("*.jsonl")) for line in path.open(encoding="utf-8"))
-    return [json.loads(line)["definition"] for line in lines]
 
 
 def records(characters: int, megabytes: float) -> Iterator[dict[str, str | int | float]]:
@@ -84,24 +74,11 @@ def write_project(folder: Path, characters: int, megabytes: float) -> Path:
     (folder / "phrases.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
     with (folder / "text.jsonl").open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(record) + "\n" for record in records(characters, megabytes))
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=8000, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    write_tokenizer(texts, folder / "tokenizer.json")
     (folder / "mcd.toml").touch()
     spec = folder / "bench.mcd"
     spec.write_text(SPEC, encoding="utf-8")
     return spec
-
-
-def read(spec: Path) -> Program:
-    """The checked program of a spec that has no error."""
-    program, findings = check(spec)
-    assert program is not None, [f"{item.code.id} {item.message}" for item in findings.items]
-    return program
 
 
 def main() -> None:

@@ -12,17 +12,15 @@ import argparse
 import json
 import shutil
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from compile import cpu_seconds, make_project, read
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from mcd.benchmarks.command import read
+from mcd.benchmarks.compile import cpu_seconds, make_project
 from mcd.compiler.cache.cache import CacheFolder
 from mcd.compiler.compile import compile_program
 from mcd.compiler.sources import lines

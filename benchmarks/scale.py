@@ -20,12 +20,11 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from mcd.benchmarks.command import read
 from mcd.compiler.build.finished import TASKS_FILE, Finished, finished_in, line
 from mcd.compiler.compile import compile_program, take_stock
 from mcd.compiler.files.output import json_text
-from mcd.compiler.manifest import Counts, Manifest, ShardEntry
-from mcd.dsl.check import check
-from mcd.dsl.checked import Program
+from mcd.compiler.manifest import Counts, Manifest, ShardEntry, read_manifest
 
 DIGEST = "0123456789abcdef" * 4
 SETS = [f"{number:032x}" for number in range(12)]
@@ -96,8 +95,7 @@ def write_manifest(folder: Path, count: int) -> None:
 
 def open_manifest(folder: Path, count: int) -> None:
     """What whoever opens a dataset reads first."""
-    found = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
-    assert len(found.shards) == count
+    assert len(read_manifest(folder).shards) == count
 
 
 def write_tasks(folder: Path, count: int) -> None:
@@ -116,7 +114,7 @@ def list_sources(folder: Path, count: int) -> None:
     files = max(1, count // 100)
     _project(folder, files)
     start = time.perf_counter()
-    take_stock(program_of(folder))
+    take_stock(read(folder / "spec.mcd"))
     print(f"  of that {time.perf_counter() - start:.2f} s for {files:,} files, after writing them")
 
 
@@ -126,7 +124,7 @@ def open_shards(folder: Path, count: int) -> None:
 
     shards = max(1, count // 1000)
     _project(folder, shards)
-    compile_program(program_of(folder), folder / "out")
+    compile_program(read(folder / "spec.mcd"), folder / "out")
     start = time.perf_counter()
     load(folder / "out")
     print(f"  of that {time.perf_counter() - start:.2f} s for {shards:,} shards, after compiling them")
@@ -135,13 +133,6 @@ def open_shards(folder: Path, count: int) -> None:
 def shuffle(folder: Path, count: int) -> None:
     """A permutation of a hundred rows per shard, as the sampler draws it for an epoch."""
     assert len(np.random.default_rng([0, 0]).permutation(100 * count)) == 100 * count
-
-
-def program_of(folder: Path) -> Program:
-    """The checked program of the project."""
-    program, findings = check(folder / "spec.mcd")
-    assert program is not None, findings.items
-    return program
 
 
 def _project(folder: Path, files: int) -> None:

@@ -1,4 +1,4 @@
-"""Texts that benchmarks read: WordNet's definitions, and documentation as people wrote it."""
+"""Texts that benchmarks read: WordNet's definitions, and documentation as people wrote it; and a tokenizer for them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import json
 import random
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 DEFINITIONS = Path(__file__).parent.parent / "specs" / "wordnet" / "data"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -51,6 +53,17 @@ def _docstrings() -> Iterator[str]:
         yield from (
             text for text in texts if "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
         )
+
+
+def write_tokenizer(texts: Iterable[str], file: Path) -> None:
+    """A byte-level BPE of 8,000 tokens, trained on the texts."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=8000, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.save(str(file))
 
 
 def phrases(texts: list[str], count: int) -> list[str]:

@@ -41,8 +41,8 @@ import numpy as np
 import pyarrow as pa
 
 from mcd.benchmarks.by_hand import BATCH, ByHand, Row, batches, dense, fields_of
-from mcd.benchmarks.command import compiling
-from mcd.benchmarks.project import LONG, SHORT, read, write_project
+from mcd.benchmarks.command import compiling, read
+from mcd.benchmarks.project import LONG, SHORT, write_project
 from mcd.compiler.compile import compile_program
 from mcd.compiler.sets import BLANK
 from mcd.dsl.checked import Program

@@ -13,7 +13,8 @@ import pytest
 
 from mcd.benchmarks import memory, workers, writers
 from mcd.benchmarks.by_hand import ByHand, Row, batches, dense
-from mcd.benchmarks.project import LONG, SHORT, read, records, write_project
+from mcd.benchmarks.command import read
+from mcd.benchmarks.project import LONG, SHORT, records, write_project
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 BENCHMARKS = [path for path in sorted(FOLDER.glob("*.py")) if "\ndef main()" in path.read_text(encoding="utf-8")]
