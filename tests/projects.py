@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -54,3 +55,12 @@ def checked(path: Path) -> Program:
 def compiled(path: Path, out: Path) -> Compiled:
     """The dataset of a spec that must be clean."""
     return compile_program(checked(path), out)
+
+
+def content(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file below a folder, by its path."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -5,7 +5,8 @@ from click.testing import CliRunner
 
 from mcd.cli.main import mcd
 
-from ..compiler.test_build import content, spec  # noqa: F401
+from ..compiler.test_build import spec  # noqa: F401
+from ..projects import content
 
 
 def run(*arguments) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import signal
@@ -20,7 +19,7 @@ from mcd.compiler.files import disk
 from mcd.compiler.part import compile_part, finish_parts
 from mcd.dsl.diagnostics import Failure
 
-from ..projects import WORDS, checked, project
+from ..projects import WORDS, checked, content, project
 
 FILES = 12
 SPEC = """source s = jsonl("data/*.jsonl") { id = .id  text = "{.text}"  split = hash(train: 80%, valid: 20%) }
@@ -61,14 +60,6 @@ def runs(monkeypatch):
 
     monkeypatch.setattr(Executor, "run", counting)
     return found
-
-
-def content(out: Path) -> dict[str, str]:
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-    }
 
 
 def names(folder: Path) -> list[str]:

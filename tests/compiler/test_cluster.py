@@ -5,8 +5,8 @@ import pytest
 from mcd.compiler.compile import compile_program
 from mcd.dsl.diagnostics import Failure
 
-from ..projects import checked
-from .test_build import FILES, content, ids, names, spec  # noqa: F401
+from ..projects import checked, content
+from .test_build import FILES, ids, names, spec  # noqa: F401
 
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")

@@ -1,7 +1,6 @@
 """The driver, end to end on small projects: what is written, kept, counted, refused, and what stays whole."""
 
 import functools
-import hashlib
 import json
 import os
 
@@ -14,7 +13,7 @@ from mcd.compiler.manifest import read_manifest
 from mcd.compiler.sources.base import Limits
 from mcd.dsl.diagnostics import Failure
 
-from ..projects import checked, compiled, project
+from ..projects import checked, compiled, content, project
 
 SOURCE = 'source s = jsonl("data.jsonl") { id = .id  text = "{.text}" }\n'
 CATS = 'span cat = phrases("cat")\n'
@@ -36,12 +35,6 @@ def read(out, split="train"):
             row["sets"] = [keys[number] for number in row["span.set"]]
             rows.append(row)
     return rows
-
-
-def digests(out):
-    return {
-        p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in out.rglob("*") if p.is_file()
-    }
 
 
 def refusal(path, out):
@@ -70,7 +63,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
     path = project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS)
     compiled(path, tmp_path / "one")
     compiled(path, tmp_path / "two")
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
 @pytest.mark.parametrize("records", [1, 2, 7])
@@ -81,7 +74,7 @@ def test_the_size_of_a_batch_changes_no_byte(tmp_path, monkeypatch, records):
     limited = functools.partial(execute.read_batches, limits=Limits(records=records))
     monkeypatch.setattr(execute, "read_batches", limited)
     compiled(path, tmp_path / "two")
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +100,7 @@ def test_changing_how_writes_the_plan_alone(tmp_path, before, after):
     assert second.reused and second.manifest.shards == first.manifest.shards
     assert second.plan != first.plan or "##" in after
     compiled(path, tmp_path / "fresh")
-    assert digests(tmp_path / "out") == digests(tmp_path / "fresh")
+    assert content(tmp_path / "out") == content(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize(
@@ -142,11 +135,11 @@ def test_an_edit_that_keeps_size_and_time_is_seen(tmp_path):
 def test_what_cannot_be_finished_leaves_the_old_output_whole(tmp_path):
     path = project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS)
     compiled(path, tmp_path / "out")
-    before = digests(tmp_path / "out")
+    before = content(tmp_path / "out")
     (tmp_path / "data.jsonl").write_text('{"id": "a", "text": "the cat", "label": 0}\n{"id": "b", \n')
     ((code, message),) = refusal(path, tmp_path / "out")
     assert code == "MCD504" and "line 2" in message
-    assert digests(tmp_path / "out") == before
+    assert content(tmp_path / "out") == before
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
 
 
@@ -304,7 +297,7 @@ def test_the_manifest_lists_every_file_and_input(tmp_path):
     compiled(project(tmp_path, SOURCE + CATS + SIGNAL, RECORDS), tmp_path / "out")
     manifest = read_manifest(tmp_path / "out")
     listed = {entry.path: entry.sha256 for entry in (*manifest.files, *manifest.shards)}
-    assert listed == {name: sha for name, sha in digests(tmp_path / "out").items() if name != "manifest.json"}
+    assert listed == {name: sha for name, sha in content(tmp_path / "out").items() if name != "manifest.json"}
     assert [entry.path for entry in manifest.inputs] == ["spec.mcd", "tokenizer.json", "data.jsonl"]
 
 

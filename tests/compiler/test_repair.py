@@ -8,8 +8,8 @@ from mcd.compiler.compile import compile_program
 from mcd.compiler.repair import repair
 from mcd.dsl.diagnostics import Failure
 
-from ..projects import checked
-from .test_build import content, ids, names, runs, spec, write  # noqa: F401
+from ..projects import checked, content
+from .test_build import ids, names, runs, spec, write  # noqa: F401
 
 DAMAGES = {
     "a bit of a shard": ("shards/train/00004.arrow", [4]),

@@ -6,7 +6,6 @@ the real one stores states through.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from mcd.compiler.plan import Plan
 from mcd.compiler.teaching import Lesson, Taught, target_path
 
 from ..projects import WORDS, checked, project
+from ..projects import content as digests
 
 FILES = 10
 SPEC = """source s = jsonl("data/*.jsonl") { id = .id  text = "{.text}"  split = hash(train: 70%, valid: 30%) }
@@ -140,13 +140,7 @@ def compile_whole(spec: Path, out: Path) -> Compiled:
 
 def content(folder: Path) -> Mapping[str, str] | None:
     """The digest of every file below a folder, and of links what they point at; None where there is no folder."""
-    if not folder.is_dir():
-        return None
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return digests(folder) if folder.is_dir() else None
 
 
 def done_in(out: Path) -> set[tuple[int, str]]:
