@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .runtime.collate import Collator
     from .runtime.dataset import Dataset, load
     from .runtime.order import Sampler
-    from .runtime.supervise import Supervised, supervise
+    from .runtime.supervise import supervise
+    from .runtime.supervised import Supervised
 
 __all__ = [
     "Batch",
@@ -36,7 +37,7 @@ _HOMES = {
     "Failure": ".dsl.diagnostics",
     "Plan": ".compiler.plan",
     "Sampler": ".runtime.order",
-    "Supervised": ".runtime.supervise",
+    "Supervised": ".runtime.supervised",
     "load": ".runtime.dataset",
     "supervise": ".runtime.supervise",
 }

@@ -18,7 +18,7 @@ from ..runtime.claims import TRAINED, UNTRAINED, Decision, decide
 from ..runtime.dataset import Dataset, load
 from ..runtime.evaluate import Score, Scores, in_batches, scores_of
 from ..runtime.run import plain
-from ..runtime.supervise import Supervised
+from ..runtime.supervised import Supervised
 from .devices import device_option
 from .options import format_option, quiet_option
 from .output import ExitCode, report

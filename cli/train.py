@@ -11,7 +11,7 @@ import click
 from ..dsl.diagnostics import Failure
 from ..runtime.dataset import load
 from ..runtime.run import Log, claim, new_model, save, summary
-from ..runtime.supervise import Supervised
+from ..runtime.supervised import Supervised
 from ..runtime.train import Settings, Sums, evaluate, train
 from .devices import device_option
 from .options import quiet_option

@@ -75,7 +75,7 @@ class KeepRows:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One micro-batch."""
+    """One micro-batch. Its `B` rows are records, or hold several each, one behind the other, where `document` says which."""
 
     input_ids: Tensor  # [B, T] int64
     attention_mask: Tensor  # [B, T] int64: 1 for a token, 0 for padding
@@ -86,6 +86,11 @@ class Batch:
     hidden: tuple[HiddenRows, ...]  # in the order of Groups.hidden
     ids: tuple[str, ...]
     measures: Tensor | None = None  # [M, B, T] float32, what scores read of measure files; NaN where there is none
+    labels: Tensor | None = None  # [B, T] int64, the tokens to predict, where some of input_ids are masked
+    position_ids: Tensor | None = None  # [B, T] int64, places within records, where rows hold several
+    document: Tensor | None = (
+        None  # [B, T] int64, place in `ids` of each token's record, -1 for padding; None: row b is record b
+    )
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch with every tensor on `device`."""

@@ -16,7 +16,8 @@ from ..dsl.source import DataPlace
 from .dataset import Dataset
 from .probes import Probes
 from .run import PROBES_FILE, new_model, saved_model
-from .supervise import Supervised, supervise
+from .supervise import supervise
+from .supervised import Supervised
 
 
 def trained(path: Path, dataset: Dataset, seed: int, device: torch.device | str) -> Supervised:

@@ -21,7 +21,7 @@ from .dataset import Dataset
 from .losses.token import token_losses
 from .metrics import metrics_of
 from .precision import without_autocast
-from .supervise import Supervised
+from .supervised import Supervised
 from .terms import Term, count
 from .weights import token_weights
 

@@ -23,7 +23,7 @@ from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
 from .dataset import Dataset
 from .schedule import multipliers
-from .supervise import Supervised
+from .supervised import Supervised
 from .train import Settings, Sums
 
 PROBES_FILE = "probes.safetensors"

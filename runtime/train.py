@@ -21,7 +21,8 @@ from .batch import Batch
 from .collate import Collator
 from .dataset import Dataset
 from .order import Sampler
-from .supervise import Supervised, supervise
+from .supervise import supervise
+from .supervised import Supervised
 from .teachers import GivenTeachers
 from .totals import ALONE, Losses
 

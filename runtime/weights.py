@@ -37,6 +37,12 @@ class TokenWeights:
         """How many `weigh` rules there are."""
         return len(self._weigh)
 
+    def counts(self, batch: Batch) -> Tensor:
+        """Entries of each rule, `weigh` first: [weigh and keep rules] int64."""
+        rule = torch.cat([batch.weigh.rule, batch.keep.rule + self.weighs])
+        found = torch.zeros(self.weighs + len(self._keep), dtype=torch.int64, device=rule.device)
+        return found.index_add(0, rule, torch.ones_like(rule))
+
     def foreseen(self, scale: Multipliers) -> bool:
         """Whether the sum of the weights of a batch is known before its forward pass.
 

@@ -13,7 +13,8 @@ from mcd.compiler.plan import GradientPlan, Plan
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.batch import Batch
 from mcd.runtime.conflicts import Conflicts
-from mcd.runtime.supervise import Supervised, supervise
+from mcd.runtime.supervise import supervise
+from mcd.runtime.supervised import Supervised
 from mcd.runtime.totals import Totals
 
 from .apart import agree, gradients, projected, tied

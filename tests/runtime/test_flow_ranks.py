@@ -18,7 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from mcd.compiler.plan import GradientPlan, Plan
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.batch import Batch
-from mcd.runtime.supervise import Supervised, supervise
+from mcd.runtime.supervise import supervise
+from mcd.runtime.supervised import Supervised
 
 from .builders import SPREAD, make_anchors, make_attend, make_batch, make_classify, make_model, make_plan, make_stage
 

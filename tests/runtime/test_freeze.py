@@ -11,7 +11,8 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from mcd.compiler.plan import GradientPlan, Plan
 from mcd.dsl.diagnostics import Failure
-from mcd.runtime.supervise import Supervised, supervise
+from mcd.runtime.supervise import supervise
+from mcd.runtime.supervised import Supervised
 
 from .apart import layer_of
 from .builders import (

@@ -12,7 +12,8 @@ from mcd.compiler.plan import EdgeSetRef, Plan, RulePlan
 from mcd.dsl.windows import windows_at
 from mcd.runtime.adapters import LLAMA, Adapter
 from mcd.runtime.batch import Batch
-from mcd.runtime.supervise import Supervised, supervise
+from mcd.runtime.supervise import supervise
+from mcd.runtime.supervised import Supervised
 
 from .builders import (
     EVERY_ROW,

@@ -17,7 +17,8 @@ from mcd.runtime.keep import how_many, kept_tokens
 from mcd.runtime.losses.token import token_losses
 from mcd.runtime.schedule import Multipliers, multipliers
 from mcd.runtime.scores import evaluate, token_measures
-from mcd.runtime.supervise import Supervised, supervise
+from mcd.runtime.supervise import supervise
+from mcd.runtime.supervised import Supervised
 from mcd.runtime.totals import Reduction
 from mcd.runtime.train import Sums
 from mcd.runtime.weights import TokenWeights, Weighed
