@@ -17,17 +17,14 @@ from ..compiler.plan import Plan
 from ..compiler.ragged import Ints
 from ..compiler.sets import REPEAT
 from .attend_rows import AttendCollator
-from .batch import Batch, KeepRows, WeighRows
+from .batch import Batch
 from .dataset import Row, Rows
 from .gather import Reach, gather
 from .hidden_rows import HiddenCollator
 from .layout import Layout
 from .like_rows import LikeCollator
 from .readers import Readers
-from .weigh_rows import KeepCollator, WeighCollator
-
-_NOTHING = torch.zeros(0, dtype=torch.int64)
-NO_WEIGHTS, NO_KEEP = WeighRows(_NOTHING, _NOTHING, _NOTHING, _NOTHING.float()), KeepRows(_NOTHING, _NOTHING, _NOTHING)
+from .weigh_rows import NO_KEEP, NO_WEIGHTS, KeepCollator, WeighCollator
 
 
 class Collator:
@@ -96,7 +93,9 @@ class Collator:
 
     def _ids(self, tokens: Sequence[npt.NDArray[np.int32]], width: int) -> Ints:
         """The tokens of each row, padded: [rows, width]."""
-        ids = np.full((len(tokens), width), self._pad_id, dtype=np.int64)
+        ids = np.zeros((len(tokens), width), dtype=np.int64)
+        if self._pad_id:
+            ids.fill(self._pad_id)
         for row, found in enumerate(tokens):
             ids[row, : len(found)] = found
         return ids
