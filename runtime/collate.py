@@ -51,7 +51,7 @@ class Collator:
         if self._plain and not any(REPEAT in chunk.held for chunk in found.chunks):
             return self._without_rules(found)
         gathered = gather(found, self._readers)
-        width = self._width(gathered.length)
+        width = self._width(int(gathered.length.max()))
         layout = Layout(self._plan, self._readers, gathered, len(rows), width)
         ids = self._ids(gathered.tokens, width)
         return Batch(
@@ -70,7 +70,7 @@ class Collator:
         """The batch of rows of which no token is repeated, under a plan without rules."""
         columns = [chunk.tokens for chunk in rows.chunks]
         reach = Reach(columns, rows.at)
-        width = self._width(reach.count)
+        width = self._width(reach.longest)
         ids = self._ids(reach.slices(columns), width)
         there = np.zeros(ids.shape, dtype=np.int64)
         scored = np.zeros(ids.shape, dtype=np.bool_)
@@ -88,8 +88,8 @@ class Collator:
             ids=_names(rows),
         )
 
-    def _width(self, length: Ints) -> int:
-        return -(-int(length.max()) // self._multiple) * self._multiple
+    def _width(self, longest: int) -> int:
+        return -(-longest // self._multiple) * self._multiple
 
     def _ids(self, tokens: Sequence[npt.NDArray[np.int32]], width: int) -> Ints:
         """The tokens of each row, padded: [rows, width]."""
