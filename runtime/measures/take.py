@@ -49,8 +49,8 @@ def take(
 
     `columns`: which of `MEASURES`, with a word on what each is made with. Rows come in their order, `batch_size` at a time, and
     the models in the precision that they have: the same models give the same bytes on the same machine. A token without a loss
-    (a row's first, what `split` repeats) has none of any measure, NaN. Raises Failure for a token that a model does not know, and where
-    the plan's is not causal.
+    (a row's first, what `split` repeats) has none of any measure, NaN. Raises Failure for a token that a model does not know, and
+    where the plan's model is not causal.
     """
     check_causal(dataset)
     plan = dataset.plan.model_copy(update={"rules": (), "mix": {}, "order": None})

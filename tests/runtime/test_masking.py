@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 from torch.utils.data import DataLoader
 
-from mcd.cli.main import main
+from mcd.cli.main import mcd
 from mcd.compiler.verify import broken_invariants
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.collate import Collator
@@ -53,21 +53,21 @@ def test_the_plan_knows_the_vocabulary_of_a_model_that_is_not_causal(dataset: Da
 
 
 def test_masked_tokens_are_scored_and_labelled_and_no_other_changes(dataset: Dataset) -> None:
-    """Of 10 x 20 + 7 x 20 words and marks, [SEP] in a text not among them; `cat` is weighed where it is masked."""
+    """Of 10 x 20 + 6 x 20 words and marks, [SEP] in a text not among them; `cat` is weighed where it is masked."""
     batch = Collator(dataset.plan, masking=Masking(share=0.5))(list(dataset))
     labels, scored = batch.labels, batch.scored
     assert labels is not None
     assert torch.equal(batch.input_ids[~scored], labels[~scored])
     assert not torch.isin(labels[scored], torch.tensor(SPECIAL)).any()
     assert (labels[:, 0] == CLS).all() and not scored[:, 0].any()
-    assert 0.35 < scored.sum() / 340 < 0.65
+    assert 0.35 < scored.sum() / 320 < 0.65
     weighed = torch.zeros_like(scored)
     weighed[batch.weigh.record, batch.weigh.position] = True
     assert torch.equal(weighed, scored & (labels == 1))
 
 
 def test_shares_of_mask_random_and_kept_tokens(dataset: Dataset) -> None:
-    """Of n predicted tokens 0.8 n are masked and 0.1 n random. Over 200 epochs n is about 0.15 x 340 x 200 = 10,200, and the
+    """Of n predicted tokens 0.8 n are masked and 0.1 n random. Over 200 epochs n is about 0.15 x 320 x 200 = 9,600, and the
     shares have a standard deviation of 0.004 and 0.003; random tokens are one of 22 that are not special, the true one among
     them, so that 0.1 x 21 / 22 = 0.095 differ from it."""
     collate, rows = Collator(dataset.plan, masking=Masking()), list(dataset)
@@ -80,7 +80,7 @@ def test_shares_of_mask_random_and_kept_tokens(dataset: Dataset) -> None:
         changed = (read != labels) & (read != MASK)
         drawn |= set(read[changed].tolist())
         predicted, masked, other = predicted + len(read), masked + int((read == MASK).sum()), other + int(changed.sum())
-    assert predicted / (340 * 200) == pytest.approx(0.15, abs=0.006)
+    assert predicted / (320 * 200) == pytest.approx(0.15, abs=0.006)
     assert masked / predicted == pytest.approx(0.8, abs=0.016)
     assert other / predicted == pytest.approx(0.0955, abs=0.012)
     assert drawn == set(range(SEP + 2)) - set(SPECIAL)
@@ -118,8 +118,8 @@ def test_parts_of_a_record_are_masked_apart(tmp_path: Path) -> None:
 
 
 def test_token_loss_of_a_masked_model_is_at_the_token(dataset: Dataset) -> None:
-    """Rows give (1/4, 3/4), then (1/2, 1/2): token 1 at row 0 costs -ln 3/4 = 0.287682, token 0 at row 1 ln 2 = 0.693147. Moved by
-    one, as in a causal model, the second would cost -ln 1/4."""
+    """Rows give (1/4, 3/4), then (1/2, 1/2): token 1 at row 0 costs -ln 3/4 = 0.287682, token 0 at row 1 ln 2 = 0.693147. Moved
+    by one, as in a causal model, the second would cost -ln 1/4."""
     logits = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]).log()
     losses = token_losses(logits, torch.tensor([[1, 0]]), causal=False)
     assert losses[0].tolist() == pytest.approx([0.287682, 0.693147], abs=1e-6)
@@ -191,12 +191,12 @@ def test_training_and_evaluation_mask_by_themselves(dataset: Dataset) -> None:
 
 def test_no_measure_of_next_tokens_is_taken_for_a_masked_model(dataset: Dataset, tmp_path: Path) -> None:
     given = ["measure", str(dataset.path), "--model", str(tmp_path), "-o", "reference"]
-    found = CliRunner().invoke(main, given)
+    found = CliRunner().invoke(mcd, given)
     assert found.exit_code == 1 and "MCD715" in found.output
 
 
 def test_rule_on_masked_tokens_is_promised_fewer_rows(dataset: Dataset) -> None:
-    """60 cats in 40 records: a hundredth of the least of both, which is none, so that no batch without a masked cat stops the run."""
+    """60 cats in 40 records: a hundredth of the least of both, which is none: no batch without a masked cat stops a run."""
     supervised = supervise(make_bert(vocab_size=64), dataset, adapter=BERT).train()
     rows = list(dataset)
     for _ in range(3):
@@ -205,7 +205,7 @@ def test_rule_on_masked_tokens_is_promised_fewer_rows(dataset: Dataset) -> None:
 
 
 def test_numbers_are_those_of_splitmix64() -> None:
-    """Of the stream 1234567, as its authors' code gives them first: 6457827717110365317, 3203168211198807973, 9817491932198370423.
+    """Of the stream 1234567, as its authors' code gives them: 6457827717110365317, 3203168211198807973, 9817491932198370423.
 
     A token takes three of them, of which the highest 53 bits are a number below 1."""
 
