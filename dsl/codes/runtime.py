@@ -23,6 +23,10 @@ TEACHER_CHANGED = Code(
     "MCD722", "teacher-changed", "The files of a teacher are not those that the dataset was compiled with."
 )
 
+LONG_RECORD = Code("MCD727", "long-record", "Records are longer than the packed row that they are to stand in.")
+BINS = Code("MCD728", "bins", "Packed rows do not hold each record of a batch once.")
+PACKED_MODEL = Code("MCD729", "packed-model", "The model does not keep the records of a packed row apart.")
+
 BLOCKS = Code("MCD740", "blocks", "The model cannot be run with its first blocks alone.")
 SHARED_PARAMETER = Code(
     "MCD741", "shared-parameter", "Two layers that share a parameter scale its gradient differently."
