@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .runtime.batch import Batch
     from .runtime.collate import Collator
     from .runtime.dataset import Dataset, load
+    from .runtime.loader import Loader
     from .runtime.masking import Masking
     from .runtime.order import Sampler
     from .runtime.supervise import supervise
@@ -23,6 +24,7 @@ __all__ = [
     "Collator",
     "Dataset",
     "Failure",
+    "Loader",
     "Masking",
     "Plan",
     "Sampler",
@@ -37,6 +39,7 @@ _HOMES = {
     "Collator": ".runtime.collate",
     "Dataset": ".runtime.dataset",
     "Failure": ".dsl.diagnostics",
+    "Loader": ".runtime.loader",
     "Masking": ".runtime.masking",
     "Plan": ".compiler.plan",
     "Sampler": ".runtime.order",

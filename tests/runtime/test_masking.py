@@ -19,8 +19,10 @@ from mcd.dsl.diagnostics import Failure
 from mcd.runtime.collate import Collator
 from mcd.runtime.dataset import Dataset, load
 from mcd.runtime.evaluate import in_batches, scores_of
+from mcd.runtime.loader import Loader
 from mcd.runtime.losses.token import token_losses
 from mcd.runtime.masking import Masking, _uniform
+from mcd.runtime.pack import Packer, pack
 from mcd.runtime.supervise import supervise
 from mcd.runtime.train import Settings, step_batches
 
@@ -104,6 +106,28 @@ def test_masks_depend_on_seed_epoch_record_and_part_alone(dataset: Dataset) -> N
     assert whole != read([collate(rows, epoch=3)])
     assert whole != read([Collator(dataset.plan, masking=Masking(seed=4))(rows, epoch=2)])
     assert len({tuple(ids) for id, ids in whole.items() if int(id[1:]) % 2}) > 10  # 20 records of one text
+
+
+def test_a_loader_masks_by_its_epoch_whatever_its_workers(dataset: Dataset) -> None:
+    collate = Collator(dataset.plan, masking=Masking(seed=3))
+
+    def epochs(workers: int) -> list[dict[str, Any]]:
+        loader = Loader(dataset, 7, collate=collate, workers=workers)
+        found = [{id: row.tolist() for b in loader for id, row in zip(b.ids, b.scored, strict=True)} for _ in range(2)]
+        loader.close()
+        return found
+
+    alone = epochs(0)
+    assert alone == epochs(2) and alone[0].keys() == alone[1].keys() and alone[0] != alone[1]
+
+
+def test_packed_rows_predict_the_masked_tokens_of_padded_ones(dataset: Dataset) -> None:
+    """BERT keeps no records of a row apart, so that the tokens and not the losses are compared."""
+    batch = Collator(dataset.plan, masking=Masking(share=0.5))(list(dataset)[:6])
+    found = pack(batch, Packer(30).bins(batch.attention_mask.sum(1)), 30)
+    assert found.labels is not None and batch.labels is not None
+    assert sorted(found.labels[found.scored].tolist()) == sorted(batch.labels[batch.scored].tolist())
+    assert (found.input_ids != found.labels).sum() == (batch.input_ids != batch.labels).sum() > 0
 
 
 def test_parts_of_a_record_are_masked_apart(tmp_path: Path) -> None:
