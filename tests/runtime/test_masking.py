@@ -213,6 +213,21 @@ def test_training_and_evaluation_mask_by_themselves(dataset: Dataset) -> None:
     assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
+@pytest.mark.slow
+def test_a_masked_model_learns_what_is_masked(dataset: Dataset) -> None:
+    """Two texts by heart: a masked word follows from the others."""
+    supervised = supervise(make_bert(vocab_size=64), dataset, adapter=BERT, chunk=64).train()
+    optimizer = torch.optim.AdamW(supervised.parameters(), lr=0.005)
+    losses = []
+    for [batch] in step_batches(dataset, Settings(steps=300, batch_size=40)):
+        out = supervised(batch, time=0.0)
+        out.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(out.token.item())
+    assert sum(losses[-10:]) / 10 < 0.7 < 2 < losses[0]
+
+
 def test_no_measure_of_next_tokens_is_taken_for_a_masked_model(dataset: Dataset, tmp_path: Path) -> None:
     given = ["measure", str(dataset.path), "--model", str(tmp_path), "-o", "reference"]
     found = CliRunner().invoke(mcd, given)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, CohereConfig, GraniteConfig
@@ -291,6 +292,36 @@ def test_close_takes_the_hook_off() -> None:
     assert len(model.lm_head._forward_pre_hooks) == hooks + 1
     supervised.close()
     assert len(model.lm_head._forward_pre_hooks) == hooks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("targets", [["q_proj"], ["q_proj", "lm_head"]])
+def test_adapters_of_low_rank_take_part_in_a_chunked_loss(targets: list[str]) -> None:
+    """PEFT around the model, and also around its head."""
+    paths = {name: f"base_model.model.{getattr(LLAMA, name)}" for name in ("blocks", "embedding", "norm", "head")}
+    plan = make_plan(make_weigh())
+    batch = make_batch(plan, [9, 6], weigh={"boost": [(0, 3, 4.0)]})
+    found = []
+    for chunk in (4, None):
+        torch.manual_seed(0)
+        model = get_peft_model(make_model("llama"), LoraConfig(r=2, target_modules=targets, init_lora_weights=False))
+        found.append(supervise(model, plan, adapter=replace(LLAMA, **paths), chunk=chunk))
+    check_alike(found[0], found[1], steps([batch]))
+
+
+@pytest.mark.slow
+def test_compiled_model_has_a_chunked_loss() -> None:
+    plan = make_plan(make_weigh())
+    batch = make_batch(plan, [9, 6], weigh={"boost": [(0, 3, 4.0)]})
+    ours, theirs = pair(plan)
+    compiled = torch.compile(ours, backend="aot_eager")
+    for _ in range(2):
+        for each in (ours, theirs):
+            each.zero_grad()
+        compiled(batch, time=0.0).loss.backward()
+        theirs(batch, time=0.0).loss.backward()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-5, atol=1e-6)
 
 
 PEAK = """
