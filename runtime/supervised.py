@@ -16,7 +16,7 @@ from ..compiler.plan import Contract, HiddenRule, Plan
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
-from .adapters import Adapter, check_attention, check_contract, locate
+from .adapters import Adapter, check_attention, check_contract, check_heads, locate
 from .anchors import Vectors
 from .batch import Batch
 from .capture import Captured, Hooks
@@ -49,12 +49,13 @@ class Supervised(nn.Module):
         known: Known,
     ) -> None:
         super().__init__()
-        parts = locate(model, adapter)
+        parts = locate(model, adapter, causal=plan.model.causal)
         groups = group_rules(plan)
         check_contract(model, parts, plan.model)
+        check_heads(model, parts, plan.rules)
         check_ramps(plan)
         if groups.attend:
-            _check_attention(model, bool(parts.attention), groups.attend[0], plan.model)
+            check_attention(model, parts, plan.model, groups.attend[0].rules[0])
         self.plan = plan
         self.model = model
         hidden_rules = [rule for rule in plan.rules if isinstance(rule, HiddenRule)]
@@ -110,7 +111,7 @@ class Supervised(nn.Module):
         with without_autocast(self.device):
             sums = self._rules.sums(batch, seen, factors, awake)
             values = ratio(sums, totals.rules)
-            losses = token_losses(logits, batch.input_ids)
+            losses = self._token_losses(logits, batch)
             weighed = self._weights(batch, scale, losses.detach())
             token = ratio((losses * weighed.weights).sum(), totals.token_weight(weighed.weights))
             acting = (values * values.new_tensor(factors)).sum() + self._idle_probes(factors)
@@ -154,7 +155,13 @@ class Supervised(nn.Module):
         with self.flow.passing(time):
             logits = self._parts[0].logits(self.model, batch)
         with without_autocast(self.device):
-            return token_losses(logits, batch.input_ids)
+            return self._token_losses(logits, batch)
+
+    def _token_losses(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss of every token, at the token: [B, T]; 0 in a model without a head."""
+        if self._parts[0].head is None:
+            return torch.zeros(batch.input_ids.shape, device=logits.device)
+        return token_losses(logits, batch.input_ids)
 
     def _same_draws(self) -> AbstractContextManager[None]:
         """Within it, random numbers are drawn that will be drawn again after it."""
@@ -245,15 +252,3 @@ class Supervised(nn.Module):
                 message = f"the batch has token id {largest}, the model has a vocabulary of {vocab}"
                 raise Failure(FOREIGN_BATCH.at(None, message, help="were the shards made with the model's tokenizer?"))
             self._checked_ids = True
-
-
-def _check_attention(model: nn.Module, found: bool, group: AttendGroup, contract: Contract) -> None:
-    """Fails with MCD701 or MCD703 where attention rows cannot be had from the model as the plan takes it."""
-    if not found:
-        rule = group.rules[0]
-        message = (
-            f"rule `{rule.id}` reads attention, and the adapter of `{type(model).__name__}` does not say where it is"
-        )
-        help = "give the adapter `attention=`, a path below a block, and call `attention.observe` in it"
-        raise Failure(UNSUPPORTED_ATTENTION.at(DataPlace(rule.line.file, rule.line.line), message, help=help))
-    check_attention(model, contract)

@@ -1,7 +1,7 @@
 """Teachers: other models that are read and never trained.
 
-A teacher is found by the adapters that the trained model is found by, and by those of encoders. It runs without gradients, in
-evaluation mode and in the number format that its weights are kept in; its hidden states are given in float32.
+A teacher is found by the adapters that the trained model is found by. It runs without gradients, in evaluation mode and in the
+number format that its weights are kept in; its hidden states are given in float32.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..dsl.checked import Layer
 from ..dsl.codes.runtime import TEACHER_CHANGED, TEACHER_MISSING, TEACHER_MODEL
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
-from .adapters import ADAPTERS, ENCODERS, Adapter, Parts, locate
+from .adapters import Adapter, Parts, locate, unwrap
 from .batch import Batch
 from .capture import Hooks, Request
 
@@ -48,12 +48,8 @@ class TeacherModel:
     def states(self, batch: Batch, requests: Mapping[Layer, Request]) -> dict[tuple[int, Layer], Tensor]:
         """The hidden states that are asked for, [N, d] by reader and layer, of one pass over the batch's tokens."""
         with self._hooks.listen(requests) as seen:
-            if isinstance(self._model, PreTrainedModel):
-                given: dict[str, Any] = {"use_cache": False} if self.parts.causal else {}
-                trunk = self._model.base_model  # all but the head
-                trunk(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **given)
-            else:
-                self.parts.logits(self._model, batch)
+            run = self.parts.states if isinstance(unwrap(self._model), PreTrainedModel) else self.parts.logits
+            run(self._model, batch)
         return seen.hidden
 
     def to(self, device: torch.device) -> None:
@@ -66,15 +62,17 @@ class TeacherModel:
         self._hooks.close()
 
 
-def frozen_copy(name: str, model: nn.Module, adapter: Adapter | None, layers: Iterable[Layer]) -> TeacherModel:
-    """`model` as it is now, as a teacher."""
+def frozen_copy(
+    name: str, model: nn.Module, adapter: Adapter | None, layers: Iterable[Layer], causal: bool
+) -> TeacherModel:
+    """`model` as it is now, as a teacher; `causal` as in `locate`."""
     twin = copy.deepcopy(model)
-    return TeacherModel(name, twin, locate(twin, adapter), layers)
+    return TeacherModel(name, twin, locate(twin, adapter, causal=causal), layers)
 
 
 def given_teacher(name: str, plan: TeacherPlan, model: nn.Module, layers: Iterable[Layer]) -> TeacherModel:
     """A model of one's own as a teacher. Fails where it is not supported, or is not the one of the plan."""
-    parts = locate(model, None, ADAPTERS | ENCODERS)
+    parts = locate(model, causal=plan.causal)
     _check(name, plan, parts, DataPlace(type(model).__name__))
     return TeacherModel(name, model, parts, layers)
 
@@ -120,7 +118,7 @@ def load_teacher(
         ) from None
     finally:
         set_verbosity(verbosity)
-    parts = locate(model, None, ADAPTERS | ENCODERS)
+    parts = locate(model, causal=plan.causal)
     heads = () if head else ("lm_head",)
     missing = sorted(key for key in info["missing_keys"] if not key.startswith((*UNREAD, *heads)))
     if missing:
