@@ -37,8 +37,8 @@ class Observed:
     """What one attention layer computed with. References, not copies.
 
     `query` [B, H, T, d]; `key` [B, H / g, T, d], shared by g query heads each; `mask`: None, or [B or 1, 1 or H, T, T], bool or
-    additive; `causal` and `window` matter without a mask. Scores are softcap * tanh(scale q.k / softcap) + bias, with `bias` [1 or
-    B, 1 or H, T, T]; `sinks` [H] are scores of no key.
+    additive; `causal` and `window` matter without a mask. Scores are softcap * tanh(scale q.k / softcap) + bias; `bias`: [1 or B,
+    1 or H, T, T]; `sinks` [H] are scores of no key.
     """
 
     query: Tensor

@@ -12,16 +12,15 @@ from typing import Self, cast
 import torch
 from torch import Tensor, nn
 
-from ..compiler.plan import Contract, HiddenRule, Plan
-from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
+from ..compiler.plan import HiddenRule, Plan
+from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH
 from ..dsl.diagnostics import Failure
-from ..dsl.source import DataPlace
 from .adapters import Adapter, check_attention, check_contract, check_heads, locate
 from .anchors import Vectors
 from .batch import Batch
 from .capture import Captured, Hooks
 from .flow import Flow
-from .groups import AttendGroup, group_rules
+from .groups import group_rules
 from .losses.token import token_losses
 from .online import Known, Online
 from .precision import without_autocast
@@ -122,8 +121,8 @@ class Supervised(nn.Module):
             self.receipts.add(len(batch.ids), counts, sums, shares, weighed.ranked, weighed.kept)
             self.receipts.check()
         loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
-        kept = (weighed.ranked, weighed.kept)
-        return Losses(loss, token, values, factors, counts, *kept, tuple(self.receipts), logits)
+        kept, given = (weighed.ranked, weighed.kept), None if self._parts[0].head is None else logits
+        return Losses(loss, token, values, factors, counts, *kept, tuple(self.receipts), given)
 
     def totals(self, batches: Iterable[Batch], time: float, reduce: Reduction | None = None) -> Totals:
         """The denominators of an optimiser step over `batches`, all its micro-batches on this rank, at `time`.

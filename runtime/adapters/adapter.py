@@ -18,11 +18,11 @@ Run: TypeAlias = Callable[[nn.Module, Batch], Tensor]
 class Adapter:
     """Dotted paths of a model's parts, as `nn.Module.get_submodule` reads them.
 
-    `norm` is the final norm; None where blocks norm their own output, and then `final` names the module whose output, or the first
-    of whose outputs, is the hidden state that the head reads. `head`: what gives logits of that state, several modules one
+    `norm` is the final norm; None where blocks norm their own output, and then `final` names the module whose output, or the
+    first of whose outputs, is the hidden state that the head reads. `head`: what gives logits of that state, several modules one
     behind the other; None: the model gives none. `attention` is below a block; None: attention rules are refused. `logits` runs
-    the model; None: as Hugging Face's are run, and without a head it gives states that nobody reads. `heads` and `causal` are read
-    from the model's `config` where they are None.
+    the model; None: as Hugging Face's are run, and without a head it gives states that nobody reads. `heads` and `causal` are
+    read from the model's `config` where they are None.
 
     What follows concerns Hugging Face models. `first_position`, of the config: the number of the first token's place, in a model
     whose places are learned. `scale`, of the config: a factor on the state before the head. `decoder`: the other side of a model
@@ -50,9 +50,9 @@ class Parts:
     the module that the list of blocks belongs to, and the name of the list in it.
 
     `norm` maps the last block's output to what the head reads, and `final` is the module that puts that out. `head` gives the
-    model's own logits [..., V] of such states [..., d], with the cap or scale that the model puts on them; None where it has none.
-    `logits` runs the model; without a head what it gives is no logits. `states` runs all but the head, and gives nothing that is
-    read.
+    model's own logits [..., V] of such states [..., d], with the cap or scale that the model puts on them; None where it has
+    none. `logits` runs the model; without a head what it gives is no logits. `states` runs all but the head of a Hugging Face
+    model.
     """
 
     blocks: tuple[nn.Module, ...]

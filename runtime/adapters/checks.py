@@ -73,7 +73,9 @@ def check_attention(model: nn.Module, parts: Parts, plan: Contract, rule: RulePl
         raise Failure(UNSUPPORTED_ATTENTION.at(place, message, help=help))
     closed = next((type(module) for module in parts.attention if not _open(type(module))), None)
     if closed is not None:
-        message = f"rule `{rule.id}` reads attention, and `{closed.__name__}` computes it without the attention interface"
+        message = (
+            f"rule `{rule.id}` reads attention, and `{closed.__name__}` computes it without the attention interface"
+        )
         help = "call `attention.observe` in a class that extends it, or leave out the attention rules"
         raise Failure(UNSUPPORTED_ATTENTION.at(place, message, help=help))
     if getattr(config, "_attn_implementation", None) == "flex_attention":

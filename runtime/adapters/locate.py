@@ -123,6 +123,6 @@ class Head(nn.Module):
         self.scale, self.cap = scale, cap
 
     def forward(self, states: Tensor) -> Tensor:
-        """Logits [..., V] of final states [..., d]: cap * tanh(head(scale * states) / cap), without the cap where there is none."""
+        """Logits [..., V] of final states [..., d]: cap * tanh(head(scale * states) / cap), or head(scale * states)."""
         logits: Tensor = self.parts(states if self.scale == 1 else states * self.scale)
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)

@@ -37,7 +37,11 @@ def _odd_opt(config: Any) -> str | None:
 
 
 def _crossed(config: Any) -> str | None:
-    return "it attends to another text as well (`add_cross_attention`)" if getattr(config, "add_cross_attention", False) else None
+    return (
+        "it attends to another text as well (`add_cross_attention`)"
+        if getattr(config, "add_cross_attention", False)
+        else None
+    )
 
 
 def _t5_scale(config: Any) -> float:
@@ -78,7 +82,7 @@ GPT_NEOX = Adapter(
     blocks="gpt_neox.layers",
     embedding="gpt_neox.embed_in",
     norm="gpt_neox.final_layer_norm",
-    head="embed_out",
+    head="lm_head",
     attention="attention",
 )
 BERT = Adapter(

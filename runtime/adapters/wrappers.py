@@ -41,7 +41,9 @@ def _inside(model: nn.Module) -> nn.Module | None:
         prompts = [kind for kind, config in wrapper.peft_config.items() if getattr(config, "is_prompt_learning", False)]
         if prompts:
             kind = getattr(wrapper.peft_config[prompts[0]].peft_type, "value", prompts[0])
-            message = f"PEFT's `{kind}` puts tokens of its own before the text, so that no token stands where a rule says"
+            message = (
+                f"PEFT's `{kind}` puts tokens of its own before the text, so that no token stands where a rule says"
+            )
             raise Failure(WRAPPED_MODEL.at(None, message, help="use a method that changes weights, as LoRA does"))
         return cast(nn.Module, wrapper.get_base_model())
     return None
