@@ -192,7 +192,7 @@ KINDS = {
     "modernbert": Kind(
         "modernbert", _SHAPE | {"local_attention": 6, "global_attn_every_n_layers": 2},
         Body("model.layers", run_decoder, _reader("model.final_norm", _modern_head)),
-        AutoModelForMaskedLM, causal=False, windows=(None, 4, None),
+        AutoModelForMaskedLM, causal=False, windows=(None, 4, None), spread=0.25,
     ),
     "t5": Kind("t5", _T5, Body("encoder.block", _run_encoder, None), T5EncoderModel, causal=False, spread=0.25),
     "t5 encoder": Kind(

@@ -41,6 +41,8 @@ def in_float64(model: nn.Module) -> nn.Module:
     """A copy of the model in float64 with eager attention."""
     twin = copy.deepcopy(model).double()
     twin.set_attn_implementation("eager")
+    if hasattr(twin.config, "_experts_implementation"):
+        twin.set_experts_implementation("eager")  # The fast products of experts have no float64.
     for module in twin.modules():
         if hasattr(module, "reorder_and_upcast_attn"):  # The same numbers in another order, which refuses float64.
             module.reorder_and_upcast_attn = False
