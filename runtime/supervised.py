@@ -86,6 +86,11 @@ class Supervised(nn.Module):
         """Where the model's embedding is: batches are moved there."""
         return cast(Tensor, self._parts[0].embedding.weight).device
 
+    @property
+    def has_head(self) -> bool:
+        """Whether the model gives logits, and so has a token loss."""
+        return self._parts[0].head is not None
+
     # --- an optimiser step ---
 
     def forward(self, batch: Batch, time: float, totals: Totals | None = None) -> Losses:
@@ -121,7 +126,7 @@ class Supervised(nn.Module):
             self.receipts.add(len(batch.ids), counts, sums, shares, weighed.ranked, weighed.kept)
             self.receipts.check()
         loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
-        kept, given = (weighed.ranked, weighed.kept), None if self._parts[0].head is None else logits
+        kept, given = (weighed.ranked, weighed.kept), logits if self.has_head else None
         return Losses(loss, token, values, factors, counts, *kept, tuple(self.receipts), given)
 
     def totals(self, batches: Iterable[Batch], time: float, reduce: Reduction | None = None) -> Totals:
@@ -158,7 +163,7 @@ class Supervised(nn.Module):
 
     def _token_losses(self, logits: Tensor, batch: Batch) -> Tensor:
         """The loss of every token, at the token: [B, T]; 0 in a model without a head."""
-        if self._parts[0].head is None:
+        if not self.has_head:
             return torch.zeros(batch.input_ids.shape, device=logits.device)
         return token_losses(logits, batch.input_ids)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mcd.compiler.plan import Plan
-from mcd.dsl.windows import felt, read_windows
-from mcd.runtime.adapters import ADAPTERS
+from mcd.dsl.contract import read_contract
+from mcd.dsl.source import DataPlace
+from mcd.dsl.windows import felt
+from mcd.runtime.adapters import ADAPTERS, locate
 from mcd.runtime.attention import key_rows
 from mcd.runtime.batch import Batch
 from mcd.runtime.supervise import supervise
@@ -161,7 +164,16 @@ def test_every_model_of_the_table_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_windows_are_those_of_the_config(name: str) -> None:
+def test_contract_of_a_config_is_that_of_its_model(name: str, tmp_path: Path) -> None:
+    """What a spec is checked against, read from config.json without transformers, is what the model has."""
     kind = KINDS[name]
-    config = kind.make().config.get_text_config()
-    assert felt(read_windows(config.to_dict(), LAYERS), CONTEXT) == kind.windows
+    model = kind.make()
+    model.config.save_pretrained(tmp_path)
+    place = DataPlace("config.json")
+    said = kind.causal if kind.type == "t5" and model.config.is_encoder_decoder else None
+    found = read_contract(tmp_path / "config.json", place, "config.json", said)
+    parts = locate(model, causal=kind.causal)
+    assert (found.layers, found.heads, found.causal) == (len(parts.blocks), parts.heads, parts.causal)
+    assert (found.vocab, found.hidden) == parts.shape
+    assert felt(found.windows, CONTEXT) == kind.windows
+    assert found.positions == (None if kind.type == "t5" else CONTEXT)
