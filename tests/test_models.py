@@ -30,7 +30,7 @@ CAUSAL = [name for name, kind in KINDS.items() if kind.causal and " " not in nam
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_spec_is_compiled_for_a_model_by_its_config(tmp_path: Path, name: str) -> None:
-    """`mcd compile --model`; T5's two stacks are told apart by the `causal` of the spec. What comes of it supervises the model."""
+    """`mcd compile --model`; T5's two stacks are told apart by the `causal` of the spec. what comes supervises the model."""
     kind = KINDS[name]
     spec = SPEC if kind.body.read is not None else SPEC.replace("signal early", "# signal early")
     path = project(tmp_path, spec, RECORDS)

@@ -24,7 +24,8 @@ def unwrap(model: nn.Module) -> nn.Module:
         if isinstance(model, OUTSIDE):
             name = type(model).__name__
             message = f"the model comes in `{name}`, which would not see the probes beside it"
-            raise Failure(WRAPPED_MODEL.at(None, message, help=f"wrap what `supervise` gives: `{name}(supervised)`"))
+            outer = "DistributedDataParallel" if isinstance(model, DataParallel) else name
+            raise Failure(WRAPPED_MODEL.at(None, message, help=f"wrap what `supervise` gives: `{outer}(supervised)`"))
         inner = _inside(model)
         if inner is None:
             return model

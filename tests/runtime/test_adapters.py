@@ -266,7 +266,7 @@ def test_peft_that_puts_tokens_before_the_text_is_refused_by_name() -> None:
 def test_wrapper_that_goes_around_the_supervised_model_is_refused_by_name() -> None:
     with pytest.raises(Failure, match="MCD712 the model comes in `DataParallel`") as refused:
         supervise(DataParallel(make_model("llama")), make_plan(make_classify()))
-    assert refused.value.diagnostics[0].help == "wrap what `supervise` gives: `DataParallel(supervised)`"
+    assert refused.value.diagnostics[0].help == "wrap what `supervise` gives: `DistributedDataParallel(supervised)`"
 
 
 @pytest.mark.slow
