@@ -169,7 +169,7 @@ def _causal(
         message = f"`{shown}` is an encoder-decoder model (`{kind}`); a spec supervises a model of one stack of blocks"
         help = "give the config of a decoder or of an encoder"
         if _two_stacks(config):
-            help = "write `causal = false` beside it for the encoder, `causal = true` for the decoder's attention to itself"
+            help = "of a model, write `causal = false` beside it for the encoder, `causal = true` for the decoder"
         wrong.append(codes.NOT_A_DECODER.at(place, message, help=help))
         return True
     if kind in ENCODERS or kind in TWO_STACKS:

@@ -172,7 +172,12 @@ KINDS = {
         Body("model.decoder.layers", run_decoder, _reader("model.decoder.final_layer_norm", _lm_head)),
     ),
     "mixtral": Kind("mixtral", _GROUPED | _EXPERTS | _SLID, _LLAMA, windows=_SLIDING),
-    "qwen3_moe": Kind("qwen3_moe", _GROUPED | _EXPERTS | {"head_dim": 8}, _LLAMA),
+    "qwen3_moe": Kind(
+        "qwen3_moe",
+        _GROUPED | _EXPERTS | _SLID | {"head_dim": 8, "use_sliding_window": True},
+        _LLAMA,
+        windows=_SLIDING,
+    ),
     "gpt_oss": Kind(
         "gpt_oss",
         _GROUPED | _EXPERTS | _TYPES | _SLID | {"head_dim": 4},

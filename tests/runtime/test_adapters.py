@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import peft
@@ -23,7 +24,8 @@ from transformers import (
 
 from mcd.compiler.plan import GradientPlan, Plan
 from mcd.dsl.diagnostics import Failure
-from mcd.runtime.adapters import Adapter, locate, unwrap
+from mcd.runtime.adapters import ADAPTERS, LLAMA, Adapter, locate, unwrap
+from mcd.runtime.batch import Batch
 from mcd.runtime.evaluate import scores_of
 from mcd.runtime.supervise import supervise
 
@@ -48,6 +50,7 @@ from .builders import (
     make_weigh,
 )
 from .models import KINDS
+from .reference import in_float64, naive
 from .test_models import LENGTHS, LOOKS, make_given, make_mixed
 
 
@@ -82,6 +85,18 @@ def test_attention_that_bypasses_the_interface_is_refused_before_anything_runs()
     with supervise(model, plan, adapter=GPTJ, anchors=make_anchors()) as supervised:
         out = supervised(make_batch(plan, LENGTHS, {"axis": SPREAD, "early": SPREAD}, labels={"early": [1] * 4}), 0.0)
     assert out.rules["axis"] > 0 and out.rules["early"] > 0 and out.token > 0
+
+
+def test_model_of_transformers_that_the_table_lacks_takes_an_adapter() -> None:
+    """StarCoder 2 is laid out as Llama: its rows are those of its own eager attention."""
+    model = make("starcoder2", **KINDS["llama"].settings | {"sliding_window": None})
+    plan = make_plan(make_attend(layers=(1, 2)))
+    batch = make_batch(plan, LENGTHS, {"look": LOOKS})
+    with pytest.raises(Failure, match="MCD702 model class `Starcoder2ForCausalLM` is not supported"):
+        supervise(model, plan)
+    with supervise(model, plan, adapter=LLAMA) as supervised:
+        loss = supervised(batch, time=0.0).rules["look"].item()
+    assert loss == pytest.approx(naive(in_float64(model), plan, batch)["look"].item(), rel=1e-5)
 
 
 def test_adapter_that_names_no_final_state_is_refused() -> None:
@@ -200,6 +215,25 @@ def test_stop_cuts_the_bias_that_blocks_of_t5_hand_on() -> None:
     grads = {name: p.grad is not None and bool(p.grad.any()) for name, p in model.named_parameters()}
     assert grads["encoder.block.1.layer.0.SelfAttention.q.weight"]
     assert not any(found for name, found in grads.items() if "block.0" in name or "shared" in name)
+
+
+@pytest.mark.slow
+def test_decoder_of_t5_reads_another_source_by_an_adapter() -> None:
+    def reading(model: Any, batch: Batch) -> Any:
+        source = torch.full((len(batch.ids), 2), 5)
+        given = {"decoder_input_ids": batch.input_ids, "decoder_attention_mask": batch.attention_mask}
+        return model(input_ids=source, **given).logits
+
+    decoder = ADAPTERS["t5"].decoder
+    assert decoder is not None
+    plan = make_plan(make_attend(layers=(1, 3)))
+    model, batch = KINDS["t5 decoder"].make(), make_batch(plan, LENGTHS, {"look": LOOKS})
+    with supervise(model, plan, adapter=replace(decoder, logits=reading)) as supervised:
+        out = supervised(batch, time=0.0)
+    with supervise(model, plan) as supervised:
+        empty = supervised(batch, time=0.0)
+    assert torch.equal(out.logits, reading(model, batch)) and not torch.equal(out.logits, empty.logits)
+    assert out.rules["look"] > 0
 
 
 @pytest.mark.slow

@@ -159,8 +159,23 @@ def test_model_stays_what_it_was(name: str) -> None:
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-def test_every_model_of_the_table_is_tried() -> None:
+def test_every_model_of_the_table_is_tried_and_documented() -> None:
+    """The table of docs/models.md has a row for each, and says of it what `KINDS` tries: both ways or not, kernels, windows."""
     assert {kind.type for kind in KINDS.values()} == set(ADAPTERS)
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")
+    ]
+    said = {row[0].strip("`"): (row[1], row[2], row[3]) for row in table}
+    assert set(said) == set(ADAPTERS)
+    for kind in KINDS.values():
+        way = "causal" if kind.causal else "both ways"
+        expected = (
+            "[either](#t5)" if kind.type == "t5" else way,
+            ", ".join(kind.kernels),
+            "yes" if kind.windows else "",
+        )
+        assert said[kind.type] == expected, kind.type
 
 
 @pytest.mark.parametrize("name", KINDS)
