@@ -65,7 +65,7 @@ def check_model(env: Env, override: Path | None) -> None:
 
 def _contract(env: Env, item: ast.Model, given: Given, override: Path | None) -> Contract:
     inline = [name for name in MODEL_NUMBERS if name in given]
-    if "config" in given and inline and not (inline == ["causal"] and is_two_stacks(given["config"])):
+    if "config" in given and inline and not (inline == ["causal"] and is_two_stacks(override or given["config"])):
         message = f"{choice(inline)} cannot stand beside `config`, which gives them all"
         raise env.fail(codes.CONFIG_AND_NUMBERS.at(given.written[inline[0]].name_place, message))
     if override is None and "config" not in given:

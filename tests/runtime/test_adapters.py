@@ -166,6 +166,16 @@ def test_encoder_without_a_head_trains_on_its_rules_alone(loader: Any) -> None:
     assert model.base_model.encoder.layer[0].attention.self.query.weight.grad.any()
 
 
+def test_causal_trunk_is_trained_where_an_adapter_says_that_it_has_no_head() -> None:
+    model = make("llama", AutoModel, **KINDS["llama"].settings)
+    plan = make_plan(make_attend(layers=(1, 2)))
+    with pytest.raises(Failure, match="MCD702 model class `LlamaModel` does not have the parts"):
+        supervise(model, plan)
+    with supervise(model, plan, adapter=replace(LLAMA, head=None)) as supervised:
+        out = supervised(make_batch(plan, LENGTHS, {"look": LOOKS}), time=0.0)
+    assert out.token == 0 and out.loss == out.rules["look"] > 0
+
+
 @pytest.mark.parametrize(
     ("rule", "does"),
     [
