@@ -18,6 +18,11 @@ PROBES = Code("MCD709", "probes", "The file does not hold the probes of this pla
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
 NO_HEAD = Code("MCD711", "no-head", "A rule acts on the logits of a model that has none.")
 WRAPPED_MODEL = Code("MCD712", "wrapped-model", "A model is wrapped in what hides it from its rules.")
+MASKING = Code("MCD714", "masking", "The tokens of a model that is not causal are not masked, or cannot be.")
+NEXT_TOKEN = Code(
+    "MCD715", "next-token", "A measure is of next tokens, which a model that is not causal does not predict."
+)
+CHUNKED_LOSS = Code("MCD716", "chunked-loss", "The token loss of this model cannot be computed in chunks.")
 
 TEACHER_MODEL = Code("MCD720", "teacher-model", "The files of a teacher give no model that is the one of the spec.")
 TEACHER_MISSING = Code("MCD721", "teacher-missing", "The files of a teacher are not where the plan says.")

@@ -25,7 +25,7 @@ class Adapter:
     read from the model's `config` where they are None.
 
     What follows concerns Hugging Face models. `first_position`, of the config: the number of the first token's place, in a model
-    whose places are learned. `scale`, of the config: a factor on the state before the head. `decoder`: the other side of a model
+    whose places are learned. `scale`, of the config: a factor on the logits of the head. `decoder`: the other side of a model
     of two stacks, which a causal plan means. `refused`, of the config: why a model of this kind is not supported, if so.
     """
 
@@ -50,9 +50,9 @@ class Parts:
     the module that the list of blocks belongs to, and the name of the list in it.
 
     `norm` maps the last block's output to what the head reads, and `final` is the module that puts that out. `head` gives the
-    model's own logits [..., V] of such states [..., d], with the cap or scale that the model puts on them; None where it has
-    none. `logits` runs the model; without a head what it gives is no logits. `states` runs all but the head of a Hugging Face
-    model.
+    model's own logits [..., V] of such states [..., d], with the cap or scale that the model puts on them, and `entry` is the
+    module of it that the model gives them to; both None where it has none. `logits` runs the model; without a head what it gives
+    is no logits. `states` runs all but the head of a Hugging Face model.
     """
 
     blocks: tuple[nn.Module, ...]
@@ -62,6 +62,7 @@ class Parts:
     norm: nn.Module
     final: nn.Module
     head: nn.Module | None
+    entry: nn.Module | None
     heads: int
     causal: bool
     logits: Run

@@ -90,6 +90,7 @@ def _parts(model: nn.Module, config: Any, adapter: Adapter, both_ways: bool, hea
         norm=norm,
         final=norm if adapter.final is None else find(adapter.final),
         head=head,
+        entry=head.parts[0] if isinstance(head, Head) else head,
         heads=adapter.heads if adapter.heads is not None else _text(config).num_attention_heads,
         causal=causal,
         logits=adapter.logits or partial(run, first=first, causal=causal),
@@ -109,9 +110,18 @@ def _names(head: str | tuple[str, ...]) -> tuple[str, ...]:
 def _head(find: Find, adapter: Adapter, config: Any) -> nn.Module:
     assert adapter.head is not None, "`_parts` looks"
     modules = [find(path) for path in _names(adapter.head)]
-    scale = 1.0 if adapter.scale is None else adapter.scale(config)
-    cap = getattr(_text(config), "final_logit_softcapping", None)
+    scale, cap = _behind(_text(config))
+    scale *= 1.0 if adapter.scale is None else adapter.scale(config)
     return modules[0] if len(modules) == 1 and scale == 1 and cap is None else Head(modules, scale, cap)
+
+
+def _behind(config: Any) -> tuple[float, float | None]:
+    """The factor and the cap that a config puts on logits: `logit_scale` of Cohere's, `logits_scaling` of Granite's (a divisor),
+    `final_logit_softcapping` of Gemma's."""
+    names = ("logit_scale", "logits_scaling", "final_logit_softcapping")
+    found = [getattr(config, name, None) for name in names]
+    scale, divisor, cap = (float(n) if isinstance(n, int | float) and not isinstance(n, bool) else None for n in found)
+    return (1.0 if scale is None else scale) / (1.0 if divisor is None else divisor), cap
 
 
 class Head(nn.Module):
@@ -123,6 +133,7 @@ class Head(nn.Module):
         self.scale, self.cap = scale, cap
 
     def forward(self, states: Tensor) -> Tensor:
-        """Logits [..., V] of final states [..., d]: cap * tanh(head(scale * states) / cap), or head(scale * states)."""
-        logits: Tensor = self.parts(states if self.scale == 1 else states * self.scale)
+        """Logits [..., V] of final states [..., d]: cap * tanh(scale * head(states) / cap), or scale * head(states)."""
+        logits: Tensor = self.parts(states)
+        logits = logits if self.scale == 1 else logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)

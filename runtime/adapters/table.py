@@ -45,6 +45,7 @@ def _crossed(config: Any) -> str | None:
 
 
 def _t5_scale(config: Any) -> float:
+    """T5 scales the state that its head reads, which has no bias: that scales its logits."""
     return float(config.d_model**-0.5) if config.scale_decoder_outputs else 1.0
 
 

@@ -225,6 +225,7 @@ def made_left(batch: Batch) -> Batch:
         input_ids=rolled(batch.input_ids),
         attention_mask=rolled(batch.attention_mask),
         scored=rolled(batch.scored),
+        labels=None if batch.labels is None else rolled(batch.labels),
         attend=tuple(
             replace(
                 rows,

@@ -91,7 +91,7 @@ def naive(
                     for r in which
                 ]
             )
-    found["token"] = torch.zeros(()) if body.read is None else _token(out.logits, batch)
+    found["token"] = torch.zeros(()) if body.read is None else _token(out.logits, batch, plan.model.causal)
     found["total"] = found["token"] + sum(
         r.weight * found[r.id] for g in groups.attend + groups.hidden for r in g.rules
     )
@@ -99,6 +99,8 @@ def naive(
 
 
 def _laid_out(twin: nn.Module) -> Body:
+    if hasattr(twin, "bert"):
+        return Body("bert.encoder.layer", run_decoder, lambda model, h, final: model.cls(h))
     blocks, norm = (
         ("transformer.h", "transformer.ln_f") if hasattr(twin, "transformer") else ("model.layers", "model.norm")
     )
@@ -243,12 +245,13 @@ def _like(rule: LikePlan, states: Tensor, rows: Any, tokens: list[int], anchors:
     return (rule.margin - (offset @ target) / (offset.norm() * target.norm())).clamp(min=0)
 
 
-def _token(logits: Tensor, batch: Batch) -> Tensor:
+def _token(logits: Tensor, batch: Batch, causal: bool = True) -> Tensor:
     weights = batch.scored.double()
     for record, position, factor in zip(batch.weigh.record, batch.weigh.position, batch.weigh.factor, strict=True):
         weights[record, position] *= factor
+    tokens, before = (batch.input_ids, 1) if causal else (batch.labels, 0)
     terms = [
-        (weights[b, i], -torch.log_softmax(logits[b, i - 1], 0)[batch.input_ids[b, i]])
+        (weights[b, i], -torch.log_softmax(logits[b, i - before], 0)[tokens[b, i]])
         for b, i in weights.nonzero().tolist()
     ]
     return _mean(terms)

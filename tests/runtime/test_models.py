@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from mcd.compiler.plan import Plan
 from mcd.dsl.contract import read_contract
+from mcd.dsl.diagnostics import Failure
 from mcd.dsl.source import DataPlace
 from mcd.dsl.windows import felt
 from mcd.runtime.adapters import ADAPTERS, locate
@@ -23,6 +25,7 @@ from .builders import (
     CONTEXT,
     LAYERS,
     SPREAD,
+    VOCAB,
     make_anchors,
     make_attend,
     make_batch,
@@ -61,7 +64,9 @@ def make_mixed(kind: Kind) -> Plan:
 def make_given(plan: Plan) -> Batch:
     rows = {rule.id: LOOKS if rule.kind == "attend" else SPREAD for rule in plan.rules}
     labels = {"read": [0, 1, 2, 0], "early": [3, 5, 7, 9]}
-    return make_batch(plan, LENGTHS, rows, labels={k: v for k, v in labels.items() if k in rows})
+    batch = make_batch(plan, LENGTHS, rows, labels={k: v for k, v in labels.items() if k in rows})
+    masked = (torch.arange(batch.input_ids.shape[1]) % 3 == 1) & batch.scored  # of a model that attends both ways
+    return batch if plan.model.causal else replace(batch, labels=(batch.input_ids + 1) % VOCAB, scored=masked)
 
 
 @torch.no_grad()
@@ -157,6 +162,28 @@ def test_model_stays_what_it_was(name: str) -> None:
     assert torch.equal(put_out()[there], plain[there])
     assert list(model.state_dict()) == list(before) and config == model.config.to_dict()
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.body.read is not None])
+def test_token_loss_in_chunks_is_that_of_the_logits_of_the_model(name: str) -> None:
+    """Heads of several modules, caps and scales included."""
+    kind = KINDS[name]
+    plan = make_mixed(kind)
+    batch, found = make_given(plan), []
+    for chunk in (None, 4):
+        with supervise(kind.make(), plan, anchors=make_anchors(), chunk=chunk) as supervised:
+            out = supervised(batch, time=0.0)
+        found.append(out.token.item())
+        assert (out.logits is None) == (chunk is not None)
+    assert found[1] == pytest.approx(found[0], rel=1e-5) and found[0] > 0
+
+
+@pytest.mark.slow
+def test_chunks_of_a_model_without_a_head_are_refused() -> None:
+    plan = make_mixed(KINDS["t5"])
+    with pytest.raises(Failure, match=r"MCD716 .* cannot be chunked: it has no language-model head here"):
+        supervise(KINDS["t5"].make(), plan, anchors=make_anchors(), chunk=4)
 
 
 def test_every_model_of_the_table_is_tried_and_documented() -> None:
