@@ -25,7 +25,8 @@ class Adapter:
     read from the model's `config` where they are None.
 
     What follows concerns Hugging Face models. `first_position`, of the config: the number of the first token's place, in a model
-    whose places are learned. `scale`, of the config: a factor on the logits of the head. `decoder`: the other side of a model
+    whose places are learned. `scale`, of the config: a factor on the logits of the head; `capped`: whether
+    the caps and factors that a config names are put on them. `decoder`: the other side of a model
     of two stacks, which a causal plan means. `refused`, of the config: why a model of this kind is not supported, if so.
     """
 
@@ -40,6 +41,7 @@ class Adapter:
     final: str | None = None
     first_position: Callable[[Any], int] | None = None
     scale: Callable[[Any], float] | None = None
+    capped: bool = True
     decoder: Adapter | None = None
     refused: Callable[[Any], str | None] | None = None
 

@@ -110,7 +110,7 @@ def _names(head: str | tuple[str, ...]) -> tuple[str, ...]:
 def _head(find: Find, adapter: Adapter, config: Any) -> nn.Module:
     assert adapter.head is not None, "`_parts` looks"
     modules = [find(path) for path in _names(adapter.head)]
-    scale, cap = _behind(_text(config))
+    scale, cap = _behind(_text(config)) if adapter.capped else (1.0, None)
     scale *= 1.0 if adapter.scale is None else adapter.scale(config)
     return modules[0] if len(modules) == 1 and scale == 1 and cap is None else Head(modules, scale, cap)
 

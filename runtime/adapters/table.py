@@ -70,6 +70,7 @@ GEMMA3 = replace(
     embedding="model.language_model.embed_tokens",
     norm="model.language_model.norm",
     logits=gemma3_logits,
+    capped=False,  # The class with the image encoder does not read `final_logit_softcapping`.
 )
 OPT = Adapter(
     blocks="model.decoder.layers",

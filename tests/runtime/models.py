@@ -150,7 +150,7 @@ KINDS = {
     "gemma3": Kind(
         "gemma3",
         {"text_config": _GEMMA | _TYPES, "vision_config": _SIGHT, "mm_tokens_per_image": 4, "image_token_index": 22},
-        Body("model.language_model.layers", _run_seeing, _reader("model.language_model.norm", _capped)),
+        Body("model.language_model.layers", _run_seeing, _reader("model.language_model.norm", _lm_head)),
         windows=(4, None, 4),
     ),
     "phi": Kind(

@@ -167,9 +167,16 @@ def test_model_stays_what_it_was(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.body.read is not None])
 def test_token_loss_in_chunks_is_that_of_the_logits_of_the_model(name: str) -> None:
-    """Heads of several modules, caps and scales included."""
+    """Heads of several modules and caps included. T5's head reads a state that was scaled already, and is refused by name."""
     kind = KINDS[name]
     plan = make_mixed(kind)
+    if name == "t5 decoder":
+        with supervise(kind.make(), plan, anchors=make_anchors(), chunk=4) as supervised:
+            with pytest.raises(
+                Failure, match="MCD716 the token loss of `T5ForConditionalGeneration` cannot be chunked"
+            ):
+                supervised(make_given(plan), time=0.0)
+        return
     batch, found = make_given(plan), []
     for chunk in (None, 4):
         with supervise(kind.make(), plan, anchors=make_anchors(), chunk=chunk) as supervised:
