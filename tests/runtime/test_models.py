@@ -171,11 +171,11 @@ def test_token_loss_in_chunks_is_that_of_the_logits_of_the_model(name: str) -> N
     kind = KINDS[name]
     plan = make_mixed(kind)
     if name == "t5 decoder":
-        with supervise(kind.make(), plan, anchors=make_anchors(), chunk=4) as supervised:
-            with pytest.raises(
-                Failure, match="MCD716 the token loss of `T5ForConditionalGeneration` cannot be chunked"
-            ):
-                supervised(make_given(plan), time=0.0)
+        with (
+            supervise(kind.make(), plan, anchors=make_anchors(), chunk=4) as supervised,
+            pytest.raises(Failure, match="MCD716 the token loss of `T5ForConditionalGeneration` cannot be chunked"),
+        ):
+            supervised(make_given(plan), time=0.0)
         return
     batch, found = make_given(plan), []
     for chunk in (None, 4):
