@@ -16,6 +16,7 @@ from ..compiler.plan import Contract, HiddenRule, Plan
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
+from .accelerated import check_divided
 from .adapters import Adapter, check_attention, check_contract, locate
 from .anchors import Vectors
 from .batch import Batch
@@ -93,12 +94,14 @@ class Supervised(nn.Module):
 
         `totals`: the denominators of the whole step, from `totals`; None: this batch is the step, of every rank in training
         mode and of this rank alone otherwise. A rule whose factor is 0 is computed for the record, without a gradient. In
-        training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710.
+        training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710, MCD719.
         """
         batch = self._taken(batch)
         scale = multipliers(self.plan, time)
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
+        if self.training:
+            check_divided(self, totals)
         batch = self._rules.joined(batch, totals.ranks)
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._rules.rules)
         taught = self._online(batch, {r.id for r, f in zip(self._rules.rules, factors, strict=True) if f}, self.device)
@@ -120,7 +123,8 @@ class Supervised(nn.Module):
         if self.training:
             self.receipts.add(len(batch.ids), counts, sums, shares, weighed.ranked, weighed.kept)
             self.receipts.check()
-        loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
+        times = totals.ranks * totals.divided
+        loss = self.flow.total(scale.token * token * times, acting * times, totals)
         kept = (weighed.ranked, weighed.kept)
         return Losses(loss, token, values, factors, counts, *kept, tuple(self.receipts), logits)
 

@@ -17,6 +17,10 @@ RAMP = Code("MCD708", "ramp", "An exponential ramp needs two positive ends.")
 PROBES = Code("MCD709", "probes", "The file does not hold the probes of this plan.")
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
 
+TRAINER = Code("MCD717", "trainer", "A trainer is set up in a way that supervision cannot work with.")
+BESIDE = Code("MCD718", "beside", "What a plan trains beside the model is not in the optimiser, or not in the checkpoint.")
+DIVIDED = Code("MCD719", "divided", "A loss that is a share of its whole step would be divided again.")
+
 TEACHER_MODEL = Code("MCD720", "teacher-model", "The files of a teacher give no model that is the one of the spec.")
 TEACHER_MISSING = Code("MCD721", "teacher-missing", "The files of a teacher are not where the plan says.")
 TEACHER_CHANGED = Code(
