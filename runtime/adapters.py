@@ -119,6 +119,7 @@ def locate(model: nn.Module, adapter: Adapter | None = None, adapters: Mapping[s
             )
         )
     adapter = adapter or adapters[kind]
+    outside, model = model, _inside(model)
     try:
         blocks = tuple(model.get_submodule(adapter.blocks).children())
         owner, _, own = adapter.blocks.rpartition(".")
@@ -141,6 +142,21 @@ def locate(model: nn.Module, adapter: Adapter | None = None, adapters: Mapping[s
                 help="load the class with the language-model head (`AutoModelForCausalLM`), or pass another `adapter=`",
             )
         ) from error
+
+
+def _inside(model: nn.Module) -> nn.Module:
+    """The model inside PEFT's wrapper, which runs it in place; any other model itself.
+
+    Fails with MCD702 for a method that puts tokens of its own before the text.
+    """
+    methods: Any = getattr(model, "peft_config", None)
+    if not isinstance(methods, Mapping) or not hasattr(model, "get_base_model"):
+        return model
+    prompts = [name for name, method in methods.items() if getattr(method, "is_prompt_learning", False)]
+    if prompts:
+        message = f"the PEFT method of adapter `{prompts[0]}` puts tokens before the text, so that no token stands where a rule says"
+        raise Failure(UNSUPPORTED_MODEL.at(None, message, help="use a method that changes weights, such as LoRA"))
+    return cast(nn.Module, cast(Any, model).get_base_model())
 
 
 def check_contract(model: nn.Module, parts: Parts, plan: Contract) -> None:

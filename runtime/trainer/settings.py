@@ -65,6 +65,7 @@ _FLAGS: tuple[tuple[str, str, str], ...] = (
     ("auto_find_batch_size", "begins a run again in the middle, with another order of rows", "choose a batch size"),
     ("deepspeed", "keeps gradients and states where no rule reaches them", "use DDP"),
     ("fsdp", "takes a model in parts before it is supervised", "use a bare loop, or DDP"),
+    ("torch_compile", "compiles the losses too, again for every time", "leave it out"),
     ("predict_with_generate", "evaluates texts, where a plan has losses", "call `model.generate` yourself"),
     ("group_by_length", f"sorts the rows: {ROWS}", "say `order = length` in the spec"),
 )
