@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+import torch.distributed as dist
 from torch import nn
 
 from ..dsl.codes.runtime import DIVIDED
@@ -32,8 +33,8 @@ class Accelerator(Protocol):
 def accelerated_totals(accelerator: Accelerator, model: nn.Module, batches: Sequence[Batch], time: float) -> Totals:
     """The denominators of a step whose losses go to `accelerator.backward`, which divides each by the steps to accumulate over.
 
-    `model`: what `accelerator.prepare` gave for a supervised model. `batches`: the micro-batches of the step on this rank, as many
-    as it accumulates over. Called on every rank. Fails with MCD719 where `accumulate` would end the step at another batch.
+    `model`: what `accelerator.prepare` gave for a supervised model. `batches`: the micro-batches of the step on this rank,
+    as many as it accumulates over. Called on every rank. Fails with MCD719 where `accumulate` would end the step elsewhere.
     """
     steps = accelerator.gradient_accumulation_steps
     if len(batches) != steps:
@@ -52,7 +53,8 @@ def check_divided(model: nn.Module, totals: Totals) -> None:
     """Fails with MCD719 where an accelerator that divides losses prepared `model`, and its losses are not multiplied."""
     state: Any = sys.modules.get("accelerate.state")
     # A model that is wrapped for several ranks is not marked itself.
-    if state is None or not (getattr(model, "_is_accelerate_prepared", False) or totals.ranks > 1):
+    wrapped = totals.ranks > 1 and dist.is_initialized()
+    if state is None or not (wrapped or getattr(model, "_is_accelerate_prepared", False)):
         return
     steps = state.GradientState().num_steps
     if steps != totals.divided:

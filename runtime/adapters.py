@@ -119,7 +119,7 @@ def locate(model: nn.Module, adapter: Adapter | None = None, adapters: Mapping[s
             )
         )
     adapter = adapter or adapters[kind]
-    outside, model = model, _inside(model)
+    model = _inside(model)
     try:
         blocks = tuple(model.get_submodule(adapter.blocks).children())
         owner, _, own = adapter.blocks.rpartition(".")
@@ -154,7 +154,7 @@ def _inside(model: nn.Module) -> nn.Module:
         return model
     prompts = [name for name, method in methods.items() if getattr(method, "is_prompt_learning", False)]
     if prompts:
-        message = f"the PEFT method of adapter `{prompts[0]}` puts tokens before the text, so that no token stands where a rule says"
+        message = f"the PEFT method of adapter `{prompts[0]}` puts tokens before the text, where no rule expects them"
         raise Failure(UNSUPPORTED_MODEL.at(None, message, help="use a method that changes weights, such as LoRA"))
     return cast(nn.Module, cast(Any, model).get_base_model())
 

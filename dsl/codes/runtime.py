@@ -18,7 +18,9 @@ PROBES = Code("MCD709", "probes", "The file does not hold the probes of this pla
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
 
 TRAINER = Code("MCD717", "trainer", "A trainer is set up in a way that supervision cannot work with.")
-BESIDE = Code("MCD718", "beside", "What a plan trains beside the model is not in the optimiser, or not in the checkpoint.")
+BESIDE = Code(
+    "MCD718", "beside", "What a plan trains beside the model is not in the optimiser, or not in the checkpoint."
+)
 DIVIDED = Code("MCD719", "divided", "A loss that is a share of its whole step would be divided again.")
 
 TEACHER_MODEL = Code("MCD720", "teacher-model", "The files of a teacher give no model that is the one of the spec.")

@@ -25,7 +25,11 @@ class Step:
     """
 
     def __init__(
-        self, supervised: Supervised, batches: Iterable[Batch], time: float, around: Callable[[], AbstractContextManager[object]]
+        self,
+        supervised: Supervised,
+        batches: Iterable[Batch],
+        time: float,
+        around: Callable[[], AbstractContextManager[object]],
     ) -> None:
         """`around`: what the passes run in (autocast)."""
         self.time = time

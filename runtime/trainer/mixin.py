@@ -5,7 +5,8 @@
     trainer = MyTrainer(model=model, args=args, train_dataset=mcd.load("out", split="train"))
     trainer.train()
 
-`trainer.model` is the model that was given, and is saved as ever. What runs, and what DDP wraps, is `trainer.supervised` around it.
+`trainer.model` is the model that was given, and is saved as ever. What runs, and what DDP wraps, is `trainer.supervised` around
+it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from ..dataset import Dataset
 from ..order import Sampler
 from ..run import PROBES_FILE
 from ..supervise import supervise
-from ..supervised import Supervised
 from ..teachers import GivenTeachers
 from .losses import Evaluation, RuleLog, Step
 from .order import Batches, EpochLoader, Order, Share
@@ -51,7 +51,8 @@ class SupervisedMixin:
     share their denominators, so that their losses add up and nothing is divided by their number. Beside what the trainer takes:
     `adapter` and `teachers`, as for `supervise`.
 
-    Fails with MCD717 for settings that cannot work, MCD718 where probes are in no optimiser or checkpoint, and as `supervise` does.
+    Fails with MCD717 for settings that cannot work, with MCD718 where probes are in no optimiser or checkpoint, and as
+    `supervise` does.
     """
 
     loss_is_scaled_for_ga = True
@@ -66,6 +67,7 @@ class SupervisedMixin:
     train_dataset: Any
     eval_dataset: Any
     data_collator: Any
+    supervised: Any
 
     def __init__(
         self, *given: Any, adapter: Adapter | None = None, teachers: GivenTeachers | None = None, **options: Any
@@ -98,7 +100,9 @@ class SupervisedMixin:
         """The rows of `train_dataset` in the order of its plan, every rank its share."""
         if self.train_dataset is None:
             raise Failure(TRAINER.at(None, "there is no `train_dataset` to train on"))
-        return self._loader(self.train_dataset, self._train_sampler().epoch, self._share(), self.args.dataloader_drop_last)
+        return self._loader(
+            self.train_dataset, self._train_sampler().epoch, self._share(), self.args.dataloader_drop_last
+        )
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> EpochLoader:
         """The rows of `eval_dataset`, or of the one that the trainer has, by name where it has several."""
@@ -116,11 +120,12 @@ class SupervisedMixin:
         """The rows of `test_dataset`."""
         return self.get_eval_dataloader(test_dataset)
 
-    def _loader(self, dataset: Dataset, rows: Any, share: Share, whole: bool) -> EpochLoader:
+    def _loader(self, dataset: Dataset, epoch_rows: Any, share: Share, whole: bool) -> EpochLoader:
         args = self.args
+        rows: Any = dataset
         return EpochLoader(
-            dataset,
-            batch_sampler=Batches(rows, share, dataset.path, whole=whole),
+            rows,
+            batch_sampler=Batches(epoch_rows, share, dataset.path, whole=whole),
             collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
@@ -158,7 +163,9 @@ class SupervisedMixin:
         planned = self.state.max_steps
         return min(self.state.global_step / planned, 1.0) if planned else 1.0
 
-    def get_batch_samples(self, epoch_iterator: Iterator[Batch], num_batches: int, device: Any) -> tuple[list[Batch], Step]:
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: Any
+    ) -> tuple[list[Batch], Step]:
         """The micro-batches of the next step, and what they share."""
         batches = list(islice(epoch_iterator, num_batches))
         self.supervised.train()
@@ -209,14 +216,16 @@ class SupervisedMixin:
         output = super().evaluation_loop(  # type: ignore[misc]
             dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
         )
-        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in self._evaluation.result().items()})
+        output.metrics.update(
+            {f"{metric_key_prefix}_{name}": value for name, value in self._evaluation.result().items()}
+        )
         self._evaluation = None
         return output
 
     def prediction_step(
         self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The loss of a batch, and its logits [B, T, V] and tokens [B, T] (-100 where they have no loss) for `compute_metrics`."""
+        """The loss of a batch, and for `compute_metrics` its logits [B, T, V] and tokens [B, T], -100 where they have no loss."""
         assert self._evaluation is not None, "`evaluation_loop` calls this"
         with torch.no_grad(), self.accelerator.autocast():
             batch = self._prepare_inputs(inputs)
@@ -231,7 +240,8 @@ class SupervisedMixin:
         """What runs: the supervised model, in training with what the accelerator puts around it."""
         if model is not self.model:
             return model  # It is wrapped already.
-        return self.accelerator.prepare_model(self.supervised) if training else self.supervised
+        running: nn.Module = self.accelerator.prepare_model(self.supervised) if training else self.supervised
+        return running
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Of all that is trained. Fails with MCD718 where an optimiser that was passed in lacks what stands beside the model."""
@@ -239,7 +249,9 @@ class SupervisedMixin:
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         lacking = sum(id(parameter) not in held for parameter in self.supervised.probes.parameters())
         if lacking:
-            message = f"the optimiser lacks {lacking} tensors of probes, maps and learned anchors, which would not be trained"
+            message = (
+                f"the optimiser lacks {lacking} tensors of probes, maps and learned anchors, which would not be trained"
+            )
             help = "pass `optimizer_cls_and_kwargs` instead of `optimizers`, or make it of `trainer.supervised.parameters()`"
             raise Failure(BESIDE.at(None, message, help=help))
         return optimizer
@@ -296,7 +308,9 @@ def _first(train: Any, evaluated: Any) -> Dataset:
     found = evaluated if train is None else train
     found = next(iter(found.values()), None) if isinstance(found, Mapping) else found
     if found is None:
-        message = "a trainer needs the compiled dataset whose plan it follows, and has neither train_dataset nor eval_dataset"
+        message = (
+            "a trainer needs the compiled dataset whose plan it follows, and has neither train_dataset nor eval_dataset"
+        )
         raise Failure(TRAINER.at(None, message, help='pass `train_dataset=mcd.load("out", split="train")`'))
     assert isinstance(found, Dataset), "`check_settings` looks"
     return found

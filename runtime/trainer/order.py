@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from ...compiler.ragged import Ints
 from ...dsl.codes import runtime as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
-from ..dataset import Dataset
 from ..order import Sampler
 
 ORDER_FILE = "order.json"
@@ -72,7 +72,7 @@ class Batches:
             ends[-1] = len(rows)
             if self._batches > 1 and ends[-1] - ends[-2] < self._share.ranks:
                 ends[-2] = (ends[-3] + ends[-1] + 1) // 2
-        for begin, end in zip(ends[:-1], ends[1:], strict=True):
+        for begin, end in pairwise(ends.tolist()):
             mine = np.array_split(rows[begin:end], self._share.ranks)[self._share.rank]
             yield mine.tolist()
 

@@ -18,7 +18,7 @@ from ..supervised import Supervised
 RECEIPTS_FILE = "receipts.json"
 
 
-class RuleReport(TrainerCallback):  # type: ignore[misc]
+class RuleReport(TrainerCallback):
     """Writes `receipts.json` beside every checkpoint and in the output directory, and prints a line per rule at the end.
 
     `supervised`: the model whose receipts they are. Receipts are those of the first rank.
@@ -53,7 +53,10 @@ def summary(receipts: Sequence[Receipt]) -> str:
     rows += [(r.rule, str(r.rows), _number(r.mean_loss), _number(r.last_loss)) for r in receipts]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     return "\n".join(
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     )
 

@@ -52,7 +52,10 @@ def _of_options(options: Mapping[str, Any]) -> Iterator[Refused]:
     if options.get("model_init") is not None:
         yield "`model_init` makes models that no plan is attached to", "pass `model=`"
     if options.get("formatting_func") is not None:
-        yield "`formatting_func` makes texts of records: they are in the shards", "write a template in the spec's source"
+        yield (
+            "`formatting_func` makes texts of records: they are in the shards",
+            "write a template in the spec's source",
+        )
     if options.get("quantization_config") is not None:
         yield "`quantization_config` was not tried", "pass a model that is loaded already"
 
@@ -76,7 +79,9 @@ def _of_arguments(args: Any) -> Iterator[Refused]:
     for name, why, help in _FLAGS:
         if getattr(args, name, None):
             yield f"`{name}` {why}", help
-    strategy = str(getattr(getattr(args, "train_sampling_strategy", ""), "value", getattr(args, "train_sampling_strategy", "")))
+    strategy = str(
+        getattr(getattr(args, "train_sampling_strategy", ""), "value", getattr(args, "train_sampling_strategy", ""))
+    )
     if strategy in _ORDER:
         help = "say `order = length` in the spec" if strategy != "sequential" else "leave it out"
         yield f'`train_sampling_strategy="{strategy}"` sorts the rows: {ROWS}', help
@@ -103,7 +108,11 @@ def _of_sft(args: Any, options: Mapping[str, Any]) -> Iterator[Refused]:
         ("packing", "cuts and joins the rows of shards", "leave it out"),
         ("eval_packing", "cuts and joins the rows of shards", "leave it out"),
         ("padding_free", "makes one row of a batch, where rules count in rows", "leave it out"),
-        ("completion_only_loss", f"leaves out tokens: {LOSS}", f"{WEIGHTS}: `weigh reply: slot(.completion) {{ only = true }}`"),
+        (
+            "completion_only_loss",
+            f"leaves out tokens: {LOSS}",
+            f"{WEIGHTS}: `weigh reply: slot(.completion) {{ only = true }}`",
+        ),
         ("assistant_only_loss", f"leaves out tokens: {LOSS}", WEIGHTS),
         ("chat_template_path", "renders texts again: they are in the shards", "name the template in the spec's source"),
         ("activation_offloading", "was not tried", "leave it out"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from datasets import Dataset as Table
-from trl import SFTConfig
+from trl.trainer.sft_config import SFTConfig
 
 
 def stand_in(values: dict[str, Any]) -> None:
@@ -15,7 +15,8 @@ def stand_in(values: dict[str, Any]) -> None:
     """
     args = values.get("args") or SFTConfig()
     if isinstance(args, SFTConfig):
-        args.dataset_kwargs = {**(args.dataset_kwargs or {}), "skip_prepare_dataset": True}
+        given: Any = args.dataset_kwargs or {}
+        args.dataset_kwargs = {**given, "skip_prepare_dataset": True}
     values["args"] = args
     values["train_dataset"] = Table.from_dict({"input_ids": [[0]], "labels": [[-100]]})
     values["eval_dataset"] = None if values.get("eval_dataset") is None else values["train_dataset"]

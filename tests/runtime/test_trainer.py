@@ -160,7 +160,9 @@ def test_what_is_saved_is_the_model_and_the_probes_beside_it(data, tmp_path):
 
 def test_probes_decay_as_the_trainer_decides(data, tmp_path):
     trainer = make(data, tmp_path, weight_decay=0.1)
-    groups = {id(p): group["weight_decay"] for group in trainer.create_optimizer().param_groups for p in group["params"]}
+    groups = {
+        id(p): group["weight_decay"] for group in trainer.create_optimizer().param_groups for p in group["params"]
+    }
     probe = trainer.supervised.probes["kind", 1]
     assert groups[id(probe.weight)] == 0.1 and groups[id(probe.bias)] == 0.0
 
@@ -275,7 +277,9 @@ def test_a_loss_that_is_no_number_names_its_rule():
         log.read(7)
 
 
-@pytest.mark.parametrize(("rows", "size", "ranks", "batches"), [(40, 4, 2, 5), (41, 4, 2, 6), (43, 2, 3, 8), (3, 4, 3, 1)])
+@pytest.mark.parametrize(
+    ("rows", "size", "ranks", "batches"), [(40, 4, 2, 5), (41, 4, 2, 6), (43, 2, 3, 8), (3, 4, 3, 1)]
+)
 def test_ranks_share_every_row_once_in_equally_many_batches(rows, size, ranks, batches):
     found = [list(Batches(lambda epoch: np.arange(rows), Share(size, rank, ranks), Path("d"))) for rank in range(ranks)]
     assert [len(each) for each in found] == [batches] * ranks

@@ -58,7 +58,9 @@ def test_a_stage_trains_the_adapters_of_its_layers(data):
     trained = gradients(dataset.with_plan(staged), adapted())
     assert {name for name in trained if "lora_" in name} == {name for name in trained if ".layers.1." in name} != set()
     whole = gradients(dataset, adapted())
-    scaled = gradients(dataset.with_plan(plan.model_copy(update={"gradient": GradientPlan(scale=((1, 0.5),))})), adapted())
+    scaled = gradients(
+        dataset.with_plan(plan.model_copy(update={"gradient": GradientPlan(scale=((1, 0.5),))})), adapted()
+    )
     for name in whole:
         torch.testing.assert_close(scaled[name], whole[name] * (0.5 if ".layers.0." in name else 1.0))
 

@@ -56,7 +56,9 @@ def trained(data: str, folder: str, changes: dict[str, Any], **settings: Any) ->
     evaluated = trainer.evaluate()  # Before training: what it prepares must not keep DDP away.
     trainer.train()
     names = ("loss", "token_loss", "rule/look", "rule/axis", "rule/kind")
-    log = [[entry.get(name) for name in names] for entry in trainer.state.log_history if "loss" in entry]
+    log = [
+        {name: entry[name] for name in names if name in entry} for entry in trainer.state.log_history if "loss" in entry
+    ]
     losses = {name: evaluated[name] for name in evaluated if "rule/" in name or name.endswith("loss")}
     return {"log": log, "gradients": gradients.steps, "evaluated": losses}
 
@@ -79,7 +81,10 @@ def accelerated(data: str, rank: int, ranks: int) -> list[torch.Tensor]:
 def run(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # Asked for, and not used: the group is there already.
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "1",
+    }  # Asked for, and not used: the group is there already.
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     for case, changes in CASES.items():
         found = trained(f"{folder}/data", f"{folder}/{case}", changes, **SPLIT, ddp_backend="gloo")
@@ -101,7 +106,7 @@ def test_two_ranks_give_what_one_process_gives(tmp_path: Path, monkeypatch: pyte
         assert one["log"] == other["log"] and one["evaluated"] == other["evaluated"]
         assert one["evaluated"] == pytest.approx(whole["evaluated"], rel=1e-5)
         for a, b in zip(one["log"], whole["log"], strict=True):
-            assert a == pytest.approx(b, rel=1e-3)
+            assert a == pytest.approx(b, rel=1e-3, abs=1e-4)
         for a, b in zip(one["gradients"][0], whole["gradients"][0], strict=True):
             torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
         for mine, theirs in zip(one["gradients"], other["gradients"], strict=True):

@@ -43,6 +43,12 @@ def small_model(dropout: float = 0.0) -> LlamaForCausalLM:
 
 def arguments(folder: Path, kind: Any = TrainingArguments, **changes: Any) -> Any:
     """Six steps of 8 rows, each logged, nothing reported elsewhere."""
-    given = {"max_steps": 6, "per_device_train_batch_size": 8, "logging_steps": 1, "learning_rate": 1e-2, "report_to": []}
+    given = {
+        "max_steps": 6,
+        "per_device_train_batch_size": 8,
+        "logging_steps": 1,
+        "learning_rate": 1e-2,
+        "report_to": [],
+    }
     given |= {"save_strategy": "no", "use_cpu": True, "disable_tqdm": True, "seed": 3}
     return kind(output_dir=str(folder), **{**given, **changes})
