@@ -36,7 +36,7 @@ from ..run import PROBES_FILE
 from ..supervise import supervise
 from ..teachers import GivenTeachers
 from .losses import Evaluation, RuleLog, Step
-from .order import Batches, EpochLoader, Order, Share
+from .order import Batches, EpochCollator, EpochLoader, Order, Share
 from .report import RuleReport
 from .settings import check_settings, check_trainer
 
@@ -49,7 +49,7 @@ class SupervisedMixin:
 
     `supervised` is the model under its plan. Time is the optimiser's steps done over `max_steps`. The micro-batches of a step
     share their denominators, so that their losses add up and nothing is divided by their number. Beside what the trainer takes:
-    `adapter` and `teachers`, as for `supervise`.
+    `adapter`, `teachers` and `chunk`, as for `supervise`.
 
     Fails with MCD717 for settings that cannot work, with MCD718 where probes are in no optimiser or checkpoint, and as
     `supervise` does.
@@ -70,7 +70,12 @@ class SupervisedMixin:
     supervised: Any
 
     def __init__(
-        self, *given: Any, adapter: Adapter | None = None, teachers: GivenTeachers | None = None, **options: Any
+        self,
+        *given: Any,
+        adapter: Adapter | None = None,
+        teachers: GivenTeachers | None = None,
+        chunk: int | None = None,
+        **options: Any,
     ) -> None:
         found = inspect.signature(super().__init__).bind(*given, **options).arguments
         values = {name: value for name, value in found.items() if name not in ("options", "kwargs")}
@@ -87,7 +92,7 @@ class SupervisedMixin:
         super().__init__(**values)
         self.train_dataset, self.eval_dataset = train, evaluated
         check_trainer(self, dataset.plan)
-        self.supervised = supervise(self.model, dataset, adapter=adapter, teachers=teachers)
+        self.supervised = supervise(self.model, dataset, adapter=adapter, teachers=teachers, chunk=chunk)
         # Read by releases of transformers that do not know `loss_is_scaled_for_ga`.
         self.model_accepts_loss_kwargs = True
         self._rule_log = RuleLog()
@@ -123,13 +128,15 @@ class SupervisedMixin:
     def _loader(self, dataset: Dataset, epoch_rows: Any, share: Share, whole: bool) -> EpochLoader:
         args = self.args
         rows: Any = dataset
+        collate = EpochCollator(self.data_collator)
         return EpochLoader(
             rows,
-            batch_sampler=Batches(epoch_rows, share, dataset.path, whole=whole),
-            collate_fn=self.data_collator,
+            batch_sampler=Batches(epoch_rows, share, dataset.path, whole=whole, collate=collate),
+            collate_fn=collate,
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
-            persistent_workers=args.dataloader_persistent_workers,
+            # Masks follow from the epoch, of which processes that outlive one hear nothing.
+            persistent_workers=args.dataloader_persistent_workers and dataset.plan.model.causal,
             prefetch_factor=args.dataloader_prefetch_factor,
         )
 
@@ -181,7 +188,8 @@ class SupervisedMixin:
         """Under `conflicts = project` ranks are added up by the projection, and by nothing before it."""
         gradient = self.supervised.plan.gradient
         projected = gradient is not None and gradient.conflicts == "project"
-        return model.no_sync() if projected and hasattr(model, "no_sync") else nullcontext()
+        ddp: Any = model
+        return ddp.no_sync() if projected and hasattr(model, "no_sync") else nullcontext()
 
     def compute_loss(
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -232,7 +240,11 @@ class SupervisedMixin:
             loss, out = self._evaluation.add(model, batch)
         if prediction_loss_only:
             return loss, None, None
-        return loss, out.logits, batch.input_ids.masked_fill(~batch.scored, -100)
+        if out.logits is None:
+            message = "`chunk` computes the token loss without whole logits, and metrics or predictions ask for them"
+            raise Failure(TRAINER.at(None, message, help="leave `chunk` out, or `compute_metrics`"))
+        tokens = batch.input_ids if batch.labels is None else batch.labels
+        return loss, out.logits, tokens.masked_fill(~batch.scored, -100)
 
     # --- the model and what stands beside it ---
 

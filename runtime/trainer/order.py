@@ -7,7 +7,7 @@ reads no row of the batches before it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,9 @@ from ...compiler.ragged import Ints
 from ...dsl.codes import runtime as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
+from ..batch import Batch
+from ..collate import Collator
+from ..dataset import Row
 from ..order import Sampler
 
 ORDER_FILE = "order.json"
@@ -43,11 +46,20 @@ class Batches:
     out. Every epoch has as many batches as the first, on every rank, and every row once: the epochs of a mix may differ by a few
     rows, which the last batch has more or less.
 
-    `epoch_rows`: number of an epoch -> its rows, in order. Fails with MCD754 where there are fewer rows than ranks.
+    `epoch_rows`: number of an epoch -> its rows, in order. `collate`: is told the epoch too.
+    Fails with MCD754 where there are fewer rows than ranks.
     """
 
-    def __init__(self, epoch_rows: Callable[[int], Ints], share: Share, place: Path, *, whole: bool = False) -> None:
-        self._rows, self._share, self._whole = epoch_rows, share, whole
+    def __init__(
+        self,
+        epoch_rows: Callable[[int], Ints],
+        share: Share,
+        place: Path,
+        *,
+        whole: bool = False,
+        collate: EpochCollator | None = None,
+    ) -> None:
+        self._rows, self._share, self._whole, self._collate = epoch_rows, share, whole, collate
         self._epoch = 0
         together = share.size * share.ranks
         rows = len(epoch_rows(0))
@@ -60,6 +72,8 @@ class Batches:
     def set_epoch(self, epoch: int) -> None:
         """The epoch that the next iteration goes through."""
         self._epoch = epoch
+        if self._collate is not None:
+            self._collate.epoch = epoch
 
     def __len__(self) -> int:
         return self._batches
@@ -75,6 +89,17 @@ class Batches:
         for begin, end in pairwise(ends.tolist()):
             mine = np.array_split(rows[begin:end], self._share.ranks)[self._share.rank]
             yield mine.tolist()
+
+
+class EpochCollator:
+    """A collator that is told the epoch, of which masks are made. Processes of a loader have it as it was when they began."""
+
+    def __init__(self, collate: Collator) -> None:
+        self._collate = collate
+        self.epoch = 0
+
+    def __call__(self, rows: Sequence[Row]) -> Batch:
+        return self._collate(rows, epoch=self.epoch)
 
 
 class EpochLoader(DataLoader[Any]):
