@@ -10,6 +10,7 @@ from .version import VERSION as __version__
 if TYPE_CHECKING:
     from .compiler.plan import Plan
     from .dsl.diagnostics import Failure
+    from .runtime.accelerated import accelerated_totals
     from .runtime.batch import Batch
     from .runtime.collate import Collator
     from .runtime.dataset import Dataset, load
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .runtime.order import Sampler
     from .runtime.supervise import supervise
     from .runtime.supervised import Supervised
+    from .runtime.trainer.mixin import SupervisedMixin, SupervisedTrainer
 
 __all__ = [
     "Batch",
@@ -29,7 +31,10 @@ __all__ = [
     "Plan",
     "Sampler",
     "Supervised",
+    "SupervisedMixin",
+    "SupervisedTrainer",
     "__version__",
+    "accelerated_totals",
     "load",
     "supervise",
 ]
@@ -44,6 +49,9 @@ _HOMES = {
     "Plan": ".compiler.plan",
     "Sampler": ".runtime.order",
     "Supervised": ".runtime.supervised",
+    "SupervisedMixin": ".runtime.trainer.mixin",
+    "SupervisedTrainer": ".runtime.trainer.mixin",
+    "accelerated_totals": ".runtime.accelerated",
     "load": ".runtime.dataset",
     "supervise": ".runtime.supervise",
 }

@@ -102,7 +102,8 @@ class Conflicts:
             if parameter in rules:
                 parts.append(widen(rules[parameter]))
             if parts:
-                gradient = sum(parts[1:], parts[0]).to(parameter.dtype)
+                # Contiguous: the gradient of a sum is one number seen everywhere, which nobody could clip in place.
+                gradient = sum(parts[1:], parts[0]).to(parameter.dtype).contiguous()
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         self._step, self._token, self._rules = None, {}, {}
 

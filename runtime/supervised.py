@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..compiler.plan import HiddenRule, Plan
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH
 from ..dsl.diagnostics import Failure
+from .accelerated import check_divided
 from .adapters import Adapter, check_attention, check_contract, check_heads, locate
 from .anchors import Vectors
 from .batch import Batch
@@ -103,13 +104,16 @@ class Supervised(nn.Module):
 
         `totals`: the denominators of the whole step, from `totals`; None: this batch is the step, of every rank in training
         mode and of this rank alone otherwise. A rule whose factor is 0 is computed for the record, without a gradient. In
-        training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710, MCD714.
+        training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710, MCD714,
+        MCD719.
         """
         batch = self._taken(batch)
         check_masked(self.plan, batch)
         scale = multipliers(self.plan, time)
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
+        if self.training:
+            check_divided(self, totals)
         batch = self._rules.joined(batch, totals.ranks)
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._rules.rules)
         taught = self._online(batch, {r.id for r, f in zip(self._rules.rules, factors, strict=True) if f}, self.device)
@@ -132,7 +136,8 @@ class Supervised(nn.Module):
         if self.training:
             self.receipts.add(len(batch.ids), counts, sums, shares, weighed.ranked, weighed.kept)
             self.receipts.check()
-        loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
+        times = totals.ranks * totals.divided
+        loss = self.flow.total(scale.token * token * times, acting * times, totals)
         kept = (weighed.ranked, weighed.kept)
         return Losses(loss, token, values, factors, counts, *kept, tuple(self.receipts), predicted.logits)
 

@@ -40,8 +40,9 @@ class Totals:
 
     `tokens` []: sum of token weights, None where it is known only after the forward pass of the one micro-batch of the step;
     `rules` [rules]: sum of shares per rule. The loss of each micro-batch is multiplied by `ranks`, because DDP and FSDP divide
-    the summed gradient by their number. `reduce`: what adds up over ranks what the pass itself finds. `passes`: micro-batches
-    on this rank; `step`: which step it is, kept by copies that a wrapper makes.
+    the summed gradient by their number, and by `divided`, by which accelerate's `backward` divides it. `reduce`: what adds up
+    over ranks what the pass itself finds. `passes`: micro-batches on this rank; `step`: which step it is, kept by copies that a
+    wrapper makes.
     """
 
     tokens: Tensor | None
@@ -49,6 +50,7 @@ class Totals:
     ranks: int
     reduce: Reduction = ALONE
     passes: int = 1
+    divided: int = 1
     step: object = field(default_factory=object, compare=False, repr=False)
 
     def token_weight(self, weights: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ LIBRARIES = {
         "safetensors",
         "tokenizers",
     },
-    "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers"},
+    "runtime": {"datasets", "numpy", "pydantic", "safetensors", "torch", "transformers", "trl"},
     "cli": {"click", "lsprotocol", "pygls", "tokenizers"},
 }
 
@@ -38,6 +38,8 @@ HOMES = {
     "pygments": {"dsl/pygments.py"},
     "re2": {"dsl/patterns.py"},
     "ray": {"compiler/build/cluster.py"},
+    "datasets": {"runtime/trainer/sft.py"},
+    "trl": {"runtime/trainer/sft.py"},
     "ahocorasick_rs": {"compiler/selectors/phrases.py"},
 }
 """Libraries that stand behind the interface of one module, or of few."""

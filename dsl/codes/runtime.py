@@ -24,6 +24,12 @@ NEXT_TOKEN = Code(
 )
 CHUNKED_LOSS = Code("MCD716", "chunked-loss", "The token loss of this model cannot be computed in chunks.")
 
+TRAINER = Code("MCD717", "trainer", "A trainer is set up in a way that supervision cannot work with.")
+BESIDE = Code(
+    "MCD718", "beside", "What a plan trains beside the model is not in the optimiser, or not in the checkpoint."
+)
+DIVIDED = Code("MCD719", "divided", "A loss that is a share of its whole step would be divided again.")
+
 TEACHER_MODEL = Code("MCD720", "teacher-model", "The files of a teacher give no model that is the one of the spec.")
 TEACHER_MISSING = Code("MCD721", "teacher-missing", "The files of a teacher are not where the plan says.")
 TEACHER_CHANGED = Code(
