@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from ...compiler.ragged import Ints
+from ...compiler.ragged import Ints, offsets
 from ...dsl.diagnostics import Failure
 from ..batch import Batch
 from ..dataset import Dataset, Row
+from ..pack import pack
 from .blank import blank
 
 Collate = Callable[[Sequence[Row]], Batch]
@@ -41,14 +43,17 @@ class Workers:
 
 
 class Maker(TorchDataset[Any]):
-    """Makes the batches that are asked for; what a worker process has."""
+    """Makes the batches that are asked for; what a worker process has. `packed`: the width of rows into which they are packed."""
 
-    def __init__(self, dataset: Dataset, collate: Collate) -> None:
-        self._dataset, self._collate = dataset, collate
+    def __init__(self, dataset: Dataset, collate: Collate, packed: int | None) -> None:
+        self._dataset, self._collate, self._packed = dataset, collate, packed
 
     def batch(self, wanted: Wanted) -> Batch:
         """The batch. Raises Failure as the dataset and the collator do."""
         found = self._collate(self._dataset.rows(np.concatenate(list(wanted.units))))
+        if self._packed is not None:
+            ends = offsets(np.array([len(unit) for unit in wanted.units], dtype=np.int64)).tolist()
+            found = pack(found, [range(*pair) for pair in pairwise(ends)], self._packed)
         return blank(found) if wanted.blank else found
 
     def __getitem__(self, wanted: Wanted) -> Batch | Failure:
