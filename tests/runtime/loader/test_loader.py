@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from itertools import chain, islice, pairwise
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import mcd
+from mcd.compiler.files.opening import Opener
 from mcd.dsl.codes.runtime import NO_ROWS
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.dataset import load
@@ -318,3 +321,52 @@ def test_what_fails_in_a_worker_is_said_here(dataset):
 def test_a_worker_of_torch_is_no_place_for_it(dataset):
     with pytest.raises(Exception, match="MCD738"):
         list(DataLoader(make(dataset), batch_size=None, num_workers=1))
+
+
+# --- what it reads
+
+
+def test_no_shard_is_opened_before_a_row_of_it_is_read(compiled_once, monkeypatch):
+    """Three shards; by shards, one at a time, a batch opens one."""
+    opened: list[str] = []
+    read = Opener.open
+
+    def watched(self, shard):
+        opened.append(shard.path)
+        return read(self, shard)
+
+    monkeypatch.setattr(Opener, "open", watched)
+    lazy = under(load(compiled_once, split="train", verify="size"))
+    loader = mcd.Loader(lazy, 8, shuffle="shards", together=1)
+    assert (len(lazy), len(loader), loader.state_dict()["done"]) == (140, 18, 0) and not opened
+    next(iter(loader))
+    assert len(opened) == 1
+    lazy.lengths([0, 139])
+    list(lazy)
+    assert len(opened) == len(set(opened)) == 3
+    load(compiled_once, split="train")
+    assert len(opened) == 6  # with digests, all are read at once
+
+
+def test_a_shard_that_has_other_record_batches_than_the_manifest_states(compiled_once, tmp_path):
+    out = shutil.copytree(compiled_once, tmp_path / "out")
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["shards"][0]["batches"] = [manifest["shards"][0]["batches"][0] + 1]
+    (out / "manifest.json").write_text(json.dumps(manifest | {"checksum": None}))
+    lazy = load(out, split="train", verify="size")
+    assert len(lazy) == 141 and code(list, lazy) == "MCD664"
+    del manifest["shards"][0]["batches"]  # as an older version wrote it
+    (out / "manifest.json").write_text(json.dumps(manifest | {"checksum": None}))
+    assert len(load(out, split="train", verify="size")) == 140
+
+
+def test_a_collator_that_asks_for_the_epoch_is_told(dataset):
+    seen = []
+    plain = mcd.Collator(dataset.plan)
+
+    def collate(rows, *, epoch):
+        seen.append(epoch)
+        return plain(rows)
+
+    ahead(make(dataset, 70, collate=collate), 5)
+    assert seen == [0, 0, 1, 1, 2]
