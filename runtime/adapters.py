@@ -19,6 +19,7 @@ from ..dsl.codes.runtime import CONTRACT, UNSUPPORTED_ATTENTION, UNSUPPORTED_MOD
 from ..dsl.diagnostics import Failure
 from ..dsl.windows import described, felt, read_windows
 from .batch import Batch
+from .packed import beside
 
 COMPILE_FOR = "compile the spec for this model: `mcd compile --model CONFIG`"
 WRAPPERS = "a wrapper (DDP, FSDP, compile) goes around the supervised model"
@@ -26,7 +27,7 @@ WRAPPERS = "a wrapper (DDP, FSDP, compile) goes around the supervised model"
 
 def hugging_face_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Logits [B, T, V] of a Hugging Face causal language model."""
-    output = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+    output = model(input_ids=batch.input_ids, use_cache=False, **beside(model, batch))
     return cast(Tensor, output.logits)
 
 

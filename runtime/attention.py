@@ -199,15 +199,16 @@ def key_rows(
     position: Tensor,
     keys: Tensor,
     mass: Tensor,
-    padding: Tensor,
+    segments: Tensor,
     heads: tuple[int, ...] | None = None,
     weight: Tensor | None = None,
 ) -> KeyRows:
     """The attention rows of one layer at `position` [B, Q], of all query heads or of `heads`.
 
-    `keys` [B, Q, T] bool: each row's key set; `mass` [B, Q]; `padding` [B, T]: nonzero for tokens; `weight` [B, Q, T] of keys.
+    `keys` [B, Q, T] bool: each row's key set; `mass` [B, Q]; `segments` [B, T]: 0 for padding, and in a row equal
+    numbers for the tokens of one record; `weight` [B, Q, T] of keys.
     """
-    allowed, bias = _allowed(seen, position, padding)
+    allowed, bias = _allowed(seen, position, segments)
     if heads is not None and allowed.shape[1] > 1:
         allowed, bias = _pick(allowed, heads, 1), None if bias is None else _pick(bias, heads, 1)
     scores = _scores(seen, position, heads)
@@ -235,11 +236,12 @@ def _scores(seen: Observed, position: Tensor, heads: tuple[int, ...] | None) -> 
     return scores if seen.softcap is None else seen.softcap * torch.tanh(scores / seen.softcap)
 
 
-def _allowed(seen: Observed, position: Tensor, padding: Tensor) -> tuple[Tensor, Tensor | None]:
+def _allowed(seen: Observed, position: Tensor, segments: Tensor) -> tuple[Tensor, Tensor | None]:
     """Which keys the model lets each row see [B, 1 or H, Q, T], and what its mask adds to the scores, if anything."""
-    batch, length = padding.shape
+    batch, length = segments.shape
     if seen.mask is None:
-        allowed = padding.bool()[:, None, None, :].expand(-1, 1, position.shape[1], -1)
+        mine = segments.gather(1, position)[:, None, :, None]
+        allowed = (segments[:, None, None, :] == mine) & (mine > 0)
         behind = position[:, None, :, None] - torch.arange(length, device=position.device)
         if seen.causal:
             allowed = allowed & (behind >= 0)

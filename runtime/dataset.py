@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,32 @@ class Row:
         begin, end = self.chunk.spans[0].offsets[self.at : self.at + 2]
         columns = [lists.values[begin:end].tolist() for lists in self.chunk.spans]
         return [(self.chunk.sets[key], a, b) for key, a, b in zip(*columns, strict=True)]
+
+
+class Rows(Sequence[Row]):
+    """Rows of a dataset: each the place `at` in a record batch of `chunks`."""
+
+    def __init__(self, chunks: Sequence[Chunk], at: Sequence[int]) -> None:
+        self.chunks, self.at = chunks, at
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Rows:
+        """The same rows."""
+        return rows if isinstance(rows, Rows) else cls([row.chunk for row in rows], [row.at for row in rows])
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Rows: ...
+
+    def __getitem__(self, place: int | slice) -> Row | Rows:
+        if isinstance(place, slice):
+            return Rows(self.chunks[place], self.at[place])
+        return Row(self.chunks[place], self.at[place])
 
 
 def load(
@@ -124,6 +150,7 @@ class Dataset:
         ]
         self._ends = np.cumsum([rows for found in sizes for rows in found], dtype=np.int64)
         self.shard_rows: npt.NDArray[np.int64] = np.array([sum(found) for found in sizes], dtype=np.int64)
+        self._begins = np.concatenate([np.zeros(1, np.int64), self._ends])
         self._splits = tuple(splits)
         self._terms: tuple[MeasureTerm, ...] | None = None
         self.path: Path = opened.directory
@@ -181,17 +208,16 @@ class Dataset:
             self._opened.measured.attach(self.plan, [chunk])
         return chunk
 
-    def rows(self, index: npt.ArrayLike) -> list[Row]:
+    def rows(self, index: npt.ArrayLike) -> Rows:
         """The rows at positions `index`, in that order. Raises Failure as `read_measures` does."""
         self.read_measures()
         places = np.asarray(index, dtype=np.int64) % max(len(self), 1)
         chunk = np.searchsorted(self._ends, places, side="right")
-        begin = np.concatenate(([0], self._ends))[chunk]
-        pairs = zip(chunk.tolist(), (places - begin).tolist(), strict=True)
+        at = places - self._begins[chunk]
         found = {number: self._chunk(number) for number in dict.fromkeys(chunk.tolist())}
-        return [Row(found[number], at) for number, at in pairs]
+        return Rows([found[number] for number in chunk.tolist()], at.tolist())
 
-    def __getitems__(self, index: Sequence[int]) -> list[Row]:
+    def __getitems__(self, index: Sequence[int]) -> Rows:
         """What torch's DataLoader calls for a batch."""
         return self.rows(index)
 
@@ -202,7 +228,7 @@ class Dataset:
             return np.concatenate([np.zeros(0, np.int64), *found]).astype(np.int64)
         places = np.asarray(index, dtype=np.int64)
         number = np.searchsorted(self._ends, places, side="right")
-        at = places - np.concatenate(([0], self._ends))[number]
+        at = places - self._begins[number]
         lengths = np.zeros(len(places), dtype=np.int64)
         order = np.argsort(number, kind="stable")
         for mine in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):

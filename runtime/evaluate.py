@@ -113,8 +113,8 @@ class _TermSums:
         self._means = [(metric, _Mean.of(len(term.rules), device)) for metric in metrics_of(term.rules[0], term.loss)]
         self._rows = torch.zeros(len(term.rules), dtype=torch.int64, device=device)
 
-    def add(self, rows: AttendRows | HiddenRows, seen: Captured, padding: Tensor) -> None:
-        found = self._term.read(rows, seen, padding)
+    def add(self, rows: AttendRows | HiddenRows, seen: Captured, segments: Tensor) -> None:
+        found = self._term.read(rows, seen, segments)
         for metric, mean in self._means:
             mean.add(rows.rule.flatten(), self._term.over(found, rows, metric.of), rows.share.flatten())
         self._rows += count(self._term, rows)
@@ -186,7 +186,7 @@ class _Sums:
         with without_autocast(self._supervised.device):
             every: tuple[AttendRows | HiddenRows, ...] = (*batch.attend, *batch.hidden)
             for term, rows in zip(self._terms, every, strict=True):
-                term.add(rows, seen, batch.attention_mask)
+                term.add(rows, seen, batch.segments)
             self._tokens.add(batch, token_losses(logits, batch.input_ids))
 
     def scores(self) -> Scores:

@@ -24,6 +24,7 @@ from .flow import Flow
 from .groups import AttendGroup, group_rules
 from .losses.token import token_losses
 from .online import Known, Online
+from .packed import check_apart, kernel_of
 from .precision import without_autocast
 from .probes import Probes
 from .receipts import Receipts
@@ -75,6 +76,7 @@ class Supervised(nn.Module):
         # After the hooks that read hidden states, since it cuts what flows on from them.
         self.flow = Flow(model, parts, plan, self)
         self._checked_ids = False
+        self._apart: set[str] = set()  # the kernels with which the model was seen to keep packed records apart
 
     @property
     def terms(self) -> Sequence[Term]:
@@ -141,6 +143,7 @@ class Supervised(nn.Module):
         tokens, rules = torch.zeros((), device=self.device), torch.zeros(len(self._rules.rules), device=self.device)
         with torch.no_grad(), nullcontext() if foreseen else self._same_draws():
             for batch in found:
+                self._check_packed(batch)
                 moved = self._rules.joined(batch.to(self.device), reduce.ranks)
                 rules = rules + self._rules.shares(moved)
                 if known:
@@ -214,6 +217,7 @@ class Supervised(nn.Module):
         if self._hooks is None:
             raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
         self._check(batch)
+        self._check_packed(batch)
         return batch.to(self.device)
 
     def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Tensor]:
@@ -234,6 +238,15 @@ class Supervised(nn.Module):
         parameters = self.probes.parameters_of(idle)
         parameters += self.probes.anchors.values()  # several rules may read one, so that nobody says when it is idle
         return torch.stack([torch.zeros((), device=self.device), *(0 * p.sum() for p in parameters)]).sum()
+
+    def _check_packed(self, batch: Batch) -> None:
+        """Fails with MCD729 where the batch is packed and the model does not keep records apart."""
+        kernel = kernel_of(self.model)
+        if batch.document is None or kernel in self._apart:
+            return
+        parts = self._parts[0]
+        check_apart(self.model, lambda rows: parts.logits(self.model, rows), self.plan.model.vocab, self.device)
+        self._apart.add(kernel)
 
     def _check(self, batch: Batch) -> None:
         """Fails with MCD704 where the batch was collated for another plan, or holds ids outside the vocabulary."""

@@ -10,7 +10,7 @@ import copy
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +27,7 @@ from ..dsl.source import DataPlace
 from .adapters import ADAPTERS, ENCODERS, Adapter, Parts, locate
 from .batch import Batch
 from .capture import Hooks, Request
+from .packed import beside, check_apart
 
 GivenTeachers = Mapping[str, nn.Module | str | Path]
 """Teachers by name: a model, or the folder of one."""
@@ -43,18 +44,29 @@ class TeacherModel:
         self.parts = parts
         self._model = model.requires_grad_(False).eval()
         self._hooks = Hooks(model, parts, (), dict.fromkeys(layers))
+        self._apart = False
 
     @torch.no_grad()
     def states(self, batch: Batch, requests: Mapping[Layer, Request]) -> dict[tuple[int, Layer], Tensor]:
-        """The hidden states that are asked for, [N, d] by reader and layer, of one pass over the batch's tokens."""
+        """The hidden states that are asked for, [N, d] by reader and layer, of one pass over the batch's tokens.
+
+        Fails with MCD729 where the records of a packed batch do not stay apart in it.
+        """
+        if batch.document is not None and not self._apart:
+            check_apart(self._model, self._run, self.parts.shape[0], batch.input_ids.device)
+            self._apart = True
         with self._hooks.listen(requests) as seen:
-            if isinstance(self._model, PreTrainedModel):
-                given: dict[str, Any] = {"use_cache": False} if self.parts.causal else {}
-                trunk = self._model.base_model  # all but the head
-                trunk(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **given)
-            else:
-                self.parts.logits(self._model, batch)
+            self._run(batch)
         return seen.hidden
+
+    def _run(self, batch: Batch) -> Tensor:
+        """One pass: what the model computes of every token, [B, T, ..]."""
+        if not isinstance(self._model, PreTrainedModel):
+            return self.parts.logits(self._model, batch)
+        given: dict[str, Any] = {"use_cache": False} if self.parts.causal else {}
+        trunk = self._model.base_model  # all but the head
+        output = trunk(input_ids=batch.input_ids, **beside(self._model, batch), **given)
+        return cast(Tensor, output[0])
 
     def to(self, device: torch.device) -> None:
         """Have it on `device`. Does nothing where it is there."""

@@ -185,6 +185,11 @@ class Chunk:
         return found
 
     @cached_property
+    def held(self) -> frozenset[str]:
+        """The keys of which some row holds a span. Reads the column once."""
+        return frozenset(self.sets[number] for number in np.unique(self.spans[0].used).tolist())
+
+    @cached_property
     def _ids(self) -> tuple[npt.NDArray[np.int32], memoryview]:
         column = self._batch.column("id")
         _, offsets, data = column.buffers()
