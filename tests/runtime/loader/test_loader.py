@@ -370,3 +370,10 @@ def test_a_collator_that_asks_for_the_epoch_is_told(dataset):
 
     ahead(make(dataset, 70, collate=collate), 5)
     assert seen == [0, 0, 1, 1, 2]
+
+
+def test_a_rank_without_packed_rows_has_a_padded_record_that_counts_for_nothing(dataset):
+    every = [list(make(dataset, 1, packed=24, window=140, rank=rank, ranks=100)) for rank in range(100)]
+    empty = [batch for batches in every for batch in batches if not batch.ids]
+    assert empty and all(batch.document is None and len(batch.input_ids) == 1 for batch in empty)
+    assert not any(batch.scored.any() for batch in empty)
