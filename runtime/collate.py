@@ -23,6 +23,7 @@ from .gather import Reach, gather
 from .hidden_rows import HiddenCollator
 from .layout import Layout
 from .like_rows import LikeCollator
+from .masking import Masker, Masking
 from .readers import Readers
 from .weigh_rows import NO_KEEP, NO_WEIGHTS, KeepCollator, WeighCollator
 
@@ -30,14 +31,17 @@ from .weigh_rows import NO_KEEP, NO_WEIGHTS, KeepCollator, WeighCollator
 class Collator:
     """Makes batches for a plan. Called with rows, as torch's DataLoader does with `collate_fn`.
 
-    `pad_id` fills up to the longest row of the batch, and to a multiple of `multiple` tokens.
+    `pad_id` fills up to the longest row of the batch, and to a multiple of `multiple` tokens. `masking`: what a model that is not
+    causal is to predict; without it such a batch has no token with a loss. Fails with MCD714 for a masking that the plan's
+    tokenizer or model has no use for.
     """
 
-    def __init__(self, plan: Plan, pad_id: int = 0, *, multiple: int = 1) -> None:
+    def __init__(self, plan: Plan, pad_id: int = 0, *, multiple: int = 1, masking: Masking | None = None) -> None:
         self._plan = plan
         self._pad_id = pad_id
         self._multiple = multiple
-        self._plain = not plan.rules
+        self._masker = None if masking is None else Masker(masking, plan)
+        self._plain = not plan.rules and plan.model.causal and masking is None
         self._readers = Readers(plan)
         self._attend = AttendCollator(self._readers)
         self._hidden = HiddenCollator(self._readers, plan.model.vocab)
@@ -45,17 +49,18 @@ class Collator:
         self._weigh = WeighCollator(self._readers)
         self._keep = KeepCollator(self._readers)
 
-    def __call__(self, rows: Sequence[Row]) -> Batch:
-        """The batch of `rows`, at least one, in their order."""
+    def __call__(self, rows: Sequence[Row], *, epoch: int = 0) -> Batch:
+        """The batch of `rows`, at least one, in their order. In another `epoch` other tokens are masked."""
         found = Rows.of(rows)
         if self._plain and not any(REPEAT in chunk.held for chunk in found.chunks):
             return self._without_rules(found)
         gathered = gather(found, self._readers)
-        width = self._width(gathered.length)
+        width = self._width(int(gathered.length.max()))
         layout = Layout(self._plan, self._readers, gathered, len(rows), width)
         ids = self._ids(gathered.tokens, width)
+        read = self._masked(layout, rows, ids, epoch)
         return Batch(
-            input_ids=torch.from_numpy(ids),
+            input_ids=torch.from_numpy(read),
             attention_mask=torch.from_numpy(layout.there.astype(np.int64)),
             scored=torch.from_numpy(layout.scored),
             weigh=self._weigh(layout, gathered),
@@ -64,13 +69,24 @@ class Collator:
             hidden=(*self._hidden(layout, gathered, ids), *self._like(layout)),
             ids=_names(found),
             measures=_measures(gathered.measures, len(rows), width),
+            labels=None if self._masker is None else torch.from_numpy(ids),
         )
 
+    def _masked(self, layout: Layout, rows: Sequence[Row], ids: Ints, epoch: int) -> Ints:
+        """What the model reads; of a model that is not causal, what is masked is what has a loss."""
+        if layout.causal:
+            return ids
+        if self._masker is None:
+            layout.scored = np.zeros_like(layout.scored)
+            return ids
+        read, layout.scored = self._masker(rows, ids, layout.scored, epoch)
+        return read
+
     def _without_rules(self, rows: Rows) -> Batch:
-        """The batch of rows of which no token is repeated, under a plan without rules."""
+        """The batch of rows of which no token is repeated, under a plan without rules, for a causal model."""
         columns = [chunk.tokens for chunk in rows.chunks]
         reach = Reach(columns, rows.at)
-        width = self._width(reach.count)
+        width = self._width(reach.longest)
         ids = self._ids(reach.slices(columns), width)
         there = np.zeros(ids.shape, dtype=np.int64)
         scored = np.zeros(ids.shape, dtype=np.bool_)
@@ -88,8 +104,8 @@ class Collator:
             ids=_names(rows),
         )
 
-    def _width(self, length: Ints) -> int:
-        return -(-int(length.max()) // self._multiple) * self._multiple
+    def _width(self, longest: int) -> int:
+        return -(-longest // self._multiple) * self._multiple
 
     def _ids(self, tokens: Sequence[npt.NDArray[np.int32]], width: int) -> Ints:
         """The tokens of each row, padded: [rows, width]."""

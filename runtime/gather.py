@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,21 @@ class Gathered:
 
 
 class Reach:
-    """Where the lists of some rows lie, in columns that share their offsets. `count` [rows]: elements of each."""
+    """Where the lists of some rows lie, in columns that share their offsets."""
 
     def __init__(self, columns: Sequence[Lists], at: Sequence[int]) -> None:
         offsets = [lists.offsets for lists in columns]
         self.bounds = [(each.item(row), each.item(row + 1)) for each, row in zip(offsets, at, strict=True)]
-        self.count: Ints = np.array([end - start for start, end in self.bounds], dtype=np.int64)
+
+    @cached_property
+    def count(self) -> Ints:
+        """Elements of each list: [rows]."""
+        return np.array([end - start for start, end in self.bounds], dtype=np.int64)
+
+    @property
+    def longest(self) -> int:
+        """Elements of the longest list."""
+        return max(end - start for start, end in self.bounds)
 
     def slices(self, columns: Sequence[Lists]) -> list[npt.NDArray[Any]]:
         """The list of each row, a view."""

@@ -141,7 +141,7 @@ class Chunk:
     def id(self, row: int) -> str:
         """The record's id."""
         offsets, data = self._ids
-        return bytes(data[offsets[row] : offsets[row + 1]]).decode()
+        return str(data[offsets.item(row) : offsets.item(row + 1)], "utf-8")
 
     def source(self, row: int) -> str:
         """The name of the record's source."""
