@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections import Counter
 from itertools import chain, islice, pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from mcd.compiler.files.opening import Opener
 from mcd.dsl.codes.runtime import NO_ROWS
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.dataset import load
+from mcd.runtime.loader.fetch import Maker, Wanted
 
 from ...projects import compiled
 from .orders import LENGTH, SETTINGS, ahead, make, names, stored, under, write
@@ -358,6 +361,14 @@ def test_a_shard_that_has_other_record_batches_than_the_manifest_states(compiled
     del manifest["shards"][0]["batches"]  # as an older version wrote it
     (out / "manifest.json").write_text(json.dumps(manifest | {"checksum": None}))
     assert len(load(out, split="train", verify="size")) == 140
+
+
+def test_what_a_worker_process_is_given_makes_the_same_batches(dataset):
+    maker = Maker(under(dataset), mcd.Collator(dataset.plan, 3, multiple=5), 50)
+    wanted = Wanted(0, [np.array([1, 7]), np.array([139])])
+    before = maker.batch(wanted)  # what it keeps of record batches stays here
+    after = pickle.loads(pickle.dumps(maker)).batch(wanted)
+    assert after.ids == before.ids and torch.equal(after.input_ids, before.input_ids)
 
 
 def test_a_collator_that_asks_for_the_epoch_is_told(dataset):
