@@ -81,12 +81,14 @@ class FileEntry(Frozen):
 
 
 class ShardEntry(FileEntry):
-    """A shard: one Arrow IPC file, of records of one source."""
+    """A shard: one Arrow IPC file, of records of one source. `batches`: the rows of each of its record batches; None in a
+    manifest of an older version."""
 
     split: str
     records: int
     tokens: int
     source: str | None = None
+    batches: tuple[int, ...] | None = None
 
 
 class InputEntry(Frozen):

@@ -168,6 +168,16 @@ class _Reader:
         self.findings.add(code.at(where, message, help=help))
 
 
+def option_fault(key: str, value: Any, known: Mapping[str, type]) -> tuple[Code, str] | None:
+    """What is wrong with an option that is given in code: it has to be one of `known`, and is never a secret."""
+    if _is_secret(key):
+        return codes.REMOTE_SECRET, "looks like a secret: credentials are found in the environment"
+    if key not in known:
+        return codes.BAD_REMOTE, f"is no option here; {', '.join(known) or 'none'} can be given"
+    found = _option_fault(key, value, known[key])
+    return None if found is None else (found[0], f"is {found[1]}")
+
+
 def _is_secret(key: str) -> bool:
     lowered = key.lower()
     return lowered.endswith("key") or any(word in lowered for word in SECRETS)

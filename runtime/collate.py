@@ -7,7 +7,8 @@ share of a row is its weight in its rule's mean. All of it in numpy, over the wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,7 @@ class Collator:
         self._plan = plan
         self._pad_id = pad_id
         self._multiple = multiple
+        self._masking = masking
         self._masker = None if masking is None else Masker(masking, plan)
         self._plain = not plan.rules and plan.model.causal and masking is None
         self._readers = Readers(plan)
@@ -48,6 +50,11 @@ class Collator:
         self._like = LikeCollator(self._readers)
         self._weigh = WeighCollator(self._readers)
         self._keep = KeepCollator(self._readers)
+
+    def __reduce__(self) -> tuple[Callable[[], Collator], tuple[()]]:
+        """A worker process makes its own, with what record batches are known by in it."""
+        again = partial(type(self), self._plan, self._pad_id, multiple=self._multiple, masking=self._masking)
+        return again, ()
 
     def __call__(self, rows: Sequence[Row], *, epoch: int = 0) -> Batch:
         """The batch of `rows`, at least one, in their order. In another `epoch` other tokens are masked."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..compiler.files.cached import Cached
 from ..compiler.files.listed import Verify, check_file
 from ..compiler.files.measures import MEASURE_FORMAT, MeasureInfo, info_path, open_measures
 from ..compiler.files.shard_reader import Chunk, Lists
@@ -24,8 +25,9 @@ from .scores import measures_read
 class Measured:
     """The measures of one compiled directory, each opened when it is asked for."""
 
-    def __init__(self, directory: Path, verify: Verify, manifest: Manifest) -> None:
-        self._directory, self._verify = directory, verify
+    def __init__(self, directory: Path, verify: Verify, manifest: Manifest, cached: Cached | None = None) -> None:
+        self._directory, self._verify, self._cached = directory, verify, cached
+        self._exists = cache(self._there)
         self._digests = {shard.path: shard.sha256 for shard in manifest.shards}
         self._open = cache(self._opened)
         self._file = cache(self._checked)
@@ -63,7 +65,9 @@ class Measured:
                 )
                 yield codes.MEASURE_COLUMN.at(DataPlace(info.file.path), message, help=self._how(term))
 
-    def _exists(self, file: str) -> bool:
+    def _there(self, file: str) -> bool:
+        if self._cached is not None:
+            self._cached.bring(self._directory, info_path(file))
         return (self._directory / info_path(file)).is_file()
 
     def _how(self, *terms: MeasureTerm) -> str:
@@ -80,6 +84,8 @@ class Measured:
         return read_json(self._directory, info_path(name), MeasureInfo, MEASURE_FORMAT)
 
     def _checked(self, entry: FileEntry) -> Path:
+        if self._cached is not None:
+            return self._cached.file(entry)
         return check_file(self._directory, entry, self._verify)
 
     def _opened(self, name: str, column: str) -> dict[tuple[str, int], Lists]:

@@ -58,6 +58,7 @@ READ_BY_RUNTIME = {
     ("teaching",),
     ("stored",),
     ("verify",),
+    ("files", "cached"),
     ("files", "listed"),
     ("files", "opening"),
     ("files", "shard_reader"),

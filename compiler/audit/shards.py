@@ -36,10 +36,13 @@ class Entries(Check):
     def shard(self, shard: ShardEntry, chunks: Sequence[Chunk]) -> Iterator[Diagnostic]:
         records = sum(int((chunk.part == 0).sum()) for chunk in chunks)
         tokens = sum(len(chunk.tokens.used) for chunk in chunks)
-        for what, found, stated in (("records", records, shard.records), ("tokens", tokens, shard.tokens)):
-            if found != stated:
-                message = f"shard `{shard.path}` has {found:,} {what}; the manifest states {stated:,}"
+        for what, number, stated in (("records", records, shard.records), ("tokens", tokens, shard.tokens)):
+            if number != stated:
+                message = f"shard `{shard.path}` has {number:,} {what}; the manifest states {stated:,}"
                 yield at(codes.SHARD_COUNTS, shard.path, message)
+        if shard.batches not in (None, found := tuple(chunk.rows for chunk in chunks)):
+            message = f"shard `{shard.path}` has record batches of {found} rows; the manifest states {shard.batches}"
+            yield at(codes.SHARD_COUNTS, shard.path, message)
         if shard.source is not None and any((chunk.sources([shard.source]) < 0).any() for chunk in chunks):
             message = f"shard `{shard.path}` holds records of another source than `{shard.source}`"
             yield at(codes.SHARD_PLACE, shard.path, message)

@@ -5,7 +5,8 @@ The runtime opens a dataset by this, and `mcd verify` looks at one as the runtim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -110,19 +111,26 @@ def sets_read(plan: Plan) -> set[str]:
 
 class Opener:
     """Opens the shards of a dataset for its plan. `verify`: as `load` has it; `validate`: look at every value, which goes with
-    digests unless said."""
+    digests unless said; `file`: where the file of an entry is, once it is what was written, in `directory` unless said."""
 
     def __init__(
-        self, directory: Path, manifest: Manifest, plan: Plan, verify: Verify, validate: bool | None = None
+        self,
+        directory: Path,
+        manifest: Manifest,
+        plan: Plan,
+        verify: Verify,
+        validate: bool | None = None,
+        file: Callable[[FileEntry], Path] | None = None,
     ) -> None:
-        self._directory, self._manifest, self._plan, self._verify = directory, manifest, plan, verify
+        self._directory, self._manifest, self._plan = directory, manifest, plan
+        self._file = file or partial(check_file, directory, verify=verify)
         self._validate = verify == "digest" if validate is None else validate
         self._wanted, self._sets = wanted_by(plan), sets_read(plan)
         self._targets = {file.path: file for entry in manifest.targets.values() for file in entry.files}
 
     def open(self, shard: FileEntry) -> Sequence[Chunk]:
         """The record batches of one shard, with the states of teachers that the plan reads. Raises Failure for what is wrong."""
-        file = check_file(self._directory, shard, self._verify)
+        file = self._file(shard)
         found = open_shard(file, shard.path, self._wanted, validate=self._validate)
         for chunk in found[:1]:
             lacking = sorted(self._sets - set(chunk.sets))
@@ -134,6 +142,12 @@ class Opener:
             self._attach(key, shard, found)
         return found
 
+    def files(self, shard: FileEntry) -> tuple[FileEntry, ...]:
+        """What `open` reads for a shard, as far as the manifest lists it."""
+        entries = [self._manifest.targets.get(key) for key in stored_keys(self._plan.rules)]
+        paths = [target_path(entry.digest, shard.path) for entry in entries if entry is not None]
+        return (shard, *(self._targets[path] for path in paths if path in self._targets))
+
     def _attach(self, key: str, shard: FileEntry, chunks: Sequence[Chunk]) -> None:
         """Give the record batches of a shard the states of a teacher that lie beside it."""
         entry = self._manifest.targets.get(key)
@@ -142,7 +156,7 @@ class Opener:
         if entry is None or listed is None:
             message = f"`{self._directory.name}` has no states of a teacher `{key}` beside `{shard.path}`, which the plan reads"
             raise failure(codes.TEACHER_ROWS, str(self._directory), message, "compile the spec again")
-        file = check_file(self._directory, listed, self._verify)
+        file = self._file(listed)
         lengths = [np.diff(chunk.tokens.offsets).astype(np.int64) for chunk in chunks]
         for chunk, targets in zip(chunks, open_targets(file, path, entry, lengths), strict=True):
             chunk.targets[key] = targets

@@ -104,6 +104,7 @@ class ShardWriter:
         self._room = np.array([MAX_TOKENS, MAX_ELEMENTS])
         self._records = 0
         self._tokens = 0
+        self._batches: list[int] = []
         disk.make(path.parent)
         self._file = ArrowFile(path, schema)
 
@@ -132,10 +133,12 @@ class ShardWriter:
         self._file.publish()
         path = self._file.path.relative_to(root).as_posix()
         counts = {"records": self._records, "tokens": self._tokens}
-        return ShardEntry(path=path, bytes=size, sha256=digest, split=split, source=source, **counts)
+        batches = tuple(self._batches)
+        return ShardEntry(path=path, bytes=size, sha256=digest, split=split, source=source, batches=batches, **counts)
 
     def _flush(self) -> None:
         if self._pending:
+            self._batches.append(sum(batch.num_rows for batch in self._pending))
             # The empty array makes Arrow copy: of a slice it would write the values around it as well.
             pieces = zip(*(batch.columns for batch in self._pending), strict=True)
             self._file.write([pa.concat_arrays([*columns, columns[0][:0]]) for columns in pieces])

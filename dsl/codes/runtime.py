@@ -69,6 +69,7 @@ STATE_ROWS = Code("MCD735", "state-rows", "The state of a loader is one of other
 STATE_SEED = Code("MCD736", "state-seed", "The state of a loader has another seed than the loader was given.")
 LOADER_SETTINGS = Code("MCD737", "loader-settings", "The settings of a loader contradict each other.")
 LOADER_READ = Code("MCD738", "loader-read", "A loader is read in a way in which it would lose its position.")
+CACHE = Code("MCD739", "cache", "A dataset at a URL cannot be kept on this machine.")
 
 CLAIM_FAILS = Code("MCD760", "claim-fails", "A trained model is not what the spec expects of it.")
 CLAIM_OPEN = Code("MCD761", "claim-open", "A claim about a trained model cannot be decided.")

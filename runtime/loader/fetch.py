@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -11,14 +13,15 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from ...compiler.ragged import Ints
+from ...compiler.ragged import Ints, offsets
 from ...dsl.diagnostics import Failure
 from ..batch import Batch
-from ..collate import Collator
-from ..dataset import Dataset, Row
+from ..dataset import Dataset
+from ..pack import pack
 from .blank import blank
 
-Collate = Callable[[Sequence[Row]], Batch]
+Collate = Callable[..., Batch]
+"""Makes a batch of rows, `Sequence[Row]`. One that takes `epoch` as well is given its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +45,23 @@ class Workers:
 
 
 class Maker(TorchDataset[Any]):
-    """Makes the batches that are asked for; what a worker process has."""
+    """Makes the batches that are asked for; what a worker process has. `packed`: the width of rows into which they are packed. A
+    batch that is to count for nothing is one record, padded."""
 
-    def __init__(self, dataset: Dataset, collate: Collate) -> None:
-        self._dataset, self._collate = dataset, collate
+    def __init__(self, dataset: Dataset, collate: Collate, packed: int | None) -> None:
+        self._dataset, self._collate, self._packed = dataset, collate, packed
+        self._tells = "epoch" in signature(collate).parameters
 
     def batch(self, wanted: Wanted) -> Batch:
         """The batch. Raises Failure as the dataset and the collator do."""
-        rows = self._dataset.rows(np.concatenate(list(wanted.units)))
-        make = self._collate
-        # In another epoch other tokens are masked.
-        found = make(rows, epoch=wanted.epoch) if isinstance(make, Collator) else make(rows)
-        return blank(found) if wanted.blank else found
+        told = {"epoch": wanted.epoch} if self._tells else {}
+        if wanted.blank:
+            return blank(self._collate(self._dataset.rows(wanted.units[0][:1]), **told))
+        found = self._collate(self._dataset.rows(np.concatenate(list(wanted.units))), **told)
+        if self._packed is not None:
+            ends = offsets(np.array([len(unit) for unit in wanted.units], dtype=np.int64)).tolist()
+            found = pack(found, [range(*pair) for pair in pairwise(ends)], self._packed)
+        return found
 
     def __getitem__(self, wanted: Wanted) -> Batch | Failure:
         """The batch, or why there is none: torch would take an error apart on its way from a worker."""

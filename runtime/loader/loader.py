@@ -29,10 +29,12 @@ class Loader(IterableDataset[Batch]):
     counts for nothing, unless `drop_last` leaves that step out.
 
     `shuffle`: True for all rows together, `"shards"` for rows of `together` shards at a time, False for the order of the shards.
-    `buckets`: rows among which those of about one length are brought together, None for no buckets. `collate`: makes a batch of
-    rows, by default `Collator(dataset.plan)`. `workers`: processes that make batches ahead, `prefetch` each; `method` starts them
-    (`"fork"`, `"spawn"`, `"forkserver"`). `pin_memory`: in pinned memory, where there is CUDA. `rank` of `ranks`: by default
-    those of torch.distributed.
+    `packed`: the tokens of a packed row, None for records that are padded; then `batch_size` counts packed rows, into which the
+    rows of a `window` of the order are put together. `buckets`: rows among which those of about one length are brought
+    together, None for no buckets. `collate`: makes a batch of rows, and is given `epoch` if it takes that; by default
+    `Collator(dataset.plan)`. `workers`: processes
+    that make batches ahead, `prefetch` each; `method` starts them (`"fork"`, `"spawn"`, `"forkserver"`). `pin_memory`: in pinned
+    memory, where there is CUDA. `rank` of `ranks`: by default those of torch.distributed.
 
     Raises Failure for settings that contradict each other, and as `Sampler`.
     """
@@ -45,6 +47,8 @@ class Loader(IterableDataset[Batch]):
         seed: int | None = None,
         shuffle: bool | Literal["shards"] = True,
         together: int = 8,
+        packed: int | None = None,
+        window: int = 1024,
         buckets: int | None = None,
         drop_last: bool = False,
         collate: Collate | None = None,
@@ -55,11 +59,11 @@ class Loader(IterableDataset[Batch]):
         rank: int | None = None,
         ranks: int | None = None,
     ) -> None:
-        self._ordering: Ordering = ordering(dataset, batch_size, shuffle, together, buckets)
+        self._ordering: Ordering = ordering(dataset, batch_size, shuffle, together, buckets, packed, window)
         self._batch_size, self._drop_last = batch_size, drop_last
         self._given_seed, self._seed = seed, seed or 0
         self._given_world = rank, ranks
-        maker = Maker(dataset, Collator(dataset.plan) if collate is None else collate)
+        maker = Maker(dataset, Collator(dataset.plan) if collate is None else collate, packed)
         self._batches = Batches(maker, Workers(workers, prefetch, method, pin_memory))
         self._at = Position()
         self._turn = 0

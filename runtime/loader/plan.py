@@ -13,9 +13,10 @@ from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
 from ..dataset import Dataset
 from ..order import Sampler
+from ..pack import Packer
 from .rows import AsStored, ByShards, Listed, RowOrder, Shuffled
 from .state import Meaning
-from .units import Buckets, Cut, Single
+from .units import Buckets, Cut, Packed, Single
 from .walk import Epoch
 
 Shuffle = bool | Literal["shards"]
@@ -34,9 +35,18 @@ class Ordering:
         return Epoch(self.rows(seed, number), self.cut, seed, number)
 
 
-def ordering(dataset: Dataset, batch_size: int, shuffle: Shuffle, together: int, buckets: int | None) -> Ordering:
+def ordering(
+    dataset: Dataset,
+    batch_size: int,
+    shuffle: Shuffle,
+    together: int,
+    buckets: int | None,
+    packed: int | None,
+    window: int,
+) -> Ordering:
     """The order of these settings. Raises Failure where they contradict each other or the curriculum."""
-    _check(dataset, batch_size, shuffle, together, buckets)
+    numbers = {"batch_size": batch_size, "together": together, "buckets": buckets, "packed": packed, "window": window}
+    _check(dataset, shuffle, numbers)
     settings: dict[str, Any] = {"shuffle": shuffle}
     if shuffle == "shards":
         settings["together"] = together
@@ -47,6 +57,9 @@ def ordering(dataset: Dataset, batch_size: int, shuffle: Shuffle, together: int,
         window = -(-buckets // batch_size) * batch_size
         cut = Buckets(dataset.lengths, window, batch_size)
         settings |= {"buckets": window, "batch_size": batch_size}
+    if packed is not None:
+        cut = Packed(dataset.lengths, window, Packer(packed))
+        settings |= {"packed": packed, "window": window}
     return Ordering(rows, cut, Meaning(_digest_of(dataset), json.loads(json.dumps(settings))))
 
 
@@ -64,10 +77,10 @@ def _rows(dataset: Dataset, shuffle: Shuffle, together: int) -> tuple[Callable[[
     return lambda seed, number: AsStored(size), {}
 
 
-def _check(dataset: Dataset, batch_size: int, shuffle: Shuffle, together: int, buckets: int | None) -> None:
+def _check(dataset: Dataset, shuffle: Shuffle, numbers: dict[str, int | None]) -> None:
     if shuffle not in (True, False, "shards"):
         raise _wrong(f"`shuffle` is {shuffle!r}; True, False or `shards` is expected")
-    for name, value in (("batch_size", batch_size), ("together", together), ("buckets", buckets)):
+    for name, value in numbers.items():
         if value is not None and value < 1:
             raise _wrong(f"`{name}` is {value}; at least 1 is expected")
     if not len(dataset):
@@ -80,9 +93,14 @@ def _check(dataset: Dataset, batch_size: int, shuffle: Shuffle, together: int, b
         raise _wrong(message, f"shuffle all rows together, or take `{held}` out of the curriculum")
     if plan.mix and not shuffle:
         raise _wrong("`shuffle` is off, and the curriculum has `mix`, which draws at random", "leave `shuffle` on")
-    if plan.order is not None and buckets is not None:
+    if plan.order is not None and numbers["buckets"] is not None:
         message = "`buckets` moves rows about by length, and the curriculum has `order`"
         raise _wrong(message, "leave `buckets` out, or take `order` out of the curriculum")
+    width = numbers["packed"]
+    if width is not None and numbers["buckets"] is not None:
+        raise _wrong("`buckets` and `packed` are given: packed rows have no padding to save", "leave `buckets` out")
+    if width is not None and width < plan.model.context and (longest := int(dataset.lengths().max())) > width:
+        raise _wrong(f"`packed` is {width}, and the longest row has {longest} tokens", "pack into longer rows")
 
 
 def _digest_of(dataset: Dataset) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ...compiler.ragged import Ints
+from ..pack import Packer
 
 Lengths = Callable[[Ints], Ints]
 """The tokens of rows, by their places."""
@@ -35,6 +36,20 @@ class Single:
     def units(self, rows: Ints, entropy: tuple[int, ...]) -> list[Ints]:
         """As of `Cut`."""
         return list(rows[:, None])
+
+
+class Packed:
+    """A unit is the rows that share a packed sequence of `packer.width` tokens."""
+
+    even = False
+
+    def __init__(self, lengths: Lengths, window: int, packer: Packer) -> None:
+        self.window = window
+        self._lengths, self._packer = lengths, packer
+
+    def units(self, rows: Ints, entropy: tuple[int, ...]) -> list[Ints]:
+        """As of `Cut`."""
+        return [rows[places] for places in self._packer.bins(self._lengths(rows))]
 
 
 class Buckets:
