@@ -12,7 +12,7 @@ the pass ends.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,9 +27,13 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterf
 from ..dsl.codes.runtime import UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from .losses.rows import NEVER, KeyRows
+from .outside import outside
 from .precision import widen
 
 PREFIX = "mcd_"
+MARK = "_mcd_observed"
+"""An attribute of the attention modules that a plan reads. Compiled code asks for it rather than for the module, so that all layers
+that are read have one graph, and all others one without a break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +84,25 @@ def observe(
     Hugging Face models do it through the registered function. A module of one's own calls this itself: it does nothing unless
     a plan reads this layer. `scaling` is d ** -0.5 where it is None. Under a `window` of w, position i sees j with i - j < w.
     """
+    if hasattr(module, MARK):
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        _keep(module, query, key, scale, mask, causal, softcap, sinks, window)
+
+
+@outside
+def _keep(module: nn.Module, query: Tensor, key: Tensor, scaling: float, mask: Any, *more: Any) -> None:
     sink = _sink.get()
     if sink is None or module not in sink.layers:
         return
     if sink.learning and not torch.is_grad_enabled():
         raise _unsupported(module, "it runs without gradients, as under reentrant checkpointing", help=REENTRANT)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    sink.observed[sink.layers[module]] = Observed(
-        query, key, scale, _full(module, mask), causal, softcap, sinks, window
-    )
+    sink.observed[sink.layers[module]] = Observed(query, key, scaling, _full(module, mask), *more)
+
+
+def unmark(modules: Iterable[nn.Module]) -> None:
+    """Takes off what `capturing` left on attention modules."""
+    for module in modules:
+        module.__dict__.pop(MARK, None)
 
 
 def _full(module: nn.Module, mask: Any) -> Tensor | None:
@@ -120,6 +134,8 @@ def capturing(configs: Sequence[Any], layers: Mapping[nn.Module, int]) -> Iterat
         yield observed
         return
     before = [config._attn_implementation for config in configs]
+    for module in layers:
+        setattr(module, MARK, True)
     token = _sink.set(_Sink(layers, observed, torch.is_grad_enabled()))
     try:
         for config, name in zip(configs, before, strict=True):

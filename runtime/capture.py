@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from ..dsl.checked import Layer
 from .adapters import Parts
-from .attention import Observed, attention_configs, capturing
+from .attention import Observed, attention_configs, capturing, unmark
 from .batch import HiddenRows
+from .outside import outside
 from .precision import widen
 
 
@@ -64,6 +65,7 @@ class Hooks:
 
         return (parts.norm if layer == "final" else parts.blocks[layer - 1]).register_forward_hook(after)
 
+    @outside
     def _take(self, layer: Layer, states: Tensor) -> None:
         request = self._requests.get(layer)
         if request is None or self._hidden is None:
@@ -88,6 +90,7 @@ class Hooks:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        unmark(self._attention)
 
 
 def requests(layers: Iterable[tuple[Layer, ...]], rows: Iterable[HiddenRows]) -> dict[Layer, Request]:

@@ -61,6 +61,11 @@ class Flow:
         stage = self._stage(time)
         return len(self._parts.blocks) if stage is None or stage.depth is None else stage.depth
 
+    @property
+    def limited(self) -> bool:
+        """Whether the plan itself keeps gradients from parameters, in the last pass."""
+        return bool(self._plan.gradient and self._plan.gradient.stop) or self._last[2] is not None
+
     @contextmanager
     def passing(self, time: float) -> Iterator[None]:
         """Within it the model runs as at `time`. A pass with gradients freezes what its stage does not train; that lasts until a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -24,15 +24,28 @@ from .flow import Flow
 from .groups import AttendGroup, group_rules
 from .losses.token import token_losses
 from .online import Known, Online
+from .outside import Entered, around, broken, outside
 from .precision import without_autocast
 from .probes import Probes
 from .receipts import Receipts
 from .rule_losses import RuleLosses
-from .schedule import check_ramps, multipliers
+from .schedule import Multipliers, check_ramps, multipliers
 from .scores import token_measures
 from .terms import AttendTerm, Term, hidden_term
 from .totals import ALONE, Losses, Reduction, Totals, all_ranks, ratio
 from .weights import TokenWeights
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A pass before the model runs: its batch, joined with other ranks', what acts and how much, and what teachers say."""
+
+    batch: Batch
+    time: float
+    scale: Multipliers
+    totals: Totals
+    factors: tuple[float, ...]
+    taught: dict[int, Tensor]
 
 
 class Supervised(nn.Module):
@@ -88,13 +101,23 @@ class Supervised(nn.Module):
 
     # --- an optimiser step ---
 
+    @around
     def forward(self, batch: Batch, time: float, totals: Totals | None = None) -> Losses:
         """The losses of one micro-batch at `time`, a share of the optimiser steps from 0 to 1.
 
         `totals`: the denominators of the whole step, from `totals`; None: this batch is the step, of every rank in training
         mode and of this rank alone otherwise. A rule whose factor is 0 is computed for the record, without a gradient. In
-        training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710.
+        training mode receipts are kept, and a dead rule stops the run. Under `torch.compile` the model alone is compiled. Fails
+        with MCD703, MCD704, MCD706, MCD707, MCD710, MCD723, MCD724, MCD725.
         """
+        begun = self._begun(batch, time, totals)
+        with Entered(self.flow.passing(time)):
+            seen, logits = self._pass(begun.batch, begun.taught)
+        return self._ended(begun, seen, logits)
+
+    @outside
+    def _begun(self, batch: Batch, time: float, totals: Totals | None) -> _Begun:
+        """What is known of a pass before the model runs."""
         batch = self._taken(batch)
         scale = multipliers(self.plan, time)
         if totals is None:
@@ -102,13 +125,17 @@ class Supervised(nn.Module):
         batch = self._rules.joined(batch, totals.ranks)
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._rules.rules)
         taught = self._online(batch, {r.id for r, f in zip(self._rules.rules, factors, strict=True) if f}, self.device)
-        with self.flow.passing(time):
-            seen, logits = self._pass(batch, taught)
-        awake = self._rules.awake(factors, self.flow.depth(time), taught)
+        return _Begun(batch, time, scale, totals, factors, taught)
+
+    @outside
+    def _ended(self, begun: _Begun, seen: Captured, logits: Tensor) -> Losses:
+        """The losses of a pass, from what the model left."""
+        batch, scale, totals, factors = begun.batch, begun.scale, begun.totals, begun.factors
+        awake = self._rules.awake(factors, self.flow.depth(begun.time), begun.taught)
         every = [True] * len(self._weighing)
         self.receipts.hear([*self._rules.heard(seen), *every], [*awake, *every])
         with without_autocast(self.device):
-            sums = self._rules.sums(batch, seen, factors, awake)
+            sums, reaching = self._rules.sums(batch, seen, factors, awake)
             values = ratio(sums, totals.rules)
             losses = token_losses(logits, batch.input_ids)
             weighed = self._weights(batch, scale, losses.detach())
@@ -119,6 +146,10 @@ class Supervised(nn.Module):
             counts, shares = counts * counts.new_tensor([*awake, *every]), shares * shares.new_tensor(awake)
         if self.training:
             self.receipts.add(len(batch.ids), counts, sums, shares, weighed.ranked, weighed.kept)
+            if torch.is_grad_enabled():
+                weighing = [bool(scale.token and scale.rules[rule.id]) for rule in self._weighing]
+                on = [bool(factor) and up for factor, up in zip(factors, awake, strict=True)]
+                self.receipts.reach([*on, *weighing], [*reaching, *[token.requires_grad] * len(every)], self.flow.limited)
             self.receipts.check()
         loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
         kept = (weighed.ranked, weighed.kept)
@@ -216,12 +247,13 @@ class Supervised(nn.Module):
         self._check(batch)
         return batch.to(self.device)
 
+    @around
     def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Tensor]:
         """What the model leaves for the terms, beside what teachers did, and its logits."""
         assert self._hooks is not None, "`_taken` looks"
-        with self._hooks.listen(self._rules.requests(batch)) as seen:
+        with Entered(self._hooks.listen(self._rules.requests(batch))) as seen, broken():
             logits = self._parts[0].logits(self.model, batch)
-        return replace(seen, taught=taught), logits
+        return _with(seen, taught), logits
 
     def _counts(self, batch: Batch) -> Tensor:
         """Rows of each rule, weigh and keep rules last: [rules + weigh and keep rules] int64."""
@@ -245,6 +277,11 @@ class Supervised(nn.Module):
                 message = f"the batch has token id {largest}, the model has a vocabulary of {vocab}"
                 raise Failure(FOREIGN_BATCH.at(None, message, help="were the shards made with the model's tokenizer?"))
             self._checked_ids = True
+
+
+@outside
+def _with(seen: Captured, taught: dict[int, Tensor]) -> Captured:
+    return replace(seen, taught=taught)
 
 
 def _check_attention(model: nn.Module, found: bool, group: AttendGroup, contract: Contract) -> None:
