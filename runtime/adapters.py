@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from ..compiler.plan import Contract
-from ..dsl.codes.runtime import CONTRACT, UNSUPPORTED_ATTENTION, UNSUPPORTED_MODEL
+from ..dsl.codes.runtime import CONTRACT, UNSUPPORTED_MODEL
 from ..dsl.diagnostics import Failure
 from ..dsl.windows import described, felt, read_windows
 from .batch import Batch
@@ -162,13 +162,9 @@ def check_contract(model: nn.Module, parts: Parts, plan: Contract) -> None:
 
 
 def check_attention(model: nn.Module, plan: Contract) -> None:
-    """Of a Hugging Face model: fails with MCD703 where attention rows cannot be had from it, and with MCD701 where its layers
-    attend within other windows than those of the plan."""
+    """Of a Hugging Face model: fails with MCD701 where its layers attend within other windows than those of the plan."""
     config: Any = getattr(model, "config", None)
     name = type(model).__name__
-    if getattr(config, "_attn_implementation", None) == "flex_attention":
-        message = f"attention rules cannot read `{name}` with `flex_attention`, whose masks are programs"
-        raise Failure(UNSUPPORTED_ATTENTION.at(None, message, help='load it with `attn_implementation="sdpa"`'))
     if not isinstance(config, PreTrainedConfig):
         return
     found = felt(read_windows(config.get_text_config().to_dict(), plan.layers), plan.context)

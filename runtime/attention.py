@@ -21,6 +21,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
@@ -41,14 +42,14 @@ class Observed:
     """What one attention layer computed with. References, not copies.
 
     `query` [B, H, T, d]; `key` [B, H / g, T, d], shared by g query heads each; `mask`: None, or [B or 1, 1 or H, T, T], bool or
-    additive; `causal` and `window` matter without a mask. Scores are softcap * tanh(scale q.k / softcap); `sinks` [H] are scores
+    additive, or the program of flex attention; `causal` and `window` matter without a mask. Scores are softcap * tanh(scale q.k / softcap); `sinks` [H] are scores
     of no key.
     """
 
     query: Tensor
     key: Tensor
     scaling: float
-    mask: Tensor | None
+    mask: Tensor | BlockMask | None
     causal: bool
     softcap: float | None = None
     sinks: Tensor | None = None
@@ -105,11 +106,11 @@ def unmark(modules: Iterable[nn.Module]) -> None:
         module.__dict__.pop(MARK, None)
 
 
-def _full(module: nn.Module, mask: Any) -> Tensor | None:
+def _full(module: nn.Module, mask: Any) -> Tensor | BlockMask | None:
     """A mask over query and key; the two-dimensional one of the flash kernels says no more than the batch's padding."""
     if mask is None or (isinstance(mask, Tensor) and mask.ndim == 2):
         return None
-    if isinstance(mask, Tensor) and mask.ndim == 4:
+    if isinstance(mask, BlockMask) or (isinstance(mask, Tensor) and mask.ndim == 4):
         return mask
     raise _unsupported(module, f"a mask of type `{type(mask).__name__}`")
 
@@ -151,6 +152,14 @@ def attention_configs(model: nn.Module) -> list[Any]:
     """Every distinct Hugging Face config below `model`, outer ones first: setting one sets those inside it as well."""
     found = {id(c): c for m in model.modules() if hasattr(c := getattr(m, "config", None), "_attn_implementation")}
     return list(found.values())
+
+
+def check_kernels(configs: Iterable[Any], device: torch.device) -> None:
+    """Fails with MCD703 where a pass with gradients would run flex attention on a CPU, which has no backward pass there."""
+    if device.type == "cpu" and torch.is_grad_enabled():
+        if any(config._attn_implementation == "flex_attention" for config in configs):
+            message = "`flex_attention` cannot be trained on a CPU: torch has no backward pass of it there"
+            raise Failure(UNSUPPORTED_ATTENTION.at(None, message, help='load the model with `attn_implementation="sdpa"`'))
 
 
 def _registered(kernel: str | None) -> str:
@@ -262,11 +271,22 @@ def _allowed(seen: Observed, position: Tensor, padding: Tensor) -> tuple[Tensor,
         if seen.window is not None:
             allowed = allowed & (behind.abs() < seen.window)
         return allowed, None
+    if isinstance(seen.mask, BlockMask):
+        return _computed(seen.mask, position, length), None
     mask = seen.mask.expand(batch, -1, length, length)
     rows = mask.gather(2, position[:, None, :, None].expand(-1, mask.shape[1], -1, length))
     if rows.dtype == torch.bool:
         return rows, None
     return rows > torch.finfo(rows.dtype).min / 2, rows
+
+
+def _computed(mask: BlockMask, position: Tensor, length: int) -> Tensor:
+    """What the program of a flex mask says of all keys of the rows alone: [B, 1 or H, Q, T]. It is asked once, of index tensors."""
+    device, heads = position.device, mask.shape[1]
+    record, head = torch.arange(len(position), device=device), torch.arange(heads, device=device)
+    key = torch.arange(length, device=device)
+    given = (record[:, None, None, None], head[None, :, None, None], position[:, None, :, None], key[None, None, None])
+    return mask.mask_mod(*given).bool().expand(len(position), heads, position.shape[1], length)
 
 
 def _pick(values: Tensor, heads: tuple[int, ...], dim: int) -> Tensor:

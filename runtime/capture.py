@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..dsl.checked import Layer
 from .adapters import Parts
-from .attention import Observed, attention_configs, capturing, unmark
+from .attention import Observed, attention_configs, capturing, check_kernels, unmark
 from .batch import HiddenRows
 from .outside import outside
 from .precision import widen
@@ -75,8 +75,10 @@ class Hooks:
             self._hidden[reader, layer] = part
 
     @contextmanager
-    def listen(self, requests: Mapping[Layer, Request]) -> Iterator[Captured]:
-        """Within it, a forward pass leaves what rules read in the object that it gives."""
+    def listen(self, requests: Mapping[Layer, Request], device: torch.device) -> Iterator[Captured]:
+        """Within it, a forward pass leaves what rules read in the object that it gives. Fails with MCD703 where the model's kernel
+        cannot be trained on its device."""
+        check_kernels(self._configs, device)
         hidden: dict[tuple[int, Layer], Tensor] = {}
         self._requests, self._hidden = requests, hidden
         try:

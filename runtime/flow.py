@@ -50,8 +50,8 @@ class Flow:
         self._freezer = Freezer(model, parts)
         self._conflicts = Conflicts(supervised.parameters) if gradient.conflicts == "project" else None
         self._unchecked = [
-            *(["scale"] if gradient.scale else []),
-            *(["conflicts = project"] if self._conflicts else []),
+            *(["scale` of `gradient"] if gradient.scale else []),
+            *(["conflicts = project` of `gradient"] if self._conflicts else []),
         ]
         self._limited = bool(gradient.stop) or any(stage.train is not None for stage in plan.stages)
         self._last: tuple[str | None, int, tuple[Layer, ...] | None] = (None, len(parts.blocks), None)

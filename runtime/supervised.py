@@ -21,6 +21,7 @@ from .anchors import Vectors
 from .batch import Batch
 from .capture import Captured, Hooks
 from .flow import Flow
+from .gradients import check_whole
 from .groups import AttendGroup, group_rules
 from .losses.token import token_losses
 from .online import Known, Online
@@ -31,6 +32,7 @@ from .receipts import Receipts
 from .rule_losses import RuleLosses
 from .schedule import Multipliers, check_ramps, multipliers
 from .scores import token_measures
+from .sharding import check_parted, check_wrapper
 from .terms import AttendTerm, Term, hidden_term
 from .totals import ALONE, Losses, Reduction, Totals, all_ranks, ratio
 from .weights import TokenWeights
@@ -62,6 +64,7 @@ class Supervised(nn.Module):
         known: Known,
     ) -> None:
         super().__init__()
+        check_wrapper(model)
         parts = locate(model, adapter)
         groups = group_rules(plan)
         check_contract(model, parts, plan.model)
@@ -87,7 +90,7 @@ class Supervised(nn.Module):
         self._hooks: Hooks | None = Hooks(model, parts, *self._rules.layers())
         # After the hooks that read hidden states, since it cuts what flows on from them.
         self.flow = Flow(model, parts, plan, self)
-        self._checked_ids = False
+        self._checked_ids = self._checked_parts = False
 
     @property
     def terms(self) -> Sequence[Term]:
@@ -201,8 +204,9 @@ class Supervised(nn.Module):
         """The norm, over all trainable parameters, of the gradient of each rule's weight x multiplier x loss, and of `token`.
 
         One backward pass per rule: for now and then, not for every step. The graph is kept, so that `backward` can follow. The
-        norms of rules are noted in `receipts`.
+        norms of rules are noted in `receipts`. Fails with MCD742 under FSDP.
         """
+        check_whole("gradient_norms", self)
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
 
         def norm(value: Tensor) -> float:
@@ -244,6 +248,9 @@ class Supervised(nn.Module):
         """A batch that fits, on the model's device."""
         if self._hooks is None:
             raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
+        if not self._checked_parts:
+            check_parted(self, self.model, self._parts[0], self.probes)
+            self._checked_parts = True
         self._check(batch)
         return batch.to(self.device)
 
@@ -251,7 +258,7 @@ class Supervised(nn.Module):
     def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Tensor]:
         """What the model leaves for the terms, beside what teachers did, and its logits."""
         assert self._hooks is not None, "`_taken` looks"
-        with Entered(self._hooks.listen(self._rules.requests(batch))) as seen, broken():
+        with Entered(self._hooks.listen(self._rules.requests(batch), self.device)) as seen, broken():
             logits = self._parts[0].logits(self.model, batch)
         return _with(seen, taught), logits
 
