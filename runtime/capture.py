@@ -18,7 +18,7 @@ from ..dsl.checked import Layer
 from .adapters import Parts
 from .attention import Observed, attention_configs, capturing, check_kernels, unmark
 from .batch import HiddenRows
-from .outside import outside
+from .outside import forget, outside
 from .precision import widen
 
 
@@ -51,6 +51,8 @@ class Hooks:
         self._requests: Mapping[Layer, Request] = {}
         self._hidden: dict[tuple[int, Layer], Tensor] | None = None
         self._handles = [self._attach(parts, layer) for layer in hidden]
+        self._model = model
+        forget(model)
 
     def _attach(self, parts: Parts, layer: Layer) -> torch.utils.hooks.RemovableHandle:
         if layer == 0:
@@ -93,6 +95,7 @@ class Hooks:
             handle.remove()
         self._handles = []
         unmark(self._attention)
+        forget(self._model)
 
 
 def requests(layers: Iterable[tuple[Layer, ...]], rows: Iterable[HiddenRows]) -> dict[Layer, Request]:

@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Generic, TypeVar, cast
 
 import torch
+from torch import nn
+from torch._dynamo import OptimizedModule
 from torch._dynamo.exc import Unsupported
 
 from ..dsl.codes.runtime import FULL_GRAPH
@@ -47,6 +49,13 @@ class Entered(AbstractContextManager[T], Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> bool | None:
         return self._context.__exit__(kind, error, at)
+
+
+def forget(model: nn.Module) -> None:
+    """Drops the graphs of `torch.compile`, of a model that has any: those that were made before hooks came, or while they were there,
+    do not see that hooks change, and leave them out or keep them."""
+    if any(isinstance(each, OptimizedModule) or each._compiled_call_impl is not None for each in model.modules()):
+        torch.compiler.reset()
 
 
 @contextmanager
