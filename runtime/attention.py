@@ -159,7 +159,9 @@ def check_kernels(configs: Iterable[Any], device: torch.device) -> None:
     if device.type == "cpu" and torch.is_grad_enabled():
         if any(config._attn_implementation == "flex_attention" for config in configs):
             message = "`flex_attention` cannot be trained on a CPU: torch has no backward pass of it there"
-            raise Failure(UNSUPPORTED_ATTENTION.at(None, message, help='load the model with `attn_implementation="sdpa"`'))
+            raise Failure(
+                UNSUPPORTED_ATTENTION.at(None, message, help='load the model with `attn_implementation="sdpa"`')
+            )
 
 
 def _registered(kernel: str | None) -> str:

@@ -76,7 +76,9 @@ class Receipts(Mapping[str, Receipt]):
         self._rows = torch.zeros(len(self._rules), dtype=torch.int64, device=device)
         self._keeps = [rule.id for rule in self._rules if isinstance(rule, KeepPlan)]
         self._kept = torch.zeros(2, len(self._keeps), dtype=torch.int64, device=device)  # ranked; kept
-        self._passes = torch.zeros(2, len(self._rules), dtype=torch.int64, device=device)  # with rows; in which it acted
+        self._passes = torch.zeros(
+            2, len(self._rules), dtype=torch.int64, device=device
+        )  # with rows; in which it acted
         self._present = self._passes[0].bool()  # of the last pass
         self._detached = [0] * len(self._rules)
         self._mask: tuple[tuple[bool, ...], Tensor] | None = None

@@ -74,7 +74,9 @@ class RuleLosses(nn.Module):
         """Of each rule, whether the model computed everything that it reads."""
         return [term.heard(seen) for term in self.terms for _ in term.rules]
 
-    def sums(self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]) -> tuple[Tensor, list[bool]]:
+    def sums(
+        self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]
+    ) -> tuple[Tensor, list[bool]]:
         """Sum of share x loss of each rule: [rules]. A group of which every factor is 0 leaves no graph. And of each rule, whether
         its loss depends on anything that is trained."""
         device = batch.input_ids.device

@@ -152,7 +152,9 @@ class Supervised(nn.Module):
             if torch.is_grad_enabled():
                 weighing = [bool(scale.token and scale.rules[rule.id]) for rule in self._weighing]
                 on = [bool(factor) and up for factor, up in zip(factors, awake, strict=True)]
-                self.receipts.reach([*on, *weighing], [*reaching, *[token.requires_grad] * len(every)], self.flow.limited)
+                self.receipts.reach(
+                    [*on, *weighing], [*reaching, *[token.requires_grad] * len(every)], self.flow.limited
+                )
             self.receipts.check()
         loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
         kept = (weighed.ranked, weighed.kept)

@@ -117,6 +117,7 @@ def test_batches_of_other_sizes_are_not_compiled_again(way: Callable[..., Any]) 
     assert made[2:] == [made[1]] * 4 and made[1] <= 2 * made[0]
 
 
+@pytest.mark.slow
 def test_a_model_that_was_compiled_and_run_before_is_read() -> None:
     """Without a rule on attention nothing of the model's config changes: its graphs know no hook, and are not used."""
     torch._dynamo.reset()

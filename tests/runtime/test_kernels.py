@@ -10,21 +10,27 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 from mcd.dsl.diagnostics import Failure
+from mcd.runtime.adapters import Adapter, plain_logits
 from mcd.runtime.supervise import supervise
 
-from .builders import LOOKS, SPREAD, make_anchors, make_attend, make_batch, make_model, make_plan, make_toward
+from .builders import HEADS, LOOKS, SPREAD, make_anchors, make_attend, make_batch, make_model, make_plan, make_toward
 from .parts import PLAN, distance, expected_of, gradients_of, make_part, supervised_of
 from .reference import in_float64, naive
+from .test_attention import Plain
 
 ALL = list(range(8))
 FLEX = make_plan(make_attend(layers=(1, 3)), make_toward())
 WINDOWED = make_plan(make_attend(layers=(1, 3)), windows=(3, 3, 3))
+OWN = make_plan(make_attend(layers=(2,)), make_toward(layers=(0, 1, 3)))
 LOOK = {"look": [(0, 5, [4]), (0, 8, [6, 7]), (1, 4, [3])]}
 
+
+FLEX_WRITTEN = pytest.param("flex_written", marks=pytest.mark.slow)  # transformers compiles what makes the mask
 
 # --- flex and flash ----------------------------------------------------------------------------------------------------
 
@@ -60,7 +66,10 @@ def dense(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scaling: f
 @pytest.fixture(scope="module")
 def kernels() -> Iterator[None]:
     """Both under names of the library's, since it asks for these: `flex_written` with the masks of flex attention."""
-    for name, function, mask in (("flex_written", masked, "flex_attention"), ("flash_written", flash, "flash_attention_2")):
+    for name, function, mask in (
+        ("flex_written", masked, "flex_attention"),
+        ("flash_written", flash, "flash_attention_2"),
+    ):
         AttentionInterface.register(name, function)
         AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[mask])
     yield
@@ -89,16 +98,16 @@ def agree(model: nn.Module, plan: Any, rows: Any, lengths: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("kernel", ["flex_written", "flash_written"])
+@pytest.mark.parametrize("kernel", [FLEX_WRITTEN, "flash_written"])
 @pytest.mark.parametrize("lengths", [[9, 6], [9, 9]])
 def test_rows_and_gradients_from_what_a_kernel_is_given(kernel: str, lengths: list[int]) -> None:
     agree(with_kernel("llama", kernel), FLEX, {"look": LOOKS, "axis": SPREAD}, lengths)
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("kernel", ["flex_written", "flash_written"])
+@pytest.mark.parametrize("kernel", [FLEX_WRITTEN, "flash_written"])
 def test_windows_from_what_a_kernel_is_given(kernel: str) -> None:
-    agree(with_kernel("mistral", kernel, sliding_window=3), WINDOWED, LOOK, [9, 6])
+    agree(with_kernel("mistral", kernel, sliding_window=3), WINDOWED, LOOK, [9, 9])
 
 
 @pytest.mark.slow
@@ -106,7 +115,10 @@ def test_windows_from_what_a_kernel_is_given(kernel: str) -> None:
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
 def test_flex_attention_itself(kind: str) -> None:
     """Without a gradient, which torch has not on a CPU."""
-    model, batch = make_model(kind, attention="flex_attention"), make_batch(FLEX, [9, 6], {"look": LOOKS, "axis": SPREAD})
+    model, batch = (
+        make_model(kind, attention="flex_attention"),
+        make_batch(FLEX, [9, 6], {"look": LOOKS, "axis": SPREAD}),
+    )
     expected = naive(in_float64(model), FLEX, batch, anchors=make_anchors())
     with torch.no_grad():
         out = supervise(model, FLEX, anchors=make_anchors()).eval()(batch, time=0.0)
@@ -121,7 +133,7 @@ def test_flex_attention_has_no_backward_pass_on_a_cpu() -> None:
 
 # --- precision -----------------------------------------------------------------------------------------------------------
 
-LIMITS = {"autocast bfloat16": 0.02, "autocast float16": 0.005, "bfloat16": 0.05, "float16": 0.01}
+LIMITS = {"autocast bfloat16": 0.06, "autocast float16": 0.01, "bfloat16": 0.08, "float16": 0.01}
 """Of the distance of all gradients, as one vector, from those of the reference in float64; a fifth of it for the loss."""
 
 
@@ -146,10 +158,15 @@ def test_losses_and_gradients_in_half_precision(how: str, kind: str) -> None:
 @pytest.mark.slow
 def test_gradient_scaler_passes_over_a_step_that_overflowed() -> None:
     """Scaled by 2^40 the gradients in float16 overflow: no parameter changes, and the next scale is half of it."""
-    supervised = supervised_of(make_model("llama").half())
+    supervised = supervised_of(make_model("llama"))
     before = [p.detach().clone() for p in supervised.parameters()]
-    optimizer, scaler = torch.optim.SGD(supervised.parameters(), lr=0.1), torch.amp.GradScaler("cpu", init_scale=2.0**40)
-    scaler.scale(supervised(make_part(PLAN, ALL), time=0.0).loss).backward()
+    optimizer, scaler = (
+        torch.optim.SGD(supervised.parameters(), lr=0.1),
+        torch.amp.GradScaler("cpu", init_scale=2.0**40),
+    )
+    with torch.autocast("cpu", torch.float16):
+        out = supervised(make_part(PLAN, ALL), time=0.0)
+    scaler.scale(out.loss).backward()
     scaler.step(optimizer)
     scaler.update()
     assert scaler.get_scale() == 2.0**39
@@ -165,7 +182,7 @@ def held(checkpointing: bool, plan: Any) -> tuple[int, int]:
     if checkpointing:
         model.activation_checkpointing_enable()
     runs = []
-    model.model.layers[1].register_forward_pre_hook(lambda *_: runs.append(1))
+    model.model.layers[1].mlp.register_forward_pre_hook(lambda *_: runs.append(1))
     supervised = supervise(model, plan, anchors={"north": torch.ones(64)}).train()
     seen: dict[int, int] = {}
 
@@ -185,9 +202,40 @@ def held(checkpointing: bool, plan: Any) -> tuple[int, int]:
 
 @pytest.mark.parametrize("plan", [FLEX.model_copy(update={"rules": rules}) for rules in (FLEX.rules[:1], FLEX.rules)])
 def test_checkpointing_computes_again_and_keeps_less(plan: Any) -> None:
-    """A block runs twice, its hook is heard once, and of a block that is read, query and key stay: 128 x (64 + 32) floats each."""
+    """A block runs twice and is heard once, also where rules read its query and key."""
     contract = plan.model.model_copy(update={"hidden": 64})
     plan = plan.model_copy(update={"model": contract})
     (plain, once), (less, twice) = held(False, plan), held(True, plan)
     assert (once, twice) == (1, 2)
     assert less < 0.5 * plain
+
+
+class Checkpointed(Plain):
+    """Checkpointing around the call of a block, so that hooks on it are inside."""
+
+    reentrant: bool | None = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = block(x) if self.reentrant is None else checkpoint(block, x, use_reentrant=self.reentrant)
+        return self.head(self.norm(x))
+
+
+def stepped(reentrant: bool | None) -> list[Tensor]:
+    paths = {"blocks": "blocks", "embedding": "embed", "norm": "norm", "head": "head", "attention": "attention"}
+    adapter = Adapter(**paths, logits=plain_logits, heads=HEADS, causal=True)
+    torch.manual_seed(0)
+    model = Checkpointed()
+    model.reentrant = reentrant
+    supervised = supervise(model, OWN, adapter=adapter, anchors=make_anchors()).train()
+    supervised(make_batch(OWN, [9, 6], {"look": LOOKS, "axis": SPREAD}), time=0.0).loss.backward()
+    return gradients_of(supervised)
+
+
+def test_checkpointing_of_ones_own_around_blocks() -> None:
+    assert distance(stepped(False), stepped(None)) < 1e-6
+    with pytest.raises(
+        Failure, match="MCD703 rules cannot read layer 0: it runs without gradients, as under reentrant"
+    ):
+        stepped(True)

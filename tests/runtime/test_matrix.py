@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
@@ -76,6 +77,12 @@ def run(rank: int, folder: str) -> None:
     gc.collect()
     dist.barrier()
     dist.destroy_process_group()
+
+
+def test_the_page_names_what_is_refused() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text("utf-8")
+    table = page.split("| refused in every cell |")[1].split("\n\n")[0]
+    assert dict(re.findall(r"^\| `(\w+)` .*\[(MCD\d+)\]", table, re.M)) == REFUSED
 
 
 @pytest.mark.slow
