@@ -33,8 +33,8 @@ from .precision import widen
 
 PREFIX = "mcd_"
 MARK = "_mcd_observed"
-"""An attribute of the attention modules that a plan reads. Compiled code asks for it rather than for the module, so that all layers
-that are read have one graph, and all others one without a break."""
+"""An attribute of the attention modules that a plan reads. Compiled code asks for it rather than for the module, so
+that all layers that are read have one graph, and all others one without a break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Observed:
     """What one attention layer computed with. References, not copies.
 
     `query` [B, H, T, d]; `key` [B, H / g, T, d], shared by g query heads each; `mask`: None, or [B or 1, 1 or H, T, T], bool or
-    additive, or the program of flex attention; `causal` and `window` matter without a mask. Scores are softcap * tanh(scale q.k / softcap); `sinks` [H] are scores
-    of no key.
+    additive, or the program of flex attention; `causal` and `window` matter without a mask. Scores are softcap *
+    tanh(scale q.k / softcap); `sinks` [H] are scores of no key.
     """
 
     query: Tensor
@@ -154,14 +154,12 @@ def attention_configs(model: nn.Module) -> list[Any]:
     return list(found.values())
 
 
-def check_kernels(configs: Iterable[Any], device: torch.device) -> None:
+def check_kernels(configs: Iterable[Any], model: nn.Module) -> None:
     """Fails with MCD703 where a pass with gradients would run flex attention on a CPU, which has no backward pass there."""
-    if device.type == "cpu" and torch.is_grad_enabled():
-        if any(config._attn_implementation == "flex_attention" for config in configs):
-            message = "`flex_attention` cannot be trained on a CPU: torch has no backward pass of it there"
-            raise Failure(
-                UNSUPPORTED_ATTENTION.at(None, message, help='load the model with `attn_implementation="sdpa"`')
-            )
+    flex = any(config._attn_implementation == "flex_attention" for config in configs)
+    if flex and torch.is_grad_enabled() and next(model.parameters()).device.type == "cpu":
+        message = "`flex_attention` cannot be trained on a CPU: torch has no backward pass of it there"
+        raise Failure(UNSUPPORTED_ATTENTION.at(None, message, help='load the model with `attn_implementation="sdpa"`'))
 
 
 def _registered(kernel: str | None) -> str:
@@ -283,7 +281,8 @@ def _allowed(seen: Observed, position: Tensor, padding: Tensor) -> tuple[Tensor,
 
 
 def _computed(mask: BlockMask, position: Tensor, length: int) -> Tensor:
-    """What the program of a flex mask says of all keys of the rows alone: [B, 1 or H, Q, T]. It is asked once, of index tensors."""
+    """What the program of a flex mask says of all keys of the rows alone: [B, 1 or H, Q, T]. It is asked once, of
+    index tensors."""
     device, heads = position.device, mask.shape[1]
     record, head = torch.arange(len(position), device=device), torch.arange(heads, device=device)
     key = torch.arange(length, device=device)

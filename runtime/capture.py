@@ -85,10 +85,10 @@ class Hooks:
             self._hidden[reader, layer] = part
 
     @contextmanager
-    def listen(self, requests: Mapping[Layer, Request], device: torch.device) -> Iterator[Captured]:
-        """Within it, a forward pass leaves what rules read in the object that it gives. Fails with MCD703 where the model's kernel
-        cannot be trained on its device."""
-        check_kernels(self._configs, device)
+    def listen(self, requests: Mapping[Layer, Request]) -> Iterator[Captured]:
+        """Within it, a forward pass leaves what rules read in the object that it gives. Fails with MCD703 where the
+        model's kernel cannot be trained on its device."""
+        check_kernels(self._configs, self._model)
         hidden: dict[tuple[int, Layer], Tensor] = {}
         self._requests, self._hidden, self._learning = requests, hidden, torch.is_grad_enabled()
         try:

@@ -1,8 +1,8 @@
 """What stays outside of code that `torch.compile` makes: everything of ours.
 
-Hooks, and all that is computed of what they left, read tensors whose sizes are other ones in every batch, and Python objects that are
-new in every pass. Inside of a compiled graph each would be guarded, and compiled again when it changes. Outside of it the model's
-own code is compiled as it would be without us, but for a break where something is read.
+Hooks, and all that is computed of what they left, read tensors whose sizes are other ones in every batch, and Python
+objects that are new in every pass. Inside of a compiled graph each would be guarded, and compiled again when it
+changes. Outside of it the model's own code is compiled as it would be without us, but for a break where something is read.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Entered(AbstractContextManager[T], Generic[T]):
 
 
 def forget(model: nn.Module) -> None:
-    """Drops the graphs of `torch.compile`, of a model that has any: those that were made before hooks came, or while they were there,
-    do not see that hooks change, and leave them out or keep them."""
+    """Drops the graphs of `torch.compile`, of a model that has any: those that were made before hooks came, or while
+    they were there, do not see that hooks change, and leave them out or keep them."""
     if any(isinstance(each, OptimizedModule) or each._compiled_call_impl is not None for each in model.modules()):
         torch.compiler.reset()
 

@@ -124,8 +124,9 @@ class Receipts(Mapping[str, Receipt]):
             self._kept = self._kept.to(losses.device) + torch.stack([ranked, kept])
 
     def reach(self, acting: Sequence[bool], reaching: Sequence[bool], limited: bool) -> None:
-        """Notes, of a pass with a gradient that was added, whose factor is not 0 (`acting`), and whose loss depends on a parameter
-        that is trained (`reaching`). Fails with MCD725 where a rule acts on none, unless the plan itself cuts it off: `limited`."""
+        """Notes, of a pass with a gradient that was added, whose factor is not 0 (`acting`), and whose loss depends on
+        a parameter that is trained (`reaching`). Fails with MCD725 where a rule acts on none, unless the plan itself cuts it off:
+        `limited`."""
         acted = tuple(on and far for on, far in zip(acting, reaching, strict=True))
         if self._mask is None or self._mask[0] != acted or self._mask[1].device != self._present.device:
             self._mask = acted, torch.tensor(acted, dtype=torch.bool, device=self._present.device)
@@ -235,7 +236,9 @@ class Receipts(Mapping[str, Receipt]):
     def _read(self, which: Iterable[int], state: Mapping[str, Any] | None = None) -> Iterator[Receipt]:
         state = self.state_dict() if state is None else state
         sums, last = state["sums"], state["last"]
-        kept = dict(zip(self._keeps, zip(*state["kept"], strict=True), strict=True))
+        kept: dict[str, tuple[int | None, int | None]] = dict(
+            zip(self._keeps, zip(*state["kept"], strict=True), strict=True)
+        )
         for i in which:
             rule = self._rules[i].id
             yield Receipt(
@@ -247,9 +250,9 @@ class Receipts(Mapping[str, Receipt]):
                 sums[0][i] / sums[1][i] if sums[1][i] else None,
                 state["norms"].get(rule),
                 *kept.get(rule, (None, None)),
-                state["passes"][0][i],
-                state["passes"][1][i],
-                state["detached"][i],
+                seen=state["passes"][0][i],
+                acted=state["passes"][1][i],
+                detached=state["detached"][i],
             )
 
 

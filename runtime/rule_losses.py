@@ -77,8 +77,8 @@ class RuleLosses(nn.Module):
     def sums(
         self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]
     ) -> tuple[Tensor, list[bool]]:
-        """Sum of share x loss of each rule: [rules]. A group of which every factor is 0 leaves no graph. And of each rule, whether
-        its loss depends on anything that is trained."""
+        """Sum of share x loss of each rule: [rules]. A group of which every factor is 0 leaves no graph. And of each
+        rule, whether its loss depends on anything that is trained."""
         device = batch.input_ids.device
         sums, reaching = [torch.zeros(0, device=device)], list[bool]()
         done = 0

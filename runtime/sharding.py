@@ -35,8 +35,9 @@ def check_wrapper(model: nn.Module) -> None:
 def check_parted(supervised: nn.Module, model: nn.Module, parts: Parts, probes: nn.Module) -> None:
     """Looks at how parameters lie when the first pass begins, since wrappers go around a supervised model.
 
-    Under FSDP2 norm and head stay gathered until the backward pass, whatever the module that keeps them was told. Fails with MCD724
-    under the first FSDP, and where the model lies in parts and the probes do not: nothing would add their gradients up.
+    Under FSDP2 norm and head stay gathered until the backward pass, whatever the module that keeps them was told.
+    Fails with MCD724 under the first FSDP, and where the model lies in parts and the probes do not: nothing would add
+    their gradients up.
     """
     if any(getattr(parameter, "_fsdp_flattened", False) for parameter in supervised.parameters()):
         message = "`FullyShardedDataParallel` flattens the parameters that rules read"
@@ -65,7 +66,7 @@ def _kept(module: nn.Module) -> Iterable[nn.Parameter]:
 
 def gathered(tensor: Tensor) -> Tensor:
     """The whole of a tensor that may lie in parts; every rank has to ask for it."""
-    return cast(Tensor, tensor.full_tensor()) if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def fill(tensor: Tensor, value: Tensor) -> None:

@@ -260,7 +260,7 @@ class Supervised(nn.Module):
     def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Tensor]:
         """What the model leaves for the terms, beside what teachers did, and its logits."""
         assert self._hooks is not None, "`_taken` looks"
-        with Entered(self._hooks.listen(self._rules.requests(batch), self.device)) as seen, broken():
+        with Entered(self._hooks.listen(self._rules.requests(batch))) as seen, broken():
             logits = self._parts[0].logits(self.model, batch)
         return _with(seen, taught), logits
 

@@ -1,4 +1,5 @@
-"""One batch of eight records, and any few of them as a batch of their own: for ranks and micro-batches, which have to add up to it."""
+"""One batch of eight records, and any few of them as a batch of their own: for ranks and micro-batches, which have to
+add up to it."""
 
 from __future__ import annotations
 

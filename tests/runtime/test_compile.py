@@ -1,5 +1,5 @@
-"""`torch.compile`, whichever way it is asked for: the same losses and gradients, compiled once for sizes that vary, never without what
-rules read."""
+"""`torch.compile`, whichever way it is asked for: the same losses and gradients, compiled once for sizes that vary,
+never without what rules read."""
 
 from __future__ import annotations
 

@@ -103,7 +103,9 @@ def run(rank: int, folder: str) -> None:
             for p in supervised.probes.parameters():
                 p.mul_(2)
         supervised.load_probes(f"{folder}/{name}.safetensors")
-        found[name, "probes"] = [torch.equal(gathered(p), b) for p, b in zip(supervised.probes.parameters(), before)]
+        found[name, "probes"] = [
+            torch.equal(gathered(p), b) for p, b in zip(supervised.probes.parameters(), before, strict=True)
+        ]
     _, found["ddp", "live"] = train(RANKS_PLAN, mine, 1, ddp)
     _, found["parted", "live"] = train(RANKS_PLAN, mine, 1, parted)
     for name in ("alone", "norms"):
