@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .runtime.batch import Batch
     from .runtime.collate import Collator
     from .runtime.dataset import Dataset, load
+    from .runtime.loader import Loader
+    from .runtime.masking import Masking
     from .runtime.order import Sampler
     from .runtime.supervise import supervise
     from .runtime.supervised import Supervised
@@ -22,6 +24,8 @@ __all__ = [
     "Collator",
     "Dataset",
     "Failure",
+    "Loader",
+    "Masking",
     "Plan",
     "Sampler",
     "Supervised",
@@ -35,6 +39,8 @@ _HOMES = {
     "Collator": ".runtime.collate",
     "Dataset": ".runtime.dataset",
     "Failure": ".dsl.diagnostics",
+    "Loader": ".runtime.loader",
+    "Masking": ".runtime.masking",
     "Plan": ".compiler.plan",
     "Sampler": ".runtime.order",
     "Supervised": ".runtime.supervised",

@@ -47,7 +47,7 @@ def check_parted(supervised: nn.Module, model: nn.Module, parts: Parts, probes: 
         return
     ranks = dist.get_world_size() if dist.is_initialized() else 1
     if ranks > 1 and not isinstance(supervised, FSDPModule) and next(probes.parameters(), None) is not None:
-        message = "`fully_shard` was called on the model and not on what is supervised: nothing adds up the gradients of its probes"
+        message = "`fully_shard` was called on the model and not on what is supervised: nothing adds up gradients of its probes"
         raise Failure(WRAPPED.at(None, message, help="call `fully_shard` on the supervised model, after the blocks"))
     own = {parts.norm, parts.head}
     read = {id(parameter) for part in own for parameter in part.parameters()}

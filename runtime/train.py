@@ -20,6 +20,7 @@ from ..dsl.source import DataPlace
 from .batch import Batch
 from .collate import Collator
 from .dataset import Dataset
+from .masking import masking_of
 from .order import Sampler
 from .supervise import supervise
 from .supervised import Supervised
@@ -120,11 +121,11 @@ def step_batches(dataset: Dataset, settings: Settings) -> Iterator[list[Batch]]:
         raise Failure(
             codes.NO_ROWS.at(DataPlace(str(dataset.path)), f"`{dataset.path.name}` has no record to train on")
         )
-    collate = Collator(dataset.plan)
+    collate = Collator(dataset.plan, masking=masking_of(dataset.plan, settings.seed))
     places = chain.from_iterable(repeat(Sampler(dataset, settings.seed)))
-    for _ in range(settings.steps):
+    for step in range(settings.steps):
         rows = [dataset.rows(list(islice(places, settings.batch_size))) for _ in range(settings.accumulate)]
-        yield [collate(micro) for micro in rows]
+        yield [collate(micro, epoch=step) for micro in rows]
 
 
 def learning_rate(step: int, settings: Settings) -> float:
@@ -146,8 +147,8 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def evaluate(supervised: Supervised, dataset: Dataset, time: float, batch_size: int = 16) -> Sums:
-    """The losses over all rows of `dataset`, as one optimiser step would have them."""
-    collate = Collator(dataset.plan)
+    """The losses over all rows of `dataset`, as one optimiser step would have them. What is masked is always the same."""
+    collate = Collator(dataset.plan, masking=masking_of(dataset.plan))
     starts = range(0, len(dataset), batch_size)
     batches = [collate(dataset.rows(range(at, min(at + batch_size, len(dataset))))) for at in starts]
     training = supervised.training

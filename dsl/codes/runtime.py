@@ -16,6 +16,11 @@ TIME = Code("MCD707", "training-time", "Training time is a share of the optimise
 RAMP = Code("MCD708", "ramp", "An exponential ramp needs two positive ends.")
 PROBES = Code("MCD709", "probes", "The file does not hold the probes of this plan.")
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
+MASKING = Code("MCD714", "masking", "The tokens of a model that is not causal are not masked, or cannot be.")
+NEXT_TOKEN = Code(
+    "MCD715", "next-token", "A measure is of next tokens, which a model that is not causal does not predict."
+)
+CHUNKED_LOSS = Code("MCD716", "chunked-loss", "The token loss of this model cannot be computed in chunks.")
 
 TEACHER_MODEL = Code("MCD720", "teacher-model", "The files of a teacher give no model that is the one of the spec.")
 TEACHER_MISSING = Code("MCD721", "teacher-missing", "The files of a teacher are not where the plan says.")
@@ -29,6 +34,10 @@ FULL_GRAPH = Code(
 WRAPPED = Code("MCD724", "wrapped", "A wrapper over ranks hides or parts what rules and probes need.")
 DETACHED = Code("MCD725", "detached-rule", "The loss of a rule that acts reaches no parameter that is trained.")
 RECEIPTS = Code("MCD726", "receipts", "Saved receipts are not those of this plan.")
+LONG_RECORD = Code("MCD727", "long-record", "Records are longer than the packed row that they are to stand in.")
+BINS = Code("MCD728", "bins", "Packed rows do not hold each record of a batch once.")
+PACKED_MODEL = Code("MCD729", "packed-model", "The model does not keep the records of a packed row apart.")
+
 BLOCKS = Code("MCD740", "blocks", "The model cannot be run with its first blocks alone.")
 SHARED_PARAMETER = Code(
     "MCD741", "shared-parameter", "Two layers that share a parameter scale its gradient differently."
@@ -52,6 +61,12 @@ NO_ROWS = Code("MCD754", "no-rows", "A split has no record to train on.")
 POSITION = Code("MCD730", "position", "A saved position is not one of this order of rows.")
 MEASURE_EXISTS = Code("MCD731", "measure-exists", "A measure of that name was taken already.")
 SAVED_MODEL = Code("MCD732", "saved-model", "A saved model cannot be read, or is not one for this dataset.")
+STATE_BROKEN = Code("MCD733", "state-broken", "What a loader is to resume from is not what a loader saved.")
+STATE_FORMAT = Code("MCD734", "state-format", "The state of a loader is of another version than is read.")
+STATE_ROWS = Code("MCD735", "state-rows", "The state of a loader is one of other rows.")
+STATE_SEED = Code("MCD736", "state-seed", "The state of a loader has another seed than the loader was given.")
+LOADER_SETTINGS = Code("MCD737", "loader-settings", "The settings of a loader contradict each other.")
+LOADER_READ = Code("MCD738", "loader-read", "A loader is read in a way in which it would lose its position.")
 
 CLAIM_FAILS = Code("MCD760", "claim-fails", "A trained model is not what the spec expects of it.")
 CLAIM_OPEN = Code("MCD761", "claim-open", "A claim about a trained model cannot be decided.")
