@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as processes
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch.nn.parallel import DistributedDataParallel
 
 from mcd.dsl.diagnostics import Failure
@@ -58,15 +59,17 @@ def cells(rank: int, ranks: int) -> dict[Any, Any]:
         model = make_model("llama", attention=kernel).train()
         if checkpointing:
             model.activation_checkpointing_enable()
+        counters.clear()
+        supervised = supervised_of(torch.compile(model, backend="aot_eager") if compiled else model)
+        wrapped = DistributedDataParallel(supervised) if ranks > 1 else supervised
         for accumulation in ACCUMULATION:
-            supervised = supervised_of(torch.compile(model, backend="aot_eager") if compiled else model)
-            wrapped = DistributedDataParallel(supervised) if ranks > 1 else supervised
             try:
                 result = step(wrapped, supervised, records, accumulation, kind)
             except Failure as failure:
                 result = {"refused": [each.code.id for each in failure.diagnostics]}
+            result["graphs"] = counters["stats"]["unique_graphs"]
             found[kernel, compiled, checkpointing, kind, accumulation] = result
-            supervised.close()
+        supervised.close()
     return found
 
 
@@ -98,7 +101,7 @@ def test_every_cell_is_equal_or_refused(ranks: int, tmp_path: Path, monkeypatch:
     loss, _, gradients = expected_of("llama")
     assert all(list(result) == [(*s, a) for s in SETTINGS for a in ACCUMULATION] for result in results)
     for cell in results[0]:
-        kernel, *_, kind, accumulation = cell
+        kernel, compiled, _, kind, _ = cell
         found = [result[cell] for result in results]
         if kernel in REFUSED:
             assert [each["refused"] for each in found] == [[REFUSED[kernel]]] * ranks, cell
@@ -110,4 +113,5 @@ def test_every_cell_is_equal_or_refused(ranks: int, tmp_path: Path, monkeypatch:
             assert distance(each["gradients"], gradients) < limit, (cell, distance(each["gradients"], gradients))
             for rule, (rows, seen, acted, fired) in each["receipts"].items():
                 assert fired and rows and seen == acted, (cell, rule)
-                assert seen <= accumulation * ranks
+                assert seen <= sum(ACCUMULATION) * ranks
+            assert bool(each["graphs"]) == compiled
