@@ -12,7 +12,7 @@ the pass ends.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,15 +21,20 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 from ..dsl.codes.runtime import UNSUPPORTED_ATTENTION
 from ..dsl.diagnostics import Failure
 from .losses.rows import NEVER, KeyRows
+from .outside import outside
 from .precision import widen
 
 PREFIX = "mcd_"
+MARK = "_mcd_observed"
+"""An attribute of the attention modules that a plan reads. Compiled code asks for it rather than for the module, so
+that all layers that are read have one graph, and all others one without a break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +42,14 @@ class Observed:
     """What one attention layer computed with. References, not copies.
 
     `query` [B, H, T, d]; `key` [B, H / g, T, d], shared by g query heads each; `mask`: None, or [B or 1, 1 or H, T, T], bool or
-    additive; `causal` and `window` matter without a mask. Scores are softcap * tanh(scale q.k / softcap) + bias; `bias`: [1 or B,
-    1 or H, T, T]; `sinks` [H] are scores of no key.
+    additive, or the program of flex attention; `causal` and `window` matter without a mask. Scores are
+    softcap * tanh(scale q.k / softcap) + bias; `bias`: [1 or B, 1 or H, T, T]; `sinks` [H] are scores of no key.
     """
 
     query: Tensor
     key: Tensor
     scaling: float
-    mask: Tensor | None
+    mask: Tensor | BlockMask | None
     causal: bool
     softcap: float | None = None
     sinks: Tensor | None = None
@@ -82,22 +87,32 @@ def observe(
     Hugging Face models do it through the registered function. A module of one's own calls this itself: it does nothing unless
     a plan reads this layer. `scaling` is d ** -0.5 where it is None. Under a `window` of w, position i sees j with i - j < w.
     """
+    if hasattr(module, MARK):
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        _keep(module, query, key, scale, mask, causal, softcap, sinks, window, bias)
+
+
+@outside
+def _keep(module: nn.Module, query: Tensor, key: Tensor, scaling: float, mask: Any, *more: Any) -> None:
     sink = _sink.get()
     if sink is None or module not in sink.layers:
         return
     if sink.learning and not torch.is_grad_enabled():
         raise _unsupported(module, "it runs without gradients, as under reentrant checkpointing", help=REENTRANT)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    sink.observed[sink.layers[module]] = Observed(
-        query, key, scale, _full(module, mask), causal, softcap, sinks, window, bias
-    )
+    sink.observed[sink.layers[module]] = Observed(query, key, scaling, _full(module, mask), *more)
 
 
-def _full(module: nn.Module, mask: Any) -> Tensor | None:
+def unmark(modules: Iterable[nn.Module]) -> None:
+    """Takes off what `capturing` left on attention modules."""
+    for module in modules:
+        module.__dict__.pop(MARK, None)
+
+
+def _full(module: nn.Module, mask: Any) -> Tensor | BlockMask | None:
     """A mask over query and key; the two-dimensional one of the flash kernels says no more than the batch's padding."""
     if mask is None or (isinstance(mask, Tensor) and mask.ndim == 2):
         return None
-    if isinstance(mask, Tensor) and mask.ndim == 4:
+    if isinstance(mask, BlockMask) or (isinstance(mask, Tensor) and mask.ndim == 4):
         return mask
     raise _unsupported(module, f"a mask of type `{type(mask).__name__}`")
 
@@ -122,6 +137,8 @@ def capturing(configs: Sequence[Any], layers: Mapping[nn.Module, int]) -> Iterat
         yield observed
         return
     before = [config._attn_implementation for config in configs]
+    for module in layers:
+        setattr(module, MARK, True)
     token = _sink.set(_Sink(layers, observed, torch.is_grad_enabled()))
     try:
         for config, name in zip(configs, before, strict=True):
@@ -137,6 +154,14 @@ def attention_configs(model: nn.Module) -> list[Any]:
     """Every distinct Hugging Face config below `model`, outer ones first: setting one sets those inside it as well."""
     found = {id(c): c for m in model.modules() if hasattr(c := getattr(m, "config", None), "_attn_implementation")}
     return list(found.values())
+
+
+def check_kernels(configs: Iterable[Any], model: nn.Module) -> None:
+    """Fails with MCD703 where a pass with gradients would run flex attention on a CPU, which has no backward pass there."""
+    flex = any(config._attn_implementation == "flex_attention" for config in configs)
+    if flex and torch.is_grad_enabled() and next(model.parameters()).device.type == "cpu":
+        message = "`flex_attention` cannot be trained on a CPU: torch has no backward pass of it there"
+        raise Failure(UNSUPPORTED_ATTENTION.at(None, message, help='load the model with `attn_implementation="sdpa"`'))
 
 
 def _registered(kernel: str | None) -> str:
@@ -259,11 +284,23 @@ def _allowed(seen: Observed, position: Tensor, segments: Tensor) -> tuple[Tensor
         if seen.window is not None:
             allowed = allowed & (behind.abs() < seen.window)
         return allowed, None
+    if isinstance(seen.mask, BlockMask):
+        return _computed(seen.mask, position, length), None
     mask = seen.mask.expand(batch, -1, length, length)
     rows = mask.gather(2, position[:, None, :, None].expand(-1, mask.shape[1], -1, length))
     if rows.dtype == torch.bool:
         return rows, None
     return rows > torch.finfo(rows.dtype).min / 2, rows
+
+
+def _computed(mask: BlockMask, position: Tensor, length: int) -> Tensor:
+    """What the program of a flex mask says of all keys of the rows alone: [B, 1 or H, Q, T]. It is asked once, of
+    index tensors."""
+    device, heads = position.device, mask.shape[1]
+    record, head = torch.arange(len(position), device=device), torch.arange(heads, device=device)
+    key = torch.arange(length, device=device)
+    given = (record[:, None, None, None], head[None, :, None, None], position[:, None, :, None], key[None, None, None])
+    return mask.mask_mod(*given).bool().expand(len(position), heads, position.shape[1], length)
 
 
 def _pick(values: Tensor, heads: tuple[int, ...], dim: int) -> Tensor:

@@ -15,9 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ..dsl.checked import Layer
+from ..dsl.codes.runtime import UNSUPPORTED_ATTENTION
+from ..dsl.diagnostics import Failure
 from .adapters import Parts
-from .attention import Observed, attention_configs, capturing
+from .attention import REENTRANT, Observed, attention_configs, capturing, check_kernels, unmark
 from .batch import HiddenRows
+from .outside import forget, outside
 from .precision import widen
 
 
@@ -49,7 +52,10 @@ class Hooks:
         self._attention: Mapping[nn.Module, int] = {parts.attention[layer - 1]: layer for layer in sorted(attention)}
         self._requests: Mapping[Layer, Request] = {}
         self._hidden: dict[tuple[int, Layer], Tensor] | None = None
+        self._learning = False
         self._handles = [self._attach(parts, layer) for layer in hidden]
+        self._model = model
+        forget(model)
 
     def _attach(self, parts: Parts, layer: Layer) -> torch.utils.hooks.RemovableHandle:
         if layer == 0:
@@ -64,19 +70,27 @@ class Hooks:
 
         return (parts.final if layer == "final" else parts.blocks[layer - 1]).register_forward_hook(after)
 
+    @outside
     def _take(self, layer: Layer, states: Tensor) -> None:
         request = self._requests.get(layer)
         if request is None or self._hidden is None:
             return
-        rows = widen(states[request.record, request.position])
+        if self._learning and not torch.is_grad_enabled():
+            message = f"rules cannot read layer {layer}: it runs without gradients, as under reentrant checkpointing"
+            raise Failure(UNSUPPORTED_ATTENTION.at(None, message, help=REENTRANT))
+        # Where checkpointing is around a block, its hooks with it, this is not computed again and may not be counted on.
+        with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
+            rows = widen(states[request.record, request.position])
         for reader, part in zip(request.readers, torch.split(rows, request.sizes), strict=True):
             self._hidden[reader, layer] = part
 
     @contextmanager
     def listen(self, requests: Mapping[Layer, Request]) -> Iterator[Captured]:
-        """Within it, a forward pass leaves what rules read in the object that it gives."""
+        """Within it, a forward pass leaves what rules read in the object that it gives. Fails with MCD703 where the
+        model's kernel cannot be trained on its device."""
+        check_kernels(self._configs, self._model)
         hidden: dict[tuple[int, Layer], Tensor] = {}
-        self._requests, self._hidden = requests, hidden
+        self._requests, self._hidden, self._learning = requests, hidden, torch.is_grad_enabled()
         try:
             with capturing(self._configs, self._attention) as attention:
                 yield Captured(attention, hidden)
@@ -88,6 +102,12 @@ class Hooks:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        unmark(self._attention)
+        forget(self._model)
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def requests(layers: Iterable[tuple[Layer, ...]], rows: Iterable[HiddenRows]) -> dict[Layer, Request]:

@@ -50,8 +50,8 @@ class Flow:
         self._freezer = Freezer(model, parts)
         self._conflicts = Conflicts(supervised.parameters) if gradient.conflicts == "project" else None
         self._unchecked = [
-            *(["scale"] if gradient.scale else []),
-            *(["conflicts = project"] if self._conflicts else []),
+            *(["scale` of `gradient"] if gradient.scale else []),
+            *(["conflicts = project` of `gradient"] if self._conflicts else []),
         ]
         self._limited = bool(gradient.stop) or any(s.train is not None for s in plan.stages) or parts.head is None
         self._last: tuple[str | None, int, tuple[Layer, ...] | None] = (None, len(parts.blocks), None)
@@ -60,6 +60,11 @@ class Flow:
         """How many blocks run at `time`."""
         stage = self._stage(time)
         return len(self._parts.blocks) if stage is None or stage.depth is None else stage.depth
+
+    @property
+    def limited(self) -> bool:
+        """Whether the plan itself keeps gradients from parameters, in the last pass."""
+        return bool(self._plan.gradient and self._plan.gradient.stop) or self._last[2] is not None
 
     @contextmanager
     def passing(self, time: float) -> Iterator[None]:

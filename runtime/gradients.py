@@ -130,5 +130,5 @@ def _cut(states: Tensor) -> Tensor:
 def check_whole(what: str, module: nn.Module) -> None:
     """Fails with MCD742 where parameters of `module` lie in parts over ranks, whose gradients no hook and no second pass sees."""
     if any(isinstance(each, FSDPModule | FullyShardedDataParallel) for each in module.modules()):
-        message = f"`{what}` of `gradient` is not supported for parameters that FSDP keeps in parts"
-        raise Failure(SHARDED.at(None, message, help="train under DDP, or without this attribute"))
+        message = f"`{what}` is not supported for parameters that FSDP keeps in parts"
+        raise Failure(SHARDED.at(None, message, help="train under DDP, or without it"))

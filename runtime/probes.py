@@ -23,6 +23,7 @@ from ..dsl.checked import Layer
 from ..dsl.codes.runtime import PROBES
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
+from .sharding import fill, gathered, writes
 
 
 class Affine(nn.Linear):
@@ -114,8 +115,11 @@ class Probes(nn.Module):
 
     def save(self, path: Path) -> None:
         """Writes `RULE@LAYER.weight` and `RULE@LAYER.bias`, those of maps as `RULE@LAYER.through.weight`, and `NAME.anchor`, as
-        safetensors."""
-        save_file(self._named(), path)
+        safetensors. Where FSDP keeps them in parts, every rank has to call this, and the first writes."""
+        own = self._named()
+        whole = {name: gathered(tensor).contiguous() for name, tensor in own.items()}
+        if writes(own.values()):
+            save_file(whole, path)
 
     def load(self, path: Path, *, partly: bool = False) -> None:
         """Reads what `save` wrote. Fails with MCD709 where names or sizes are not those of this plan, changing nothing. `partly`:
@@ -128,7 +132,7 @@ class Probes(nn.Module):
                 message = f"probe tensor `{name}`: the plan has {wants}, the file has {has}"
                 raise Failure(PROBES.at(DataPlace(str(path)), message, help="load the probes saved with this plan"))
         for name, tensor in own.items():
-            tensor.copy_(found[name])
+            fill(tensor, found[name])
 
     def _named(self) -> dict[str, Tensor]:
         found = {f"{prefix}.{n}": p.detach() for _, prefix, part in self._parts() for n, p in part.named_parameters()}

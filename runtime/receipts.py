@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..compiler.plan import KeepPlan, RuleBase
-from ..dsl.codes.runtime import DEAD_RULE
+from ..dsl.codes.runtime import DEAD_RULE, DETACHED, RECEIPTS
 from ..dsl.diagnostics import Diagnostic, Failure
 from ..dsl.source import DataPlace
+from .totals import all_ranks
 
 PROMISE = 20
 """Rows that a rule must have been promised before their absence means something."""
@@ -28,6 +30,10 @@ class Receipt:
     `last_loss`: the mean over the rows of the last pass, None without rows; `mean_loss`: over all rows so far; both None for a
     `weigh` or `keep` rule, which has none. `gradient_norm`: as last measured by `gradient_norms`. `ranked`, `kept`: tokens of a
     positive weight that a `keep` rule ranked, and those of them that it kept; None for other rules.
+
+    `seen`: passes in which it had rows. `acted`: those of them in which, too, its factor was not 0 and its loss depended on a
+    parameter that is trained: in which it changed something. `detached`: passes with a gradient in which its factor was not 0 and
+    its loss depended on none.
     """
 
     rule: str
@@ -39,6 +45,9 @@ class Receipt:
     gradient_norm: float | None
     ranked: int | None = None
     kept: int | None = None
+    seen: int = 0
+    acted: int = 0
+    detached: int = 0
 
 
 class Receipts(Mapping[str, Receipt]):
@@ -67,6 +76,12 @@ class Receipts(Mapping[str, Receipt]):
         self._rows = torch.zeros(len(self._rules), dtype=torch.int64, device=device)
         self._keeps = [rule.id for rule in self._rules if isinstance(rule, KeepPlan)]
         self._kept = torch.zeros(2, len(self._keeps), dtype=torch.int64, device=device)  # ranked; kept
+        self._passes = torch.zeros(
+            2, len(self._rules), dtype=torch.int64, device=device
+        )  # with rows; in which it acted
+        self._present = self._passes[0].bool()  # of the last pass
+        self._detached = [0] * len(self._rules)
+        self._mask: tuple[tuple[bool, ...], Tensor] | None = None
 
     def hear(self, fired: Sequence[bool], awake: Sequence[bool] | None = None) -> None:
         """Notes whose hooks ran in this pass. Fails with MCD706 where one did not, but for rules that are not `awake`: what they
@@ -102,8 +117,24 @@ class Receipts(Mapping[str, Receipt]):
         self._last[:, : len(losses)] = torch.stack([losses.detach(), shares.to(losses.dtype)])
         self._sums = self._sums + self._last
         self._rows = self._rows + rows.to(self._rows)
+        self._present = rows > 0
+        self._passes = self._passes.to(losses.device)
+        self._passes = torch.stack([self._passes[0] + self._present, self._passes[1]])
         if ranked is not None and kept is not None:
             self._kept = self._kept.to(losses.device) + torch.stack([ranked, kept])
+
+    def reach(self, acting: Sequence[bool], reaching: Sequence[bool], limited: bool) -> None:
+        """Notes, of a pass with a gradient that was added, whose factor is not 0 (`acting`), and whose loss depends on
+        a parameter that is trained (`reaching`). Fails with MCD725 where a rule acts on none, unless the plan itself cuts it off:
+        `limited`."""
+        acted = tuple(on and far for on, far in zip(acting, reaching, strict=True))
+        if self._mask is None or self._mask[0] != acted or self._mask[1].device != self._present.device:
+            self._mask = acted, torch.tensor(acted, dtype=torch.bool, device=self._present.device)
+        self._passes = torch.stack([self._passes[0], self._passes[1] + (self._present & self._mask[1])])
+        lost = [on and not far for on, far in zip(acting, reaching, strict=True)]
+        self._detached = [count + off for count, off in zip(self._detached, lost, strict=True)]
+        if any(lost) and not limited:
+            raise Failure(*(_detached(rule) for rule, off in zip(self._rules, lost, strict=True) if off))
 
     def note_norms(self, norms: Mapping[str, float]) -> None:
         """Keeps gradient norms for the receipts."""
@@ -146,28 +177,95 @@ class Receipts(Mapping[str, Receipt]):
         return len(self._rules)
 
     def all(self) -> list[Receipt]:
-        """Every receipt, waiting for the device once."""
+        """Every receipt of this rank, waiting for the device."""
         return list(self._read(range(len(self._rules))))
 
-    def _read(self, which: Iterable[int]) -> Iterator[Receipt]:
-        sums, last, rows = self._sums.tolist(), self._last.tolist(), self._rows.tolist()
-        kept = dict(zip(self._keeps, self._kept.T.tolist(), strict=True))
+    def of_all_ranks(self) -> list[Receipt]:
+        """Every receipt, passes, rows and losses added up over the ranks of torch.distributed, all of which have to call this. A
+        rule has fired if it did on every rank; gradient norms are this rank's."""
+        return list(self._read(range(len(self._rules)), self.state_dict(over_ranks=True)))
+
+    def state_dict(self, *, over_ranks: bool = False) -> dict[str, Any]:
+        """What the receipts hold, as plain values. `over_ranks`: added up over all ranks, all of which have to call this; one of
+        them loads it to go on, and the others begin at nothing."""
+        counts = torch.cat([self._rows, self._passes.flatten(), self._kept.flatten()])
+        numbers = torch.cat([self._sums.flatten(), self._last.flatten()])
+        asleep = [self._asleep.get(rule, 0) for rule in self._index]
+        here = torch.tensor([self._steps, self._seen, *asleep, *self._detached], device=counts.device)
+        silent = torch.tensor([not fired for fired in self._fired], dtype=torch.int64, device=counts.device)
+        if over_ranks:
+            total = all_ranks().sum
+            counts, numbers, here, silent = (total(each.clone()) for each in (counts, numbers, here, silent))
+        rules = len(self._rules)
+        steps, seen, *rest = here.tolist()
+        rows, *passes = counts[: 3 * rules].view(3, rules).tolist()
+        return {
+            "rules": list(self._index),
+            "steps": steps,
+            "records": seen,
+            "asleep": rest[:rules],
+            "detached": rest[rules:],
+            "fired": [not count for count in silent.tolist()],
+            "rows": rows,
+            "passes": passes,
+            "kept": counts[3 * rules :].view(2, -1).tolist(),
+            "sums": numbers[: 2 * rules].view(2, rules).tolist(),
+            "last": numbers[2 * rules :].view(2, rules).tolist(),
+            "norms": dict(self._norms),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where `state_dict` was taken. Fails with MCD726 where that is not of these rules, changing nothing."""
+        rules, found = list(self._index), state.get("rules")
+        if found != rules:
+            has = ", ".join(f"`{rule}`" for rule in found) if isinstance(found, list) else "none"
+            message = f"the receipts are of the rules {has}, the plan has {', '.join(f'`{rule}`' for rule in rules)}"
+            raise Failure(RECEIPTS.at(None, message, help="load the receipts that were saved with this plan"))
+
+        def like(name: str, tensor: Tensor) -> Tensor:
+            return torch.tensor(state[name], dtype=tensor.dtype, device=tensor.device).view_as(tensor)
+
+        sums, last, rows = like("sums", self._sums), like("last", self._last), like("rows", self._rows)
+        self._kept, self._passes = like("kept", self._kept), like("passes", self._passes)
+        self._sums, self._last, self._rows = sums, last, rows
+        self._steps, self._seen = state["steps"], state["records"]
+        self._fired, self._detached = list(state["fired"]), list(state["detached"])
+        self._asleep = dict(zip(rules, state["asleep"], strict=True))
+        self._norms = dict(state["norms"])
+
+    def _read(self, which: Iterable[int], state: Mapping[str, Any] | None = None) -> Iterator[Receipt]:
+        state = self.state_dict() if state is None else state
+        sums, last = state["sums"], state["last"]
+        kept: dict[str, tuple[int | None, int | None]] = dict(
+            zip(self._keeps, zip(*state["kept"], strict=True), strict=True)
+        )
         for i in which:
             rule = self._rules[i].id
             yield Receipt(
                 rule,
-                self._steps,
-                rows[i],
-                self._fired[i],
+                state["steps"],
+                state["rows"][i],
+                state["fired"][i],
                 last[0][i] / last[1][i] if last[1][i] else None,
                 sums[0][i] / sums[1][i] if sums[1][i] else None,
-                self._norms.get(rule),
+                state["norms"].get(rule),
                 *kept.get(rule, (None, None)),
+                seen=state["passes"][0][i],
+                acted=state["passes"][1][i],
+                detached=state["detached"][i],
             )
 
 
 def _unheard(rule: RuleBase) -> Diagnostic:
     return _dead(rule, "the model never computed what it reads, so that its hook did not fire")
+
+
+def _detached(rule: RuleBase) -> Diagnostic:
+    layers = getattr(rule, "layers", ())
+    read = f", which reads layer {', '.join(map(str, layers))}," if layers else ""
+    message = f"the loss of rule `{rule.id}`{read} reaches no parameter that is trained"
+    help = "train something at or below what it reads, or leave the rule out"
+    return DETACHED.at(DataPlace(rule.line.file, rule.line.line), message, help=help)
 
 
 def _dead(rule: RuleBase, why: str) -> Diagnostic:

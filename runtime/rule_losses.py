@@ -16,6 +16,7 @@ from ..dsl.diagnostics import Failure
 from .batch import AttendRows, Batch, HiddenRows
 from .capture import Captured, Request, requests
 from .online import taught_by
+from .outside import outside
 from .terms import AttendTerm, HiddenTerm, Term, by_rule, count
 
 
@@ -46,6 +47,7 @@ class RuleLosses(nn.Module):
         attend = {layer for term in self.terms if isinstance(term, AttendTerm) for layer in term.layers}
         return attend, list(dict.fromkeys(layer for term in self._hidden for layer in term.layers))
 
+    @outside
     def requests(self, batch: Batch) -> Mapping[Layer, Request]:
         """The tokens whose hidden states the batch asks for."""
         return requests([term.layers for term in self._hidden], batch.hidden)
@@ -72,21 +74,26 @@ class RuleLosses(nn.Module):
         """Of each rule, whether the model computed everything that it reads."""
         return [term.heard(seen) for term in self.terms for _ in term.rules]
 
-    def sums(self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]) -> Tensor:
-        """Sum of share x loss of each rule: [rules]. A group of which every factor is 0 leaves no graph."""
+    def sums(
+        self, batch: Batch, seen: Captured, factors: Sequence[float], awake: Sequence[bool]
+    ) -> tuple[Tensor, list[bool]]:
+        """Sum of share x loss of each rule: [rules]. A group of which every factor is 0 leaves no graph. And of each
+        rule, whether its loss depends on anything that is trained."""
         device = batch.input_ids.device
-        sums = [torch.zeros(0, device=device)]
+        sums, reaching = [torch.zeros(0, device=device)], list[bool]()
         done = 0
         for term, rows in self._rows(batch):
             mine = slice(done, done + len(term.rules))
             done = mine.stop
             if not any(awake[mine]):
                 sums.append(torch.zeros(len(term.rules), device=device))
+                reaching += [False] * len(term.rules)
                 continue
             with torch.set_grad_enabled(any(factors[mine]) and torch.is_grad_enabled()):
                 losses = term(rows, seen, batch.segments)
                 sums.append(by_rule(term, rows, losses * rows.share.flatten()))
-        return torch.cat(sums)
+            reaching += [losses.requires_grad] * len(term.rules)
+        return torch.cat(sums), reaching
 
     def shares(self, batch: Batch) -> Tensor:
         """Sum of shares of each rule: [rules]."""

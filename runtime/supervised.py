@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -21,20 +21,35 @@ from .anchors import Vectors
 from .batch import Batch
 from .capture import Captured, Hooks
 from .flow import Flow
+from .gradients import check_whole
 from .groups import group_rules
 from .masking import check_masked
 from .online import Known, Online
+from .outside import Entered, around, broken, outside
 from .packed import check_apart, kernel_of
 from .precision import without_autocast
 from .probes import Probes
 from .receipts import Receipts
 from .rule_losses import RuleLosses
-from .schedule import check_ramps, multipliers
+from .schedule import Multipliers, check_ramps, multipliers
 from .scores import token_measures
+from .sharding import check_parted, check_wrapper
 from .terms import AttendTerm, Term, hidden_term
 from .token_loss import Predicted, TokenLoss
 from .totals import ALONE, Losses, Reduction, Totals, all_ranks, ratio
 from .weights import TokenWeights
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A pass before the model runs: its batch, joined with other ranks', what acts and how much, and what teachers say."""
+
+    batch: Batch
+    time: float
+    scale: Multipliers
+    totals: Totals
+    factors: tuple[float, ...]
+    taught: dict[int, Tensor]
 
 
 class Supervised(nn.Module):
@@ -52,6 +67,7 @@ class Supervised(nn.Module):
         chunk: int | None = None,
     ) -> None:
         super().__init__()
+        check_wrapper(model)
         parts = locate(model, adapter, causal=plan.model.causal)
         groups = group_rules(plan)
         check_contract(model, parts, plan.model)
@@ -79,8 +95,8 @@ class Supervised(nn.Module):
         self._tokens = TokenLoss(model, parts, chunk)
         # After the hooks that read hidden states, since it cuts what flows on from them.
         self.flow = Flow(model, parts, plan, self)
-        self._checked_ids = False
         self._apart: set[str] = set()  # the kernels with which the model was seen to keep packed records apart
+        self._checked_ids = self._checked_parts = False
 
     @property
     def terms(self) -> Sequence[Term]:
@@ -99,14 +115,23 @@ class Supervised(nn.Module):
 
     # --- an optimiser step ---
 
+    @around
     def forward(self, batch: Batch, time: float, totals: Totals | None = None) -> Losses:
         """The losses of one micro-batch at `time`, a share of the optimiser steps from 0 to 1.
 
         `totals`: the denominators of the whole step, from `totals`; None: this batch is the step, of every rank in training
         mode and of this rank alone otherwise. A rule whose factor is 0 is computed for the record, without a gradient. In
-        training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710, MCD714,
-        MCD719.
+        training mode receipts are kept, and a dead rule stops the run. Under `torch.compile` the model alone is compiled. Fails
+        with MCD703, MCD704, MCD706, MCD707, MCD710, MCD714, MCD719, MCD723, MCD724, MCD725.
         """
+        begun = self._begun(batch, time, totals)
+        with Entered(self.flow.passing(time)):
+            seen, predicted = self._pass(begun.batch, begun.taught)
+        return self._ended(begun, seen, predicted)
+
+    @outside
+    def _begun(self, batch: Batch, time: float, totals: Totals | None) -> _Begun:
+        """What is known of a pass before the model runs."""
         batch = self._taken(batch)
         check_masked(self.plan, batch)
         scale = multipliers(self.plan, time)
@@ -117,15 +142,19 @@ class Supervised(nn.Module):
         batch = self._rules.joined(batch, totals.ranks)
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._rules.rules)
         taught = self._online(batch, {r.id for r, f in zip(self._rules.rules, factors, strict=True) if f}, self.device)
-        with self.flow.passing(time):
-            seen, predicted = self._pass(batch, taught)
-        awake = self._rules.awake(factors, self.flow.depth(time), taught)
+        return _Begun(batch, time, scale, totals, factors, taught)
+
+    @outside
+    def _ended(self, begun: _Begun, seen: Captured, predicted: Predicted) -> Losses:
+        """The losses of a pass, from what the model left."""
+        batch, scale, totals, factors = begun.batch, begun.scale, begun.totals, begun.factors
+        awake = self._rules.awake(factors, self.flow.depth(begun.time), begun.taught)
         every = [True] * len(self._weighing)
         self.receipts.hear([*self._rules.heard(seen), *every], [*awake, *every])
         early = self._weights(batch, scale) if self._weights.fixed(scale) else None
         losses = self._tokens.losses(predicted, batch, batch.scored if early is None else early.weights > 0)
         with without_autocast(self.device):
-            sums = self._rules.sums(batch, seen, factors, awake)
+            sums, reaching = self._rules.sums(batch, seen, factors, awake)
             values = ratio(sums, totals.rules)
             weighed = self._weights(batch, scale, losses.detach()) if early is None else early
             token = ratio((losses * weighed.weights).sum(), totals.token_weight(weighed.weights))
@@ -135,6 +164,12 @@ class Supervised(nn.Module):
             counts, shares = counts * counts.new_tensor([*awake, *every]), shares * shares.new_tensor(awake)
         if self.training:
             self.receipts.add(len(batch.ids), counts, sums, shares, weighed.ranked, weighed.kept)
+            if torch.is_grad_enabled():
+                weighing = [bool(scale.token and scale.rules[rule.id]) for rule in self._weighing]
+                on = [bool(factor) and up for factor, up in zip(factors, awake, strict=True)]
+                self.receipts.reach(
+                    [*on, *weighing], [*reaching, *[token.requires_grad] * len(every)], self.flow.limited
+                )
             self.receipts.check()
         times = totals.ranks * totals.divided
         loss = self.flow.total(scale.token * token * times, acting * times, totals)
@@ -188,8 +223,9 @@ class Supervised(nn.Module):
         """The norm, over all trainable parameters, of the gradient of each rule's weight x multiplier x loss, and of `token`.
 
         One backward pass per rule: for now and then, not for every step. The graph is kept, so that `backward` can follow. The
-        norms of rules are noted in `receipts`.
+        norms of rules are noted in `receipts`. Fails with MCD742 under FSDP.
         """
+        check_whole("gradient_norms", self)
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
 
         def norm(value: Tensor) -> float:
@@ -232,16 +268,20 @@ class Supervised(nn.Module):
         """A batch that fits, on the model's device."""
         if self._hooks is None:
             raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
+        if not self._checked_parts:
+            check_parted(self, self.model, self._parts[0], self.probes)
+            self._checked_parts = True
         self._check(batch)
         self._check_packed(batch)
         return batch.to(self.device)
 
+    @around
     def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Predicted]:
         """What the model leaves for the terms, beside what teachers did, and for the token loss."""
         assert self._hooks is not None, "`_taken` looks"
-        with self._hooks.listen(self._rules.requests(batch)) as seen:
+        with Entered(self._hooks.listen(self._rules.requests(batch))) as seen, broken():
             predicted = self._tokens.run(self.model, batch)
-        return replace(seen, taught=taught), predicted
+        return _with(seen, taught), predicted
 
     def _counts(self, batch: Batch) -> Tensor:
         """Rows of each rule, weigh and keep rules last: [rules + weigh and keep rules] int64."""
@@ -275,3 +315,8 @@ class Supervised(nn.Module):
                 message = f"the batch has token id {largest}, the model has a vocabulary of {vocab}"
                 raise Failure(FOREIGN_BATCH.at(None, message, help="were the shards made with the model's tokenizer?"))
             self._checked_ids = True
+
+
+@outside
+def _with(seen: Captured, taught: dict[int, Tensor]) -> Captured:
+    return replace(seen, taught=taught)

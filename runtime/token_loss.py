@@ -20,6 +20,7 @@ from ..dsl.diagnostics import Failure
 from .adapters import Parts
 from .batch import Batch
 from .losses.token import cross_entropies, token_losses
+from .outside import outside
 from .precision import without_autocast
 
 WHOLE = "leave `chunk` out: the loss is then computed from whole logits"
@@ -109,6 +110,7 @@ class TokenLoss:
         found: Tensor = checkpoint(losses, states, use_reentrant=False)
         return found
 
+    @outside
     def _narrow(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if self._given is None or not args:
             return None

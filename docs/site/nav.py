@@ -22,6 +22,7 @@ GROUPS = {
         "runtime",
         "models",
         "trainers",
+        "kernels",
         "packing",
         "format",
         "diagnostics",

@@ -36,6 +36,12 @@ TEACHER_CHANGED = Code(
     "MCD722", "teacher-changed", "The files of a teacher are not those that the dataset was compiled with."
 )
 
+FULL_GRAPH = Code(
+    "MCD723", "full-graph", "A model that is compiled as one whole graph leaves nothing for rules to read."
+)
+WRAPPED = Code("MCD724", "wrapped", "A wrapper over ranks hides or parts what rules and probes need.")
+DETACHED = Code("MCD725", "detached-rule", "The loss of a rule that acts reaches no parameter that is trained.")
+RECEIPTS = Code("MCD726", "receipts", "Saved receipts are not those of this plan.")
 LONG_RECORD = Code("MCD727", "long-record", "Records are longer than the packed row that they are to stand in.")
 BINS = Code("MCD728", "bins", "Packed rows do not hold each record of a batch once.")
 PACKED_MODEL = Code("MCD729", "packed-model", "The model does not keep the records of a packed row apart.")

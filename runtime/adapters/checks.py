@@ -78,9 +78,6 @@ def check_attention(model: nn.Module, parts: Parts, plan: Contract, rule: RulePl
         )
         help = "call `attention.observe` in a class that extends it, or leave out the attention rules"
         raise Failure(UNSUPPORTED_ATTENTION.at(place, message, help=help))
-    if getattr(config, "_attn_implementation", None) == "flex_attention":
-        message = f"attention rules cannot read `{name}` with `flex_attention`, whose masks are programs"
-        raise Failure(UNSUPPORTED_ATTENTION.at(None, message, help='load it with `attn_implementation="sdpa"`'))
     if not isinstance(config, PreTrainedConfig):
         return
     found = felt(read_windows(config.get_text_config().to_dict(), plan.layers), plan.context)

@@ -5,27 +5,22 @@ from __future__ import annotations
 from typing import Any, cast
 
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parallel import DataParallel
 
 from ...dsl.codes.runtime import WRAPPED_MODEL
 from ...dsl.diagnostics import Failure
-
-OUTSIDE = (DistributedDataParallel, DataParallel, FullyShardedDataParallel)
-"""Wrappers that go around the supervised model, so that what is trained beside the model is theirs as well."""
 
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The model inside PEFT's and torch.compile's wrappers, which run it in place.
 
-    Fails with MCD712 for a wrapper that goes around the supervised model, and for PEFT methods that put tokens before the text.
+    Fails with MCD712 for `DataParallel`, which copies the model alone, and for PEFT methods that put tokens before the text.
     """
     while True:
-        if isinstance(model, OUTSIDE):
-            name = type(model).__name__
-            message = f"the model comes in `{name}`, which would not see the probes beside it"
-            outer = "DistributedDataParallel" if isinstance(model, DataParallel) else name
-            raise Failure(WRAPPED_MODEL.at(None, message, help=f"wrap what `supervise` gives: `{outer}(supervised)`"))
+        if isinstance(model, DataParallel):
+            message = "the model comes in `DataParallel`, which would not see the probes beside it"
+            help = "wrap what `supervise` gives: `DistributedDataParallel(supervised)`"
+            raise Failure(WRAPPED_MODEL.at(None, message, help=help))
         inner = _inside(model)
         if inner is None:
             return model

@@ -224,11 +224,6 @@ def test_autocast_leaves_the_rows_in_float32() -> None:
     out.loss.backward()
 
 
-def test_flex_attention_is_refused_by_name() -> None:
-    with pytest.raises(Failure, match="MCD703 attention rules cannot read `LlamaForCausalLM` with `flex_attention`"):
-        supervise(make_model("llama", attention="flex_attention"), PLAN)
-
-
 def test_attention_that_cannot_be_computed_again_is_refused_by_name() -> None:
     """A mask that is no tensor."""
     module, q = make_model("llama").model.layers[0].self_attn, torch.zeros(1, HEADS, 3, 4)

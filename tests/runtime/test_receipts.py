@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 import torch
 
@@ -115,3 +118,69 @@ def test_hook_that_does_not_fire_stops_the_run(kind: str) -> None:
         supervised(make_batch(plan, [4]), time=0)
     with pytest.raises(Failure, match="MCD706"):
         supervised.eval()(make_batch(plan, [4]), time=0)
+
+
+# --- what acted --------------------------------------------------------------------------------------------------------
+
+
+def test_passes_in_which_a_rule_acted() -> None:
+    """Three passes: with rows; without; with rows while `axis` is silenced. A pass without gradients acts on nothing."""
+    stages = (make_stage("a", 0.0, 0.5), make_stage("b", 0.5, 1.0, only=("look",)))
+    plan = make_plan(*PLAN.rules, stages=stages)
+    supervised = supervise(make_model("gpt2"), plan, anchors=make_anchors())
+    for batch, time in ((FULL, 0.0), (EMPTY, 0.0), (FULL, 0.9)):
+        supervised(batch, time=time).loss.backward()
+    with torch.no_grad():
+        supervised(FULL, time=0.0)
+    found = {each.rule: (each.steps, each.seen, each.acted, each.detached) for each in supervised.receipts.all()}
+    assert found == {"look": (4, 3, 2, 0), "axis": (4, 3, 1, 0), "boost": (4, 3, 1, 0)}
+
+
+def test_rule_that_reaches_nothing_trained_stops_the_run() -> None:
+    """Everything at or below what `axis` reads is frozen by the user: it would change nothing, and say so nowhere."""
+    plan = make_plan(make_toward("axis", layers=(1,)))
+    model = make_model("gpt2")
+    for part in (model.transformer.wte, model.transformer.wpe, model.transformer.h[0]):
+        part.requires_grad_(False)
+    supervised = supervise(model, plan, anchors=make_anchors())
+    with pytest.raises(Failure) as failure:
+        supervised(make_batch(plan, [6], {"axis": [(0, [1])]}), time=0.0)
+    (found,) = failure.value.diagnostics
+    assert (found.code.id, found.place) == ("MCD725", DataPlace("a.mcd", 3))
+    assert found.message == "the loss of rule `axis`, which reads layer 1, reaches no parameter that is trained"
+    assert supervised.receipts["axis"].detached == 1
+    assert supervised.eval()(make_batch(plan, [6], {"axis": [(0, [1])]}), time=0.0).rules["axis"] > 0
+
+
+def test_rule_that_its_stage_cuts_off_is_counted() -> None:
+    plan = make_plan(make_toward("axis", layers=(1,)), stages=(make_stage("top", 0.0, 1.0, train=(3,)),))
+    supervised = supervise(make_model("llama"), plan, anchors=make_anchors())
+    supervised(make_batch(plan, [6], {"axis": [(0, [1])]}), time=0.0)
+    found = supervised.receipts["axis"]
+    assert (found.seen, found.acted, found.detached) == (1, 0, 1)
+
+
+def test_receipts_go_on_where_they_were_saved() -> None:
+    """Plain values through JSON: two passes and a third are three passes; and a promise that was kept is not asked for again."""
+
+    def begun() -> Any:
+        return supervise(make_model("gpt2"), PLAN, anchors=make_anchors(), expected={"look": 40}, records=8)
+
+    whole, first, second = begun(), begun(), begun()
+    for _ in range(2):
+        whole(FULL, time=0), first(FULL, time=0)
+    second.receipts.load_state_dict(json.loads(json.dumps(first.receipts.state_dict())))
+    assert second.receipts.all() == first.receipts.all()
+    assert whole(EMPTY, time=0).loss == second(EMPTY, time=0).loss
+    assert second.receipts.all() == whole.receipts.all()
+    assert (second.receipts["look"].steps, second.receipts["look"].seen) == (3, 2)
+    assert whole.receipts.of_all_ranks() == whole.receipts.all()
+
+
+def test_receipts_of_other_rules_are_refused() -> None:
+    state = supervise(make_model("gpt2"), make_plan(make_attend("other"))).receipts.state_dict()
+    supervised = supervise(make_model("gpt2"), PLAN, anchors=make_anchors())
+    with pytest.raises(
+        Failure, match="MCD726 the receipts are of the rules `other`, the plan has `look`, `axis`, `boost`"
+    ):
+        supervised.receipts.load_state_dict(state)
