@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from ..compiler.plan import WeighPlan
+from ..dsl.codes.runtime import NO_HEAD
+from ..dsl.diagnostics import Failure
 from .batch import AttendRows, Batch, HiddenRows
 from .capture import Captured
 from .collate import Collator
@@ -56,7 +58,10 @@ class Scores:
 
 
 def scores_of(supervised: Supervised, batches: Iterable[Batch]) -> Scores:
-    """The metrics of `supervised` on batches that were collated for its plan."""
+    """The metrics of `supervised` on batches that were collated for its plan. Fails with MCD711 for a model without a head."""
+    if not supervised.has_head:
+        message = "what is measured of every model is its token loss, and this one has no language-model head"
+        raise Failure(NO_HEAD.at(None, message, help="measure one with its head, or read `rules` of what a pass gives"))
     sums = _Sums(supervised)
     training = supervised.training
     supervised.eval()

@@ -12,16 +12,15 @@ from typing import Self, cast
 import torch
 from torch import Tensor, nn
 
-from ..compiler.plan import Contract, HiddenRule, Plan
-from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
+from ..compiler.plan import HiddenRule, Plan
+from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH
 from ..dsl.diagnostics import Failure
-from ..dsl.source import DataPlace
-from .adapters import Adapter, check_attention, check_contract, locate
+from .adapters import Adapter, check_attention, check_contract, check_heads, locate
 from .anchors import Vectors
 from .batch import Batch
 from .capture import Captured, Hooks
 from .flow import Flow
-from .groups import AttendGroup, group_rules
+from .groups import group_rules
 from .masking import check_masked
 from .online import Known, Online
 from .packed import check_apart, kernel_of
@@ -52,12 +51,13 @@ class Supervised(nn.Module):
         chunk: int | None = None,
     ) -> None:
         super().__init__()
-        parts = locate(model, adapter)
+        parts = locate(model, adapter, causal=plan.model.causal)
         groups = group_rules(plan)
         check_contract(model, parts, plan.model)
+        check_heads(model, parts, plan.rules)
         check_ramps(plan)
         if groups.attend:
-            _check_attention(model, bool(parts.attention), groups.attend[0], plan.model)
+            check_attention(model, parts, plan.model, groups.attend[0].rules[0])
         self.plan = plan
         self.model = model
         hidden_rules = [rule for rule in plan.rules if isinstance(rule, HiddenRule)]
@@ -90,6 +90,11 @@ class Supervised(nn.Module):
     def device(self) -> torch.device:
         """Where the model's embedding is: batches are moved there."""
         return cast(Tensor, self._parts[0].embedding.weight).device
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the model gives logits, and so has a token loss."""
+        return self._parts[0].head is not None
 
     # --- an optimiser step ---
 
@@ -265,15 +270,3 @@ class Supervised(nn.Module):
                 message = f"the batch has token id {largest}, the model has a vocabulary of {vocab}"
                 raise Failure(FOREIGN_BATCH.at(None, message, help="were the shards made with the model's tokenizer?"))
             self._checked_ids = True
-
-
-def _check_attention(model: nn.Module, found: bool, group: AttendGroup, contract: Contract) -> None:
-    """Fails with MCD701 or MCD703 where attention rows cannot be had from the model as the plan takes it."""
-    if not found:
-        rule = group.rules[0]
-        message = (
-            f"rule `{rule.id}` reads attention, and the adapter of `{type(model).__name__}` does not say where it is"
-        )
-        help = "give the adapter `attention=`, a path below a block, and call `attention.observe` in it"
-        raise Failure(UNSUPPORTED_ATTENTION.at(DataPlace(rule.line.file, rule.line.line), message, help=help))
-    check_attention(model, contract)

@@ -1,7 +1,7 @@
 """Teachers: other models that are read and never trained.
 
-A teacher is found by the adapters that the trained model is found by, and by those of encoders. It runs without gradients, in
-evaluation mode and in the number format that its weights are kept in; its hidden states are given in float32.
+A teacher is found by the adapters that the trained model is found by. It runs without gradients, in evaluation mode and in the
+number format that its weights are kept in; its hidden states are given in float32.
 
 Hidden states of another model as targets: Romero et al. 2014, "FitNets", https://arxiv.org/abs/1412.6550. The target has no
 gradient: the loss is mse or cosine of a state and t = teacher(x), held constant.
@@ -13,7 +13,7 @@ import copy
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,10 +27,10 @@ from ..dsl.checked import Layer
 from ..dsl.codes.runtime import TEACHER_CHANGED, TEACHER_MISSING, TEACHER_MODEL
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
-from .adapters import ADAPTERS, ENCODERS, Adapter, Parts, locate
+from .adapters import Adapter, Parts, locate, unwrap
 from .batch import Batch
 from .capture import Hooks, Request
-from .packed import beside, check_apart
+from .packed import check_apart
 
 GivenTeachers = Mapping[str, nn.Module | str | Path]
 """Teachers by name: a model, or the folder of one."""
@@ -64,12 +64,8 @@ class TeacherModel:
 
     def _run(self, batch: Batch) -> Tensor:
         """One pass: what the model computes of every token, [B, T, ..]."""
-        if not isinstance(self._model, PreTrainedModel):
-            return self.parts.logits(self._model, batch)
-        given: dict[str, Any] = {"use_cache": False} if self.parts.causal else {}
-        trunk = self._model.base_model  # all but the head
-        output = trunk(input_ids=batch.input_ids, **beside(self._model, batch), **given)
-        return cast(Tensor, output[0])
+        run = self.parts.states if isinstance(unwrap(self._model), PreTrainedModel) else self.parts.logits
+        return run(self._model, batch)
 
     def to(self, device: torch.device) -> None:
         """Have it on `device`. Does nothing where it is there."""
@@ -81,15 +77,17 @@ class TeacherModel:
         self._hooks.close()
 
 
-def frozen_copy(name: str, model: nn.Module, adapter: Adapter | None, layers: Iterable[Layer]) -> TeacherModel:
-    """`model` as it is now, as a teacher."""
+def frozen_copy(
+    name: str, model: nn.Module, adapter: Adapter | None, layers: Iterable[Layer], causal: bool
+) -> TeacherModel:
+    """`model` as it is now, as a teacher; `causal` as in `locate`."""
     twin = copy.deepcopy(model)
-    return TeacherModel(name, twin, locate(twin, adapter), layers)
+    return TeacherModel(name, twin, locate(twin, adapter, causal=causal), layers)
 
 
 def given_teacher(name: str, plan: TeacherPlan, model: nn.Module, layers: Iterable[Layer]) -> TeacherModel:
     """A model of one's own as a teacher. Fails where it is not supported, or is not the one of the plan."""
-    parts = locate(model, None, ADAPTERS | ENCODERS)
+    parts = locate(model, causal=plan.causal)
     _check(name, plan, parts, DataPlace(type(model).__name__))
     return TeacherModel(name, model, parts, layers)
 
@@ -135,7 +133,7 @@ def load_teacher(
         ) from None
     finally:
         set_verbosity(verbosity)
-    parts = locate(model, None, ADAPTERS | ENCODERS)
+    parts = locate(model, causal=plan.causal)
     heads = () if head else ("lm_head",)
     missing = sorted(key for key in info["missing_keys"] if not key.startswith((*UNREAD, *heads)))
     if missing:
