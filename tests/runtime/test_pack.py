@@ -259,8 +259,8 @@ def test_a_packed_batch_has_the_losses_and_gradients_of_the_padded_one(kind: str
 
 
 def test_ties_are_kept_by_record_and_place_and_not_by_row() -> None:
-    """Half of 6 tokens over the batch, of score 0 as long as no loss is known: the 2 of record 0, and the first of record 1, which
-    stands before it."""
+    """Half of 6 tokens over the batch, of score 0 as long as no loss is known: the 2 of record 0, and the first of record 1,
+    which stands before it."""
     plan = make_plan(make_keep(per="batch"))
     batch = make_batch(plan, [3, 5], keep={"hard": [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3), (1, 4)]})
     packed = pack(batch, [[1, 0]], 8)
