@@ -88,6 +88,7 @@ def test_a_state_goes_from_the_folder_to_the_url_and_back(out, served, tmp_path,
     assert found + names(one) == whole
 
 
+@pytest.mark.slow
 def test_what_was_used_longest_ago_goes_and_what_is_open_stays(served, tmp_path):
     whole = remote(served, tmp_path / "a")
     sizes = sorted(shard.bytes for shard in whole.shards)

@@ -32,6 +32,7 @@ def test_a_hundred_million_places_are_permuted_where_they_are_asked_for():
     assert len(np.unique(found)) == 10**4 and found.min() >= 0 and found.max() < 10**8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 6, 7])
 def test_every_permutation_of_few_places_is_met_about_equally_often(size):
     """Pairs (what stands first, what stands second): 4000 seeds over size x (size - 1) pairs. The sum of (found - expected)^2 /
