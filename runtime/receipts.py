@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -134,6 +135,23 @@ class Receipts(Mapping[str, Receipt]):
         return _dead(
             self._rules[self._index[rule]],
             f"no row of it came in {self._seen} records, for which the manifest promises about {self._promised(rule):.0f}",
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted so far, for a checkpoint: plain values and tensors."""
+        plain = {"steps": self._steps, "seen": self._seen, "asleep": dict(self._asleep), "norms": dict(self._norms)}
+        tensors = {"sums": self._sums, "last": self._last, "rows": self._rows, "kept": self._kept}
+        return {"rules": list(self), "fired": list(self._fired), "pending": list(self._pending), **plain, **tensors}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on counting from `state_dict`. Raises ValueError where that is of other rules."""
+        if list(state["rules"]) != list(self):
+            raise ValueError("receipts of other rules")
+        self._fired, self._steps, self._seen = list(state["fired"]), state["steps"], state["seen"]
+        self._asleep, self._norms = dict(state["asleep"]), dict(state["norms"])
+        self._pending = {rule: rows for rule, rows in self._pending.items() if rule in state["pending"]}
+        self._sums, self._last, self._rows, self._kept = (
+            state[name].to(self._rows.device) for name in ("sums", "last", "rows", "kept")
         )
 
     def __getitem__(self, rule: str) -> Receipt:

@@ -56,6 +56,7 @@ READ_BY_RUNTIME = {
     ("teaching",),
     ("stored",),
     ("verify",),
+    ("files", "disk"),
     ("files", "listed"),
     ("files", "opening"),
     ("files", "shard_reader"),
