@@ -228,8 +228,7 @@ def _end(job: Job, asked: Asked, quiet: bool) -> None:
     if quiet:
         return
     supervised = job.training.supervised
-    tokens = job.log.tokens * job.training.place.ranks
-    click.echo(summary(found, supervised, tokens, job.log.seconds, asked.output), nl=False)
+    click.echo(summary(found, supervised, job.log.total, job.log.seconds, asked.output), nl=False)
     if claims := len(supervised.plan.claims):
         many = "1 claim" if claims == 1 else f"{claims} claims"
         click.echo(

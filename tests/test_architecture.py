@@ -27,7 +27,7 @@ LIBRARIES = {
         "safetensors",
         "tokenizers",
     },
-    "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers"},
+    "runtime": {"numpy", "pydantic", "safetensors", "torch", "transformers", "wandb"},
     "cli": {"click", "lsprotocol", "pygls", "tokenizers"},
 }
 
@@ -38,6 +38,7 @@ HOMES = {
     "pygments": {"dsl/pygments.py"},
     "re2": {"dsl/patterns.py"},
     "ray": {"compiler/build/cluster.py"},
+    "wandb": {"runtime/training/wandb.py"},
     "ahocorasick_rs": {"compiler/selectors/phrases.py"},
 }
 """Libraries that stand behind the interface of one module, or of few."""

@@ -95,7 +95,7 @@ class Job:
         """Write the model, the probes, the receipts and the summary. What every rule did."""
         found = reports(self.training.supervised, self.log, self.training.monitor.tallies)
         save(self._output, self.training.model, self.training.supervised)
-        entry = as_json(found, self.training.done, self.log, self.training.place.ranks)
+        entry = as_json(found, self.training.done, self.log)
         text = json.dumps(plain(entry), indent=1) + "\n"
         (self._output / SUMMARY).write_text(text, encoding="utf-8")
         return found

@@ -90,7 +90,7 @@ def package(name: str) -> Any:
 
 class Log:
     """Gives entries to sinks, every `every` steps, of the first step and of the last. Every rank has one; the sinks are those of
-    the first."""
+    the first. `total`: tokens trained on by all ranks up to the last entry; `first` and `last` loss of every rule in entries."""
 
     def __init__(self, sinks: Sequence[Sink], steps: int, every: int, place: Place = ALONE) -> None:
         self._sinks, self._steps, self._every, self._place = sinks, steps, every, place
@@ -99,6 +99,7 @@ class Log:
         self._before = 0.0
         self._tokens = 0
         self._rate = (0, 0.0)
+        self.total = 0
         self.first: dict[str, float] = {}
         self.last: dict[str, float] = {}
 
@@ -106,11 +107,6 @@ class Log:
     def seconds(self) -> float:
         """Of training so far, those before a run was taken up again included."""
         return self._before + clock.monotonic() - self._began
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that this rank has trained on."""
-        return self._tokens
 
     def due(self, step: int) -> bool:
         """Whether a step has an entry."""
@@ -123,12 +119,12 @@ class Log:
             self._pulls = (taken.step, taken.pulls)
         if not self.due(taken.step):
             return
-        sums, tokens = over_ranks(taken.sums, self._tokens, self._place)
+        sums, self.total = over_ranks(taken.sums, self._tokens, self._place)
         entry = {"step": taken.step, "time": taken.time, **summary(supervised, sums, taken.time)}
         self._add_pulls(entry)
         self._remember(entry)
-        entry |= {**standing(supervised), "lr": taken.rate, "gradient_norm": float(taken.norm), "tokens": tokens}
-        self.write(entry | {"tokens_per_second": round(self._speed(tokens), 1)})
+        entry |= {**standing(supervised), "lr": taken.rate, "gradient_norm": float(taken.norm), "tokens": self.total}
+        self.write(entry | {"tokens_per_second": round(self._speed(self.total), 1)})
         if not math.isfinite(entry["loss"]):
             message = f"the loss of step {taken.step} is {entry['loss']}"
             raise Failure(DIVERGED.at(None, message, help="try a lower `--lr`, or a longer `--warmup`"))
@@ -144,12 +140,12 @@ class Log:
         for sink in self._sinks:
             sink.flush()
         pulls = None if self._pulls is None else [self._pulls[0], {rule: asdict(p) for rule, p in self._pulls[1].items()}]
-        counts = {"seconds": self.seconds, "tokens": self._tokens, "first": self.first, "last": self.last}
+        counts = {"seconds": self.seconds, "tokens": self._tokens, "total": self.total, "first": self.first, "last": self.last}
         return {**counts, "pulls": pulls}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from `state_dict`."""
-        self._before, self._tokens = state["seconds"], state["tokens"]
+        self._before, self._tokens, self.total = state["seconds"], state["tokens"], state["total"]
         self._rate = (self._tokens * self._place.ranks, self.seconds)
         self.first, self.last = dict(state["first"]), dict(state["last"])
         if state["pulls"] is not None:

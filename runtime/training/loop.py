@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
@@ -248,7 +250,10 @@ def _arrange(model: PreTrainedModel, supervised: Supervised, mode: Mode) -> None
         if not model.supports_gradient_checkpointing:
             message = f"`--checkpointing` is not supported by `{kind}`"
             raise Failure(UNAVAILABLE.at(None, message, help="halve `--batch-size` and double `--accumulate` instead"))
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # Newer versions have another name for it.
+            model.gradient_checkpointing_enable({"use_reentrant": False})
     if mode.compile:
+        # A graph that is gone through twice, for an inspection or a projection, has to keep what it needs.
+        functorch.donated_buffer = False
         for block in supervised.parts.blocks:
             block.compile()

@@ -48,9 +48,8 @@ def advice(report: RuleReport) -> str:
     )
 
 
-def as_json(found: list[RuleReport], steps: int, log: Log, ranks: int) -> dict[str, Any]:
+def as_json(found: list[RuleReport], steps: int, log: Log) -> dict[str, Any]:
     """The content of `summary.json`."""
     rules = {report.rule: {n: getattr(report, n) for n in report.__slots__ if n != "rule"} for report in found}
     fights = [report.rule for report in found if report.fights]
-    tokens = log.tokens * ranks
-    return {"steps": steps, "tokens": tokens, "seconds": round(log.seconds, 3), "rules": rules, "fights": fights}
+    return {"steps": steps, "tokens": log.total, "seconds": round(log.seconds, 3), "rules": rules, "fights": fights}
