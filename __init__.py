@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .runtime.batch import Batch
     from .runtime.collate import Collator
     from .runtime.dataset import Dataset, load
+    from .runtime.loader import Loader
     from .runtime.order import Sampler
     from .runtime.supervise import supervise
     from .runtime.supervised import Supervised
@@ -22,6 +23,7 @@ __all__ = [
     "Collator",
     "Dataset",
     "Failure",
+    "Loader",
     "Plan",
     "Sampler",
     "Supervised",
@@ -35,6 +37,7 @@ _HOMES = {
     "Collator": ".runtime.collate",
     "Dataset": ".runtime.dataset",
     "Failure": ".dsl.diagnostics",
+    "Loader": ".runtime.loader",
     "Plan": ".compiler.plan",
     "Sampler": ".runtime.order",
     "Supervised": ".runtime.supervised",

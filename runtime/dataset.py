@@ -101,6 +101,19 @@ class Dataset:
         """The names of all splits of the directory."""
         return self._opened.splits
 
+    @property
+    def shards(self) -> tuple[ShardEntry, ...]:
+        """What the manifest has of the shards of the rows, in their order."""
+        return tuple(shard for split in self._splits for shard in self._opened.shards(split))
+
+    @property
+    def shard_rows(self) -> npt.NDArray[np.int64]:
+        """Rows of each of `shards`: int64."""
+        rows = dict.fromkeys((shard.path for shard in self.shards), 0)
+        for chunk in self._chunks:
+            rows[chunk.shard] += chunk.rows
+        return np.array(list(rows.values()), dtype=np.int64)
+
     def split(self, name: str) -> Dataset:
         """The rows of one split."""
         return Dataset(self._opened, (name,), self.plan)
@@ -148,10 +161,21 @@ class Dataset:
         """What torch's DataLoader calls for a batch."""
         return self.rows(index)
 
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of every row: int64 [rows]."""
-        found = [np.diff(chunk.tokens.offsets) for chunk in self._chunks]
-        return np.concatenate([np.zeros(0, np.int64), *found]).astype(np.int64)
+    def lengths(self, index: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
+        """Tokens of the rows at positions `index`, of all rows without it: int64 [rows]. Offsets alone are read."""
+        if index is None:
+            found = [np.diff(chunk.tokens.offsets) for chunk in self._chunks]
+            return np.concatenate([np.zeros(0, np.int64), *found]).astype(np.int64)
+        places = np.asarray(index, dtype=np.int64)
+        number = np.searchsorted(self._ends, places, side="right")
+        at = places - np.concatenate(([0], self._ends))[number]
+        lengths = np.zeros(len(places), dtype=np.int64)
+        order = np.argsort(number, kind="stable")
+        for mine in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
+            if len(mine):
+                offsets = self._chunks[int(number[mine[0]])].tokens.offsets
+                lengths[mine] = offsets[at[mine] + 1] - offsets[at[mine]]
+        return lengths
 
     def __reduce__(self) -> tuple[Callable[..., Dataset], tuple[Any, ...]]:
         """A worker process opens the files again; that they are sound is known."""
@@ -192,8 +216,9 @@ class _Opened:
             help = did_you_mean(split, self.splits)
             raise Failure(codes.SPLIT_UNKNOWN.at(DataPlace(str(self.directory)), message, help=help))
         if split not in self._chunks:
-            mine = sorted(
-                (shard for shard in self.manifest.shards if shard.split == split), key=lambda shard: shard.path
-            )
-            self._chunks[split] = [chunk for shard in mine for chunk in self.open(shard)]
+            self._chunks[split] = [chunk for shard in self.shards(split) for chunk in self.open(shard)]
         return self._chunks[split]
+
+    def shards(self, split: str) -> list[ShardEntry]:
+        """The shards of a split, in order."""
+        return sorted((shard for shard in self.manifest.shards if shard.split == split), key=lambda shard: shard.path)

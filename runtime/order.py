@@ -50,25 +50,31 @@ class Sampler:
         order = (
             None if plan.order is None else [t if isinstance(t, float | str) else t.model_dump() for t in plan.order]
         )
+        self.meaning = {"mix": dict(plan.mix), "order": order, "values": _digest_of(self._values)}
+        """What decides the order beside seed and rows, as plain values."""
         meaning = json.dumps([len(self._lengths), plan.mix, order], sort_keys=True)
         self._key = hashlib.sha256(meaning.encode()).hexdigest()[:32]
         self._seed = seed
         self._epoch = 0
         self._position = 0
 
-    def epoch(self, number: int) -> Ints:
-        """The rows of an epoch in their order: int64."""
-        random = np.random.default_rng([self._seed, number])
-        if not self._mix:
-            rows: Ints = random.permutation(len(self._lengths))
-        else:
-            drawn = np.concatenate([self._drawn(source, number) for source in self._sources])
+    def epoch(self, number: int, seed: int | None = None, *, shuffle: bool = True) -> Ints:
+        """The rows of an epoch in their order: int64. `seed`: another than the sampler's own; without `shuffle`, rows that no mix
+        draws stay as they are stored, but for an `order`."""
+        own = self._seed if seed is None else seed
+        random = np.random.default_rng([own, number])
+        if self._mix:
+            drawn = np.concatenate([self._drawn(source, number, own) for source in self._sources])
             rows = drawn[random.permutation(len(drawn))]
+        elif shuffle:
+            rows = random.permutation(len(self._lengths))
+        else:
+            rows = np.arange(len(self._lengths), dtype=np.int64)
         if self._values is not None:
             rows = rows[np.argsort(self._values[rows], kind="stable")]
         return rows
 
-    def _drawn(self, source: str, epoch: int) -> Ints:
+    def _drawn(self, source: str, epoch: int, seed: int) -> Ints:
         """The rows of a source whose first token falls into the epoch."""
         rows = self._sources[source]
         length = self._lengths[rows]
@@ -77,7 +83,7 @@ class Sampler:
         begin, end = epoch * share, (epoch + 1) * share
         found = []
         for round_ in range(begin // tokens, (end - 1) // tokens + 1):
-            entropy = [self._seed, round_, 1 + zlib.crc32(source.encode())]
+            entropy = [seed, round_, 1 + zlib.crc32(source.encode())]
             order = np.random.default_rng(entropy).permutation(len(rows))
             first = round_ * tokens + offsets(length[order])[:-1]
             found.append(rows[order[(first >= begin) & (first < end)]])
@@ -118,6 +124,11 @@ def _by_source(dataset: Dataset) -> dict[str, Ints]:
         message = f"`mix` gives `{empty[0]}` {share * 100:g}% of the tokens, and it has no row here"
         raise Failure(MIX_EMPTY.at(DataPlace(str(dataset.path)), message))
     return rows
+
+
+def _digest_of(values: Floats | None) -> str | None:
+    """A digest of what rows are ordered by: a measure that was taken again is another order."""
+    return None if values is None else hashlib.sha256(values.tobytes()).hexdigest()[:32]
 
 
 # --- what records are ordered by -------------------------------------------------------------------------------------

@@ -158,3 +158,13 @@ def test_workers_are_not_measured_on_a_busy_machine(
     printed = capsys.readouterr().out
     assert "1 workers: " in printed
     assert printed.endswith("no conclusion\n")
+
+
+# --- step
+
+
+@pytest.mark.slow
+def test_a_step_is_timed_and_weighed_on_every_side() -> None:
+    printed = run("step", "--shape", "tiny", "--tokens", "16", "--batch", "2", "--rounds", "1")
+    assert printed.startswith("16 tokens x 2 records: plain ")
+    assert [line.split()[0] for line in printed.splitlines()[1:]] == ["supervised", "weights", "states"]

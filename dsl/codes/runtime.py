@@ -23,6 +23,10 @@ TEACHER_CHANGED = Code(
     "MCD722", "teacher-changed", "The files of a teacher are not those that the dataset was compiled with."
 )
 
+LONG_RECORD = Code("MCD727", "long-record", "Records are longer than the packed row that they are to stand in.")
+BINS = Code("MCD728", "bins", "Packed rows do not hold each record of a batch once.")
+PACKED_MODEL = Code("MCD729", "packed-model", "The model does not keep the records of a packed row apart.")
+
 BLOCKS = Code("MCD740", "blocks", "The model cannot be run with its first blocks alone.")
 SHARED_PARAMETER = Code(
     "MCD741", "shared-parameter", "Two layers that share a parameter scale its gradient differently."
@@ -54,6 +58,12 @@ RANK_ENDED = Code("MCD764", "rank-ended", "Another process of a run ended before
 POSITION = Code("MCD730", "position", "A saved position is not one of this order of rows.")
 MEASURE_EXISTS = Code("MCD731", "measure-exists", "A measure of that name was taken already.")
 SAVED_MODEL = Code("MCD732", "saved-model", "A saved model cannot be read, or is not one for this dataset.")
+STATE_BROKEN = Code("MCD733", "state-broken", "What a loader is to resume from is not what a loader saved.")
+STATE_FORMAT = Code("MCD734", "state-format", "The state of a loader is of another version than is read.")
+STATE_ROWS = Code("MCD735", "state-rows", "The state of a loader is one of other rows.")
+STATE_SEED = Code("MCD736", "state-seed", "The state of a loader has another seed than the loader was given.")
+LOADER_SETTINGS = Code("MCD737", "loader-settings", "The settings of a loader contradict each other.")
+LOADER_READ = Code("MCD738", "loader-read", "A loader is read in a way in which it would lose its position.")
 
 CLAIM_FAILS = Code("MCD760", "claim-fails", "A trained model is not what the spec expects of it.")
 CLAIM_OPEN = Code("MCD761", "claim-open", "A claim about a trained model cannot be decided.")

@@ -127,7 +127,9 @@ def test_sources_are_shuffled_together(dataset):
 
 def test_another_source_leaves_the_order_within_one_alone(dataset):
     """The rows of a that an epoch draws first do not depend on what else is mixed."""
-    one, other = (Sampler(under(dataset, mix))._drawn("a", 0) for mix in ({"a": 0.5, "b": 0.5}, {"a": 0.5, "c": 0.5}))
+    one, other = (
+        Sampler(under(dataset, mix))._drawn("a", 0, 0) for mix in ({"a": 0.5, "b": 0.5}, {"a": 0.5, "c": 0.5})
+    )
     shorter = min(len(one), len(other))
     assert one[:shorter].tolist() == other[:shorter].tolist()
 
