@@ -78,6 +78,9 @@ MODE: Sequence[_Option] = (
     ),
     click.option("--compile", "compile", is_flag=True, help="Compile the model's blocks, one by one."),
     click.option("--checkpointing", is_flag=True, help="Keep less for the backward pass, and compute it again."),
+    click.option(
+        "--workers", default=0, show_default=True, type=click.IntRange(0), help="Processes that make batches ahead."
+    ),
     _steps("--inspect-every", 50, "Steps between inspections of each rule's gradient; 0: none."),
 )
 EVERY: Sequence[_Option] = (
@@ -188,6 +191,7 @@ def _run(asked: Asked, place: Place, quiet: bool) -> int:
     finally:
         if job is not None:
             job.log.close()
+            job.training.feed.close()
     if place.first:
         _end(job, asked, quiet)
     return ExitCode.CLEAN

@@ -4,7 +4,7 @@ they were."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
@@ -15,48 +15,58 @@ from ...dsl.source import DataPlace
 from ..batch import Batch
 from ..collate import Collator
 from ..dataset import Dataset, Row
-from ..order import Sampler
+from ..loader.loader import Loader
 from ..train import Settings
 from .processes import ALONE, Place
 
 
 class Feed:
-    """The micro-batches of one step after another, rows in the order of `Sampler`, epoch after epoch.
+    """The micro-batches of one step after another, in the order of `Loader`, epoch after epoch.
 
-    A micro-batch takes `batch_size` rows on each rank: those of rank 0 first, so that two ranks take what one would of twice the
-    size. Raises Failure where there is no row.
+    A micro-batch takes `batch_size` rows on each rank, so that two ranks take what one would of twice the size. `workers`:
+    processes that make batches ahead. Raises Failure where there is no row.
     """
 
-    def __init__(self, dataset: Dataset, settings: Settings, place: Place = ALONE) -> None:
+    def __init__(self, dataset: Dataset, settings: Settings, workers: int = 0, place: Place = ALONE) -> None:
         if not len(dataset):
             message = f"`{dataset.path.name}` has no record to train on"
             raise Failure(codes.NO_ROWS.at(DataPlace(str(dataset.path)), message))
-        self._dataset, self._settings, self._place = dataset, settings, place
-        self._collate = Collator(dataset.plan)
-        self._sampler = Sampler(dataset, settings.seed)
-        self._places = chain.from_iterable(repeat(self._sampler))
-        self._files = Files(dataset)
+        given: dict[str, Any] = {"rank": place.rank, "ranks": place.ranks, "workers": workers}
+        collate = Checked(Collator(dataset.plan), Files(dataset))
+        self._loader = Loader(dataset, settings.batch_size, seed=settings.seed, collate=collate, **given)
+        self._accumulate = settings.accumulate
+        self._batches = self._endless()
 
     def step(self) -> list[Batch]:
         """The micro-batches of the next step. Fails with MCD762 where a file that they lie in is not what it was."""
-        rows = [self._rows() for _ in range(self._settings.accumulate)]
-        self._files.check({row.chunk.shard for micro in rows for row in micro})
-        return [self._collate(micro) for micro in rows]
+        return list(islice(self._batches, self._accumulate))
 
-    def _rows(self) -> list[Row]:
-        size = self._settings.batch_size
-        places = list(islice(self._places, size * self._place.ranks))
-        begin = size * self._place.rank
-        return self._dataset.rows(places[begin : begin + size])
+    def _endless(self) -> Iterator[Batch]:
+        return chain.from_iterable(repeat(self._loader))
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands, behind the step that was given last. The same on every rank."""
-        return self._sampler.state_dict()
+        return self._loader.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where a feed stood. Fails with MCD730 where that one had other rows, or another order."""
-        self._sampler.load_state_dict(state)
-        self._places = chain.from_iterable(repeat(self._sampler))
+        """Goes on where a feed stood. Fails where that one had other rows, or another order."""
+        self._loader.load_state_dict(state)
+        self._batches = self._endless()
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._loader.close()
+
+
+class Checked:
+    """A collator that looks at the files which its rows lie in before it reads them."""
+
+    def __init__(self, collate: Collator, files: Files) -> None:
+        self._collate, self._files = collate, files
+
+    def __call__(self, rows: Sequence[Row]) -> Batch:
+        self._files.check({row.chunk.shard for row in rows})
+        return self._collate(rows)
 
 
 class Files:

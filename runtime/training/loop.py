@@ -40,12 +40,13 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Mode:
     """How steps are computed. `precision`: of the model's forward pass, by autocast; `compile`: the blocks, one by one;
     `checkpointing`: blocks are computed again in the backward pass instead of being kept. `inspect_every`: steps between
-    inspections of the gradients of single rules, 0 for none."""
+    inspections of the gradients of single rules, 0 for none; `workers`: processes that make batches ahead."""
 
     precision: Precision = "float32"
     compile: bool = False
     checkpointing: bool = False
     inspect_every: int = 50
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Training:
     ) -> None:
         """Fails as `supervise` does, and with MCD754, MCD759 and MCD763."""
         self.settings, self.mode, self.place = settings, mode, place
-        self.feed = Feed(dataset, settings, place)
+        self.feed = Feed(dataset, settings, mode.workers, place)
         self.supervised = supervise(model, dataset, teachers=teachers).train()
         _arrange(model, self.supervised, mode)
         self.model = model
@@ -118,7 +119,8 @@ class Training:
         return nullcontext() if dtype is None else torch.autocast(self.supervised.device.type, dtype=dtype)
 
     def close(self) -> None:
-        """Takes every hook off the model."""
+        """Takes every hook off the model, and ends what makes batches."""
+        self.feed.close()
         self.monitor.close()
         self.supervised.close()
 

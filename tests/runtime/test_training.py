@@ -52,7 +52,7 @@ def project(tmp_path_factory):
 
 
 def arguments(project, out, *more, steps=6):
-    given = ("--config", project / "config.json", "--steps", steps, "--batch-size", 4, "--log-every", 2, "-o", out)
+    given = ("--config", project / "config.json", "--steps", steps, "--batch-size", 8, "--log-every", 2, "-o", out)
     return [str(each) for each in ("train", project / "data", *given, "--inspect-every", 2, "--device", "cpu", *more)]
 
 
@@ -111,7 +111,7 @@ def test_the_loop_gives_the_losses_and_weights_of_the_bare_one(project, accumula
 
 
 def test_a_run_that_was_stopped_twice_is_the_run_that_was_not(project, tmp_path, monkeypatch):
-    """Stopped after steps 2 and 5, in mid-epoch and behind its edge (40 records, 4 a step, 12 steps), with dropout."""
+    """Stopped after steps 2 and 5, in mid-epoch and behind its edge (40 records, 8 a step, 12 steps), with dropout."""
     options = ("--eval-every", 4, "--save-every", 3)
     assert run(project, tmp_path / "whole", *options, steps=12).exit_code == 0
     for number, step in enumerate((2, 11)):
@@ -177,7 +177,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(project, tmp_
 
 def test_the_best_model_is_kept_beside_the_last(project, tmp_path):
     out = tmp_path / "run"
-    assert run(project, out, "--eval-every", 2, "--keep-best", "--lr", "0.05").exit_code == 0
+    assert run(project, out, "--eval-every", 2, "--keep-best", "--lr", "1").exit_code == 0
     tokens = {entry["step"]: entry["token"] for entry in entries(out) if "split" in entry}
     assert min(tokens, key=tokens.get) != 6, "the last one is not the best, or this shows nothing"
     assert (out / "best/model.safetensors").read_bytes() != (out / "model.safetensors").read_bytes()
@@ -263,8 +263,8 @@ def test_out_of_memory_says_where_and_of_what(project, tmp_path, monkeypatch, pl
         monkeypatch.setattr(loop, "clip_grad_norm_", failing)
     found = run(project, tmp_path / "run")
     assert found.exit_code == 1 and "MCD755" in found.stderr, found.output
-    assert f"out of memory in step 1, {where}: a micro-batch of 4 x " in found.stderr
-    assert "; rows: `look` 7, `kind` " in found.stderr and "--checkpointing" in found.stderr
+    assert f"out of memory in step 1, {where}: a micro-batch of 8 x " in found.stderr
+    assert "; rows: `look` 1, `kind` 11" in found.stderr and "--checkpointing" in found.stderr
 
 
 @pytest.mark.parametrize("how", ["gone", "changed"])
@@ -498,7 +498,7 @@ def test_two_processes_are_one_with_twice_the_batch_and_go_on_as_one(plain):
     options = ("--save-every", 2, "--eval-every", 4)
     found = torchrun(plain, plain / "two", *options)
     assert found.returncode == 0, found.stderr
-    assert run(plain, plain / "one", *options, "--batch-size", 8).exit_code == 0
+    assert run(plain, plain / "one", *options, "--batch-size", 16).exit_code == 0
     ours, theirs = entries(plain / "two"), entries(plain / "one")
     assert [entry["step"] for entry in ours] == [entry["step"] for entry in theirs]
     for one, other in zip(ours, theirs, strict=True):
