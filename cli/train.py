@@ -59,12 +59,16 @@ def _steps(name: str, default: int, help: str) -> _Option:
 
 SETTINGS: Sequence[_Option] = (
     click.option("--steps", required=True, type=click.IntRange(1), help="Optimiser steps."),
-    click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1), help="Records per micro-batch."),
+    click.option(
+        "--batch-size", default=16, show_default=True, type=click.IntRange(1), help="Records per micro-batch."
+    ),
     click.option("--accumulate", default=1, show_default=True, type=click.IntRange(1), help="Micro-batches per step."),
     click.option(
         "--lr", default=3e-4, show_default=True, type=click.FloatRange(0, min_open=True), help="Highest rate."
     ),
-    click.option("--warmup", default="5%", show_default=True, type=Share(), help="Share of the steps in which it rises."),
+    click.option(
+        "--warmup", default="5%", show_default=True, type=Share(), help="Share of the steps in which it rises."
+    ),
     click.option("--weight-decay", default=0.1, show_default=True, type=click.FloatRange(0), help="Of matrices."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of weights, order and dropout."),
 )
@@ -84,7 +88,9 @@ MODE: Sequence[_Option] = (
     _steps("--inspect-every", 50, "Steps between inspections of each rule's gradient; 0: none."),
 )
 EVERY: Sequence[_Option] = (
-    click.option("--log-every", default=10, show_default=True, type=click.IntRange(1), help="Steps between log entries."),
+    click.option(
+        "--log-every", default=10, show_default=True, type=click.IntRange(1), help="Steps between log entries."
+    ),
     _steps("--eval-every", 0, "Steps between losses on the split `valid`; 0: none."),
     _steps("--save-every", 0, "Steps between checkpoints; 0: none, but for that of Ctrl-C."),
     click.option("--keep", default=3, show_default=True, type=click.IntRange(1), help="Checkpoints that are kept."),
@@ -186,7 +192,9 @@ def _run(asked: Asked, place: Place, quiet: bool) -> int:
         show.close()
         if place.first:
             name = signal.Signals(stopped.signal).name
-            click.echo(f"{name}: stopped after a step; the same command with --resume goes on from {stopped.path}", err=True)
+            click.echo(
+                f"{name}: stopped after a step; the same command with --resume goes on from {stopped.path}", err=True
+            )
         return 128 + stopped.signal
     finally:
         if job is not None:
@@ -222,7 +230,9 @@ def _failed(failure: Failure, asked: Asked, place: Place) -> int:
     code = report(failure.diagnostics, err=True)
     with suppress(Failure):
         path, state, _ = checkpoints.newest(asked.output)
-        click.echo(f"the last checkpoint is whole: with --resume a run goes on from {path}, after step {state.step}", err=True)
+        click.echo(
+            f"the last checkpoint is whole: with --resume a run goes on from {path}, after step {state.step}", err=True
+        )
     return code
 
 
@@ -235,6 +245,4 @@ def _end(job: Job, asked: Asked, quiet: bool) -> None:
     click.echo(summary(found, supervised, job.log.total, job.log.seconds, asked.output), nl=False)
     if claims := len(supervised.plan.claims):
         many = "1 claim" if claims == 1 else f"{claims} claims"
-        click.echo(
-            f"to decide {many} about the trained model: mcd evaluate {asked.directory} --model {asked.output}"
-        )
+        click.echo(f"to decide {many} about the trained model: mcd evaluate {asked.directory} --model {asked.output}")

@@ -57,7 +57,9 @@ class Table:
         """Names and widths of the columns. Those of rules give way."""
         fixed = [("step", len(f"valid {self._steps}/{self._steps}")), ("loss", 8), ("token", 8)]
         last = [("lr", 8), ("tokens/s", 8), ("left", 8)]
-        room = (shutil.get_terminal_size().columns - 1 if self._terminal else WIDE) - sum(w + 2 for _, w in fixed + last)
+        room = (shutil.get_terminal_size().columns - 1 if self._terminal else WIDE) - sum(
+            w + 2 for _, w in fixed + last
+        )
         named = [(rule, max(len(rule), 8)) for rule, found in entry["rules"].items() if found["loss"] is not None]
         rules: list[tuple[str, int]] = []
         for at, (rule, width) in enumerate(named):
@@ -95,7 +97,14 @@ def rules_table(found: Sequence[RuleReport]) -> list[str]:
     for report in found:
         gradient = "" if report.gradient is None else f"{report.gradient:.3g}"
         cosine = "" if report.cosine is None else f"{report.cosine:+.2f}"
-        cells = [f"{report.rows:,}", _number(report.first), _number(report.last), _number(report.mean), gradient, cosine]
+        cells = [
+            f"{report.rows:,}",
+            _number(report.first),
+            _number(report.last),
+            _number(report.mean),
+            gradient,
+            cosine,
+        ]
         kept = "" if report.kept is None else f"kept {report.kept:,} of {report.ranked:,} ranked"
         fights = "fights the token loss" if report.fights else ""
         lines.append(f"{report.rule:<{width}}" + "".join(f"  {cell:>9}" for cell in cells) + f"  {kept}{fights}")
@@ -109,5 +118,7 @@ def summary(found: Sequence[RuleReport], supervised: Supervised, tokens: int, se
     conflict = supervised.flow.receipt().conflict
     if conflict is not None:
         lines.append(f"rules pulled against the token loss in {conflict.opposed:,} of {conflict.steps:,} steps")
-    lines.append(f"{tokens:,} tokens in {clock(seconds)}, {tokens / max(seconds, 1e-9):,.0f} a second; the run is in {output}")
+    lines.append(
+        f"{tokens:,} tokens in {clock(seconds)}, {tokens / max(seconds, 1e-9):,.0f} a second; the run is in {output}"
+    )
     return "".join(f"{line}\n" for line in lines)

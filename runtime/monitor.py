@@ -105,10 +105,7 @@ class Monitor:
         self.tallies = {rule.id: Tally() for rule, _ in self._rules}
         parts = supervised.parts
         self._handles = [self._attach(parts, layer) for layer in dict.fromkeys(self._layer.values())]
-        self._handles += [
-            term.register_forward_hook(self._keep_rows(n))  # type: ignore[attr-defined]
-            for n, term in enumerate(supervised.terms)
-        ]
+        self._handles += [term.register_forward_hook(self._keep_rows(n)) for n, term in enumerate(supervised.terms)]
 
     def _attach(self, parts: Any, layer: Layer) -> torch.utils.hooks.RemovableHandle:
         """Before every other hook: a state is seen as the block gives it, above a `stop` as below."""
@@ -167,13 +164,13 @@ class Monitor:
                 names.append(rule.id)
                 numbers.append(_compared(gradient / scale, token.get(self._layer[rule.id]), scale))
         pulls = dict(zip(names, _pulls(numbers), strict=True))
-        for rule, pull in pulls.items():
-            self.tallies[rule].add(pull)
+        for name, pull in pulls.items():
+            self.tallies[name].add(pull)
         return pulls
 
     def _of_rule(self, losses: Losses, at: int, number: int, layer: Layer, scale: float) -> Tensor | None:
-        """The gradient of rule `at`. In two steps, by way of the losses of its own rows: the sums of all rules are one tensor, and
-        from there a gradient of 0 would run through every other rule."""
+        """The gradient of rule `at`. In two steps, by way of the losses of its own rows: the sums of all rules are one tensor,
+        and from there a gradient of 0 would run through every other rule."""
         assert self._seen is not None
         rows, state, factor = self._seen.rows.get(number), self._seen.states.get(layer), losses.factors[at]
         if rows is None or state is None or not factor:
@@ -222,5 +219,7 @@ def _check(supervised: Supervised) -> None:
         message = "gradients of single rules are not inspected for parameters that FSDP keeps in parts"
         raise Failure(SHARDED.at(None, message, help="train under DDP, or do not inspect"))
     if getattr(supervised.model, "_compiled_call_impl", None) is not None:
-        message = "gradients of single rules cannot be inspected in a model that is compiled as a whole: its layers are one"
+        message = (
+            "gradients of single rules cannot be inspected in a model that is compiled as a whole: its layers are one"
+        )
         raise Failure(NOT_INSPECTED.at(None, message, help="compile its blocks one by one, or do not inspect"))

@@ -128,7 +128,7 @@ def found(output: Path) -> list[Path]:
 
 
 def newest(output: Path) -> tuple[Path, CheckpointFile, list[Diagnostic]]:
-    """The newest whole checkpoint of a run, and a finding for each newer one that is not. Fails with MCD756 where there is none."""
+    """The newest whole checkpoint of a run, and a finding for each newer one that is not. Fails with MCD756 without one."""
     damaged: list[Diagnostic] = []
     for path in found(output):
         try:

@@ -3,7 +3,6 @@ they were."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -94,7 +93,7 @@ class Files:
 def _stamp(path: Path) -> tuple[int, int] | None:
     """What changes with a file's content; None where there is none."""
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns

@@ -54,7 +54,9 @@ def _spoilt(step: int, records: Sequence[str], ids: Sequence[str], values: Tenso
     if math.isfinite(token) and not bad:
         return None
     if not math.isfinite(token) and len(bad) == len(rules):
-        message = f"the loss of step {step} is {token}, of every rule too" if bad else f"the loss of step {step} is {token}"
+        message = (
+            f"the loss of step {step} is {token}, of every rule too" if bad else f"the loss of step {step} is {token}"
+        )
         return DIVERGED.at(None, message, help="try a lower `--lr`, or a longer `--warmup`")
     value = token if not math.isfinite(token) else next(v for v in rules if not math.isfinite(v))
     names = ["the token loss"] if not math.isfinite(token) else []

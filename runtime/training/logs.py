@@ -13,7 +13,7 @@ import math
 import os
 import time as clock
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -139,8 +139,16 @@ class Log:
         """What the log of a run that is taken up again goes on with. Flushes the sinks."""
         for sink in self._sinks:
             sink.flush()
-        pulls = None if self._pulls is None else [self._pulls[0], {rule: asdict(p) for rule, p in self._pulls[1].items()}]
-        counts = {"seconds": self.seconds, "tokens": self._tokens, "total": self.total, "first": self.first, "last": self.last}
+        pulls = (
+            None if self._pulls is None else [self._pulls[0], {rule: asdict(p) for rule, p in self._pulls[1].items()}]
+        )
+        counts = {
+            "seconds": self.seconds,
+            "tokens": self._tokens,
+            "total": self.total,
+            "first": self.first,
+            "last": self.last,
+        }
         return {**counts, "pulls": pulls}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -190,7 +198,7 @@ def over_ranks(sums: Sums, tokens: int, place: Place) -> tuple[Sums, int]:
     found = dict(zip(names, torch.split(total[:-1], sizes), strict=True))
     whole = {name: found[name].round().long() for name in ("rows", "ranked", "kept")}
     loss, token = found["loss"][0] / place.ranks, found["token"][0]
-    return replace(sums, loss=loss, token=token, rules=found["rules"], **whole), int(total[-1])
+    return Sums(sums.ids, loss, token, found["rules"], **whole), int(total[-1])
 
 
 def summary(supervised: Supervised, sums: Sums, time: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The loop of `mcd train`: that of `runtime/train.py`, step by step, with what lets it be stopped, watched and spread over ranks."""
+"""The loop of `mcd train`: that of `runtime/train.py`, with what lets it be stopped, watched and spread over ranks."""
 
 from __future__ import annotations
 
@@ -247,13 +247,17 @@ def _arrange(model: PreTrainedModel, supervised: Supervised, mode: Mode) -> None
     device, kind = supervised.device.type, type(model).__name__
     if mode.precision == "fp16" and device != "cuda":
         message = f"`--precision fp16` needs a GPU, and the run is on `{device}`: small gradients would be lost"
-        raise Failure(UNAVAILABLE.at(None, message, help="`--precision bf16` needs no scaling of losses, and runs here"))
+        raise Failure(
+            UNAVAILABLE.at(None, message, help="`--precision bf16` needs no scaling of losses, and runs here")
+        )
     if mode.checkpointing:
         if not model.supports_gradient_checkpointing:
             message = f"`--checkpointing` is not supported by `{kind}`"
             raise Failure(UNAVAILABLE.at(None, message, help="halve `--batch-size` and double `--accumulate` instead"))
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # Newer versions have another name for it.
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+        with warnings.catch_warnings(
+            action="ignore", category=FutureWarning
+        ):  # Newer versions have another name for it.
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
     if mode.compile:
         # A graph that is gone through twice, for an inspection or a projection, has to keep what it needs.
         functorch.donated_buffer = False

@@ -108,5 +108,7 @@ def together(place: Place) -> Iterator[None]:
         lost = isinstance(error, dist.DistError) or "gloo" in str(error)
         if place.ranks == 1 or not lost:
             raise
-        message = f"another rank of the run ended, as rank {place.rank} found when it wanted to exchange tensors with it"
+        message = (
+            f"another rank of the run ended, as rank {place.rank} found when it wanted to exchange tensors with it"
+        )
         raise Failure(RANK_ENDED.at(None, message, help="see what that rank printed, or the kernel's log")) from None

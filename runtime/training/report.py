@@ -35,8 +35,9 @@ def reports(supervised: Supervised, log: Log, tallies: Mapping[str, Tally]) -> l
     for receipt in supervised.receipts.all():
         rule, tally = receipt.rule, tallies.get(receipt.rule, Tally())
         losses = (log.first.get(rule), log.last.get(rule), receipt.mean_loss)
-        pulls = (tally.mean_norm, tally.mean_cosine, tally.cosines, tally.fights)
-        found.append(RuleReport(rule, receipt.rows, *losses, *pulls, receipt.ranked, receipt.kept))
+        means = (tally.mean_norm, tally.mean_cosine)
+        counts = (receipt.ranked, receipt.kept)
+        found.append(RuleReport(rule, receipt.rows, *losses, *means, tally.cosines, tally.fights, *counts))
     return found
 
 

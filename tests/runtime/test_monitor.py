@@ -52,9 +52,7 @@ def state_of(model: Any, batch: Any, layer: Any, losses: Any) -> tuple[Tensor, A
         found.append(output if isinstance(output, Tensor) else output[0])
 
     given = (
-        block.register_forward_pre_hook(before, with_kwargs=True)
-        if layer == 0
-        else block.register_forward_hook(after)
+        block.register_forward_pre_hook(before, with_kwargs=True) if layer == 0 else block.register_forward_hook(after)
     )
     values = losses(model)
     given.remove()

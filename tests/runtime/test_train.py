@@ -12,8 +12,8 @@ from mcd.cli.main import mcd
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.dataset import load
 from mcd.runtime.run import claim, new_model, save
-from mcd.runtime.training.logs import summary
 from mcd.runtime.train import Settings, evaluate, learning_rate, step_batches, train
+from mcd.runtime.training.logs import summary
 
 from .datasets import COLUMNS, HIDDEN, attend, classify, plan, random_batch, random_recipe, relate, weigh, write
 

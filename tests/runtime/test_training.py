@@ -92,19 +92,14 @@ def stopped_after(step, monkeypatch, number=signal.SIGINT):
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_the_loop_gives_the_losses_and_weights_of_the_bare_one(project, accumulate):
     settings = Settings(steps=3, batch_size=4, accumulate=accumulate)
-    found = []
-    for bare in (True, False):
-        dataset = load(project / "data", split="train")
-        model = new_model(project / "config.json", dataset, 0)
-        losses = []
-        if bare:
-            train(dataset, model, settings, lambda step, supervised, sums, rate: losses.append((float(sums.loss), rate)))
-        else:
-            training = Training(dataset, model, settings, Mode(inspect_every=1))
-            losses = [(float(taken.sums.loss), taken.rate) for taken in (training.take() for _ in range(3))]
-        found.append((losses, [p.detach() for p in model.parameters()]))
-    assert found[0][0] == found[1][0]
-    assert all(torch.equal(one, other) for one, other in zip(found[0][1], found[1][1], strict=True))
+    dataset = load(project / "data", split="train")
+    model, other = (new_model(project / "config.json", dataset, 0) for _ in range(2))
+    bare = []
+    train(dataset, model, settings, lambda step, supervised, sums, rate: bare.append((float(sums.loss), rate)))
+    training = Training(dataset, other, settings, Mode(inspect_every=1))
+    taken = [training.take() for _ in range(3)]
+    assert [(float(each.sums.loss), each.rate) for each in taken] == bare
+    assert all(torch.equal(one, same) for one, same in zip(model.parameters(), other.parameters(), strict=True))
 
 
 # --- going on
@@ -505,7 +500,8 @@ def test_two_processes_are_one_with_twice_the_batch_and_go_on_as_one(plain):
         assert (one["loss"], one["token"]) == pytest.approx((other["loss"], other["token"]), rel=1e-5)
         for rule, values in one["rules"].items():
             assert values["rows"] == other["rules"][rule]["rows"]
-            assert values["loss"] == pytest.approx(other["rules"][rule]["loss"], rel=1e-4)
+            if values["loss"] is not None:
+                assert values["loss"] == pytest.approx(other["rules"][rule]["loss"], rel=1e-4, abs=1e-6)
     whole = outcome(plain / "two")
     shutil.rmtree(plain / "two/checkpoints/step-6")
     found = torchrun(plain, plain / "two", *options, "--resume")
@@ -523,14 +519,23 @@ def test_a_rank_that_fails_ends_all(plain):
 
 
 @pytest.mark.slow
-def test_compiled_blocks_give_the_same_losses(project, tmp_path):
-    for out, more in ((tmp_path / "plain", ()), (tmp_path / "compiled", ("--compile",))):
-        found = run(project, out, *more, steps=3)
+def test_processes_that_make_batches_ahead_change_nothing(project, tmp_path, monkeypatch):
+    assert run(project, tmp_path / "whole", "--save-every", 2).exit_code == 0
+    with monkeypatch.context() as patched:
+        stopped_after(3, patched)
+        assert run(project, tmp_path / "ahead", "--save-every", 2, "--workers", 2).exit_code == 130
+    found = run(project, tmp_path / "ahead", "--save-every", 2, "--workers", 1, "--resume")
+    assert found.exit_code == 0, found.output
+    assert outcome(tmp_path / "ahead") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_losses(plain):
+    for out, more in ((plain / "eager", ()), (plain / "compiled", ("--compile",))):
+        found = run(plain, out, *more, steps=3)
         assert found.exit_code == 0, found.output
-    ours, theirs = entries(tmp_path / "compiled"), entries(tmp_path / "plain")
+    ours, theirs = entries(plain / "compiled"), entries(plain / "eager")
     assert [e["loss"] for e in ours] == pytest.approx([e["loss"] for e in theirs], rel=1e-4)
     for rule in ("look", "axis", "kind"):
-        cosines = [[entry["rules"][rule]["gradient"] for entry in each] for each in (ours, theirs)]
-        assert cosines[0] == pytest.approx(cosines[1], rel=1e-2)
-
-
+        norms = [[entry["rules"][rule]["gradient"] for entry in each[:2]] for each in (ours, theirs)]
+        assert norms[0] == pytest.approx(norms[1], rel=1e-2)
