@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ...compiler.files import disk
+from ...compiler.files.disk import UNFINISHED, clear_away, exchange, make, rename, sync, temporary
+from ...compiler.files.disk import write as write_file
 from ...compiler.manifest import FileEntry, file_digest
 from ...compiler.stored import Sealed, read_json, sealed
 from ...dsl.codes import runtime as codes
@@ -81,39 +82,39 @@ def write(output: Path, training: Training, run: Mapping[str, Any], log: Mapping
             log=dict(log),
             files=tuple(_entry(path) for path in sorted(work.iterdir())),
         )
-        disk.write(work / STATE_FILE, sealed(state.model_dump_json(indent=1)).encode())
+        write_file(work / STATE_FILE, sealed(state.model_dump_json(indent=1)).encode())
 
     put(target, fill)
     for path in found(output)[keep:]:
-        disk.clear_away(path)
+        clear_away(path)
     return target
 
 
 def put(target: Path, fill: Callable[[Path], None]) -> None:
     """Have a folder `target` that `fill` filled, in place of what stood there, whole or not at all. Fails with MCD756."""
-    work = disk.temporary(target)
+    work = temporary(target)
     try:
-        disk.make(target.parent)
-        for left in target.parent.glob(f".*{disk.UNFINISHED}"):
-            disk.clear_away(left)
-        disk.make(work)
+        make(target.parent)
+        for left in target.parent.glob(f".*{UNFINISHED}"):
+            clear_away(left)
+        make(work)
         fill(work)
         for path in work.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        disk.sync(work)
-        if target.exists() and not disk.exchange(work, target):
-            disk.rename(target, disk.temporary(target))
+        sync(work)
+        if target.exists() and not exchange(work, target):
+            rename(target, temporary(target))
         if not target.exists():
-            disk.rename(work, target)
-        disk.sync(target.parent)
+            rename(work, target)
+        sync(target.parent)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:200]
         message = f"the checkpoint `{target.name}` cannot be written: {reason}"
         raise Failure(codes.CHECKPOINT.at(DataPlace(str(target)), message)) from None
     finally:
         if work.exists():
-            disk.clear_away(work)
+            clear_away(work)
 
 
 def found(output: Path) -> list[Path]:

@@ -163,7 +163,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(project, tmp_
             raise OSError(28, "No space left on device", str(path))
         path.write_bytes(content)
 
-    monkeypatch.setattr(checkpoints.disk, "write", failing)
+    monkeypatch.setattr(checkpoints, "write_file", failing)
     found = run(project, out, "--save-every", 2)
     assert found.exit_code == 1 and "MCD756" in found.stderr and "No space left on device" in found.stderr
     assert "after step 2" in found.stderr
