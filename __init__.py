@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .runtime.collate import Collator
     from .runtime.dataset import Dataset, load
     from .runtime.loader import Loader
+    from .runtime.masking import Masking
     from .runtime.order import Sampler
     from .runtime.supervise import supervise
     from .runtime.supervised import Supervised
@@ -24,6 +25,7 @@ __all__ = [
     "Dataset",
     "Failure",
     "Loader",
+    "Masking",
     "Plan",
     "Sampler",
     "Supervised",
@@ -38,6 +40,7 @@ _HOMES = {
     "Dataset": ".runtime.dataset",
     "Failure": ".dsl.diagnostics",
     "Loader": ".runtime.loader",
+    "Masking": ".runtime.masking",
     "Plan": ".compiler.plan",
     "Sampler": ".runtime.order",
     "Supervised": ".runtime.supervised",

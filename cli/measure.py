@@ -14,7 +14,7 @@ from ..dsl.source import DataPlace
 from ..dsl.vocabulary import names_measure
 from ..runtime.dataset import Dataset, load
 from ..runtime.measures import MEASURES
-from ..runtime.measures.take import Taken, take
+from ..runtime.measures.take import Taken, check_causal, take
 from ..runtime.run import model_digest, saved_model
 from .devices import device_option
 from .options import quiet_option
@@ -60,6 +60,7 @@ def command(
     if not names_measure(name):
         raise click.BadParameter(f"{name!r} cannot name a file: letters, digits, _, - and . can", param_hint="'-o'")
     dataset = load(directory)
+    check_causal(dataset)
     _check_free(dataset, name, overwrite)
     models = [saved_model(path, dataset, device) for path in (model, reference) if path is not None]
     columns = {measure: _made_with(measure, model, reference) for measure in chosen}

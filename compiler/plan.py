@@ -39,15 +39,25 @@ class Contract(Frozen):
     windows: tuple[int | None, ...] = ()
 
 
+class Vocabulary(Frozen):
+    """What masking has to know of a tokenizer: how many ids it has, those of its special tokens, and the one that stands for a
+    masked token, None where the tokenizer does not tell."""
+
+    size: int
+    special: tuple[int, ...]
+    mask: int | None
+
+
 class Tokenizer(Frozen):
     """The tokenizer that made the shards: the digest of its file's content, and how many tokens it adds before and after a
     text. Added tokens belong to no span, `tokens` included. `bare`: the sources to whose texts it adds none, since a chat
-    template gave them their own."""
+    template gave them their own. `vocabulary`: of a model that is not causal."""
 
     digest: Digest
     prefix: int = 0
     suffix: int = 0
     bare: tuple[str, ...] = ()
+    vocabulary: Vocabulary | None = None
 
 
 class TeacherPlan(Frozen):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..dsl import checked as c
 from ..dsl.codes import sources as codes
 from ..dsl.diagnostics import Failure
 from ..version import VERSION
 from .lower import Lowered, lower
-from .plan import Tokenizer
+from .plan import Tokenizer, Vocabulary
 from .tokens.tokenize import Encoder
 from .verify import broken_invariants
 
@@ -23,8 +25,14 @@ def prepare(program: c.Program) -> tuple[Lowered, Encoder]:
         prefix=len(encoder.prefix),
         suffix=len(encoder.suffix),
         bare=tuple(sorted(source.name for source in program.sources if isinstance(source.text, c.Chat))),
+        vocabulary=None if program.model.causal else _vocabulary(encoder),
     )
     lowered = lower(program, tokenizer, VERSION)
     if broken := broken_invariants(lowered.plan):
         raise AssertionError("; ".join(broken))
     return lowered, encoder
+
+
+def _vocabulary(encoder: Encoder) -> Vocabulary:
+    special = tuple(np.flatnonzero(encoder.special).tolist())
+    return Vocabulary(size=encoder.size, special=special, mask=encoder.mask)

@@ -1,4 +1,8 @@
-"""The value of the plan's ramps over training time."""
+"""The value of the plan's ramps over training time.
+
+From a to b over a share u of a stage: linear a + (b - a) u, cosine a + (b - a) (1 - cos(pi u)) / 2 (Loshchilov and Hutter 2016,
+"SGDR: Stochastic Gradient Descent with Warm Restarts", https://arxiv.org/abs/1608.03983, equation 5), exponential a (b / a)^u.
+"""
 
 from __future__ import annotations
 

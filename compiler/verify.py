@@ -30,6 +30,7 @@ from .plan import (
     SpanSetRef,
     StagePlan,
     TowardPlan,
+    Vocabulary,
     WeighPlan,
     deepest,
 )
@@ -52,6 +53,8 @@ def _numbers(plan: Plan) -> Iterator[str]:
     for name in ("prefix", "suffix"):
         if not 0 <= getattr(plan.tokenizer, name) <= MOST:
             yield f"has {_short(getattr(plan.tokenizer, name))} tokens as `{name}` of its tokenizer"
+    if plan.tokenizer.vocabulary is not None:
+        yield from _vocabulary(plan.tokenizer.vocabulary, plan.model.vocab)
     for rule in plan.rules:
         found = {"ahead": getattr(rule, "ahead", None), "classes": getattr(rule, "classes", None)}
         if isinstance(rule, HiddenRule) and rule.through is not None:
@@ -59,6 +62,14 @@ def _numbers(plan: Plan) -> Iterator[str]:
         for name, number in found.items():
             if number is not None and not 1 <= number <= MOST:
                 yield f"rule `{rule.id}`: has {_short(number)} as `{name}`"
+
+
+def _vocabulary(found: Vocabulary, vocab: int) -> Iterator[str]:
+    if not 0 <= found.size <= vocab:
+        yield f"has a tokenizer of {_short(found.size)} tokens in a vocabulary of {vocab}"
+    masks = () if found.mask is None else (found.mask,)
+    if any(not 0 <= id < found.size for id in (*found.special, *masks)):
+        yield "names special tokens that its tokenizer does not have"
 
 
 def _short(number: int) -> str:

@@ -79,7 +79,9 @@ class Batch:
 
     input_ids: Tensor  # [B, T] int64
     attention_mask: Tensor  # [B, T] int64: 1 for a token, 0 for padding
-    scored: Tensor  # [B, T] bool: tokens with a loss (not a record's first, not padding, not a repeated overlap)
+    scored: (
+        Tensor  # [B, T] bool: tokens with a loss: masked, or of a causal model no record's first, no padding, no repeat
+    )
     weigh: WeighRows
     keep: KeepRows
     attend: tuple[AttendRows, ...]  # in the order of Groups.attend

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..compiler.plan import Plan
+from ..compiler.ragged import Ints
 from .attend_rows import AttendCollator
 from .batch import Batch
 from .dataset import Row
@@ -20,6 +21,7 @@ from .gather import Gathered, gather
 from .hidden_rows import HiddenCollator
 from .layout import Layout
 from .like_rows import LikeCollator
+from .masking import Masker, Masking
 from .readers import Readers
 from .weigh_rows import KeepCollator, WeighCollator
 
@@ -27,13 +29,16 @@ from .weigh_rows import KeepCollator, WeighCollator
 class Collator:
     """Makes batches for a plan. Called with rows, as torch's DataLoader does with `collate_fn`.
 
-    `pad_id` fills up to the longest row of the batch, and to a multiple of `multiple` tokens.
+    `pad_id` fills up to the longest row of the batch, and to a multiple of `multiple` tokens. `masking`: what a model that is not
+    causal is to predict; without it such a batch has no token with a loss. Fails with MCD714 for a masking that the plan's
+    tokenizer or model has no use for.
     """
 
-    def __init__(self, plan: Plan, pad_id: int = 0, *, multiple: int = 1) -> None:
+    def __init__(self, plan: Plan, pad_id: int = 0, *, multiple: int = 1, masking: Masking | None = None) -> None:
         self._plan = plan
         self._pad_id = pad_id
         self._multiple = multiple
+        self._masker = None if masking is None else Masker(masking, plan)
         self._readers = Readers(plan)
         self._attend = AttendCollator(self._readers)
         self._hidden = HiddenCollator(self._readers, plan.model.vocab)
@@ -41,15 +46,16 @@ class Collator:
         self._weigh = WeighCollator(self._readers)
         self._keep = KeepCollator(self._readers)
 
-    def __call__(self, rows: Sequence[Row]) -> Batch:
-        """The batch of `rows`, at least one, in their order."""
+    def __call__(self, rows: Sequence[Row], *, epoch: int = 0) -> Batch:
+        """The batch of `rows`, at least one, in their order. In another `epoch` other tokens are masked."""
         gathered = gather(rows, self._readers)
         width = -(-int(gathered.length.max()) // self._multiple) * self._multiple
         layout = Layout(self._plan, self._readers, gathered, len(rows), width)
         ids = np.full((len(rows), width), self._pad_id, dtype=np.int64)
         ids[gathered.token_record, gathered.token_position] = gathered.token
+        read = self._masked(layout, rows, ids, epoch)
         return Batch(
-            input_ids=torch.from_numpy(ids),
+            input_ids=torch.from_numpy(read),
             attention_mask=torch.from_numpy(layout.there.astype(np.int64)),
             scored=torch.from_numpy(layout.scored),
             weigh=self._weigh(layout, gathered),
@@ -58,7 +64,18 @@ class Collator:
             hidden=(*self._hidden(layout, gathered, ids), *self._like(layout)),
             ids=tuple(row.id for row in rows),
             measures=_measures(gathered, len(rows), width),
+            labels=None if self._masker is None else torch.from_numpy(ids),
         )
+
+    def _masked(self, layout: Layout, rows: Sequence[Row], ids: Ints, epoch: int) -> Ints:
+        """What the model reads; of a model that is not causal, what is masked is what has a loss."""
+        if layout.causal:
+            return ids
+        if self._masker is None:
+            layout.scored = np.zeros_like(layout.scored)
+            return ids
+        read, layout.scored = self._masker(rows, ids, layout.scored, epoch)
+        return read
 
 
 def _measures(gathered: Gathered, records: int, width: int) -> torch.Tensor | None:

@@ -2,7 +2,8 @@
 
 With g the gradient of the token loss and r that of the rules, each with its multipliers, over all parameters of the model as one
 vector and over the whole optimiser step: where r.g < 0, r becomes r - (r.g / g.g) g. g stays as it is. This is the projection
-of PCGrad (Yu et al. 2020, "Gradient Surgery for Multi-Task Learning", algorithm 1), of one side alone.
+of PCGrad (Yu et al. 2020, "Gradient Surgery for Multi-Task Learning", https://arxiv.org/abs/2001.06782, algorithm 1), of one
+side alone.
 
 A step has one g and one r, so that both are kept apart until its last micro-batch: the sum of projections of micro-batches is not
 the projection of the sum. The backward pass of a micro-batch is two, which `loss.backward()` runs one after the other.

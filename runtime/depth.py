@@ -3,7 +3,8 @@
 For the length of a pass the model's list of blocks is one that ends early for who iterates over it, so that the blocks left out
 cost nothing. Who walks over the modules of the model, as transformers does once to record hidden states, finds them all.
 
-Progressive stacking (Gong et al. 2019, "Efficient Training of BERT by Progressively Stacking") grows a model in this way;
+Progressive stacking (Gong et al. 2019, "Efficient Training of BERT by Progressively Stacking",
+https://proceedings.mlr.press/v97/gong19a.html) grows a model in this way;
 progressive layer dropping (Zhang and He 2020) leaves out layers by chance.
 """
 

@@ -18,7 +18,7 @@ from .batch import AttendRows, Batch, HiddenRows
 from .capture import Captured
 from .collate import Collator
 from .dataset import Dataset
-from .losses.token import token_losses
+from .masking import masking_of
 from .metrics import metrics_of
 from .precision import without_autocast
 from .supervised import Supervised
@@ -68,8 +68,9 @@ def scores_of(supervised: Supervised, batches: Iterable[Batch]) -> Scores:
 
 
 def in_batches(dataset: Dataset, batch_size: int) -> Iterator[Batch]:
-    """Every row of a dataset in its order, `batch_size` at a time."""
-    collate = Collator(dataset.plan)
+    """Every row of a dataset in its order, `batch_size` at a time. For a model that is not causal tokens are masked, always the
+    same; fails with MCD714 where its tokenizer has no mask token."""
+    collate = Collator(dataset.plan, masking=masking_of(dataset.plan))
     for at in range(0, len(dataset), batch_size):
         yield collate(dataset.rows(range(at, min(at + batch_size, len(dataset)))))
 
@@ -182,12 +183,12 @@ class _Sums:
 
     def add(self, batch: Batch) -> None:
         self._records += len(batch.ids)
-        batch, seen, logits = self._supervised.observe(batch)
+        batch, seen, losses = self._supervised.observe(batch)
         with without_autocast(self._supervised.device):
             every: tuple[AttendRows | HiddenRows, ...] = (*batch.attend, *batch.hidden)
             for term, rows in zip(self._terms, every, strict=True):
                 term.add(rows, seen, batch.attention_mask)
-            self._tokens.add(batch, token_losses(logits, batch.input_ids))
+            self._tokens.add(batch, losses)
 
     def scores(self) -> Scores:
         tokens, model = self._tokens.of_tokens()

@@ -1,4 +1,8 @@
-"""Stages that train a part of the model: every other parameter of it is frozen, until the next stage or the end."""
+"""Stages that train a part of the model: every other parameter of it is frozen, until the next stage or the end.
+
+Freezing layers by a schedule: Brock et al. 2017, "FreezeOut: Accelerate Training by Progressively Freezing Layers",
+https://arxiv.org/abs/1706.04983. Here the frozen parameter has no gradient, so that no optimiser moves it.
+"""
 
 from __future__ import annotations
 

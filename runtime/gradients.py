@@ -1,5 +1,8 @@
 """`gradient { scale stop }`: factors on the gradients of parameters, and layers through which nothing flows down.
 
+Factors by layer are the learning rates by layer of Howard and Ruder 2018, "Universal Language Model Fine-tuning for Text
+Classification", https://arxiv.org/abs/1801.06146, section 3.2, on the gradient: g' = f g. A stop is this project's: g' = 0.
+
 Both are part of every backward pass, by hooks: of a loss, of a loss under DDP (whose ranks add up what is scaled already), and of
 `torch.autograd.grad`.
 """

@@ -15,8 +15,9 @@ _FLAT = tuple(column.name for column in fields(Flat))
 
 
 class Layout:
-    """`records` x `width` positions. `there`: tokens, not padding; `blank`: white space alone; `scored`: tokens with a loss;
-    `end[B]`: behind the last token of a text, or behind what the tokenizer adds to it where the text does not go on.
+    """`records` x `width` positions. `there`: tokens, not padding; `blank`: white space alone; `scored`: tokens with a loss, of
+    a model that is not causal those that may be masked; `end[B]`: behind the last token of a text, or behind what the tokenizer
+    adds to it where the text does not go on.
 
     `spans`: the stored ranges, then those that are never stored: every token, the whole record. `B`, `T` in shapes below are
     `records` and `width`.
@@ -29,7 +30,6 @@ class Layout:
         self.blank = self._painted(gathered.spans, readers.blank)
         repeat = self._painted(gathered.spans, readers.repeat)
         self.scored: Bools = self.there & ~repeat
-        self.scored[:, :1] = False
         last = np.maximum(gathered.length - 1, 0)
         goes_on = repeat[np.arange(records), last]
         prefix = np.where(gathered.bare, 0, plan.tokenizer.prefix)
@@ -37,6 +37,10 @@ class Layout:
         self.end: Ints = gathered.length - np.where(goes_on, suffix, 0)
         place = np.arange(width)
         content = (place >= prefix[:, None]) & (place < (gathered.length - suffix)[:, None])
+        if self.causal:
+            self.scored[:, :1] = False
+        else:
+            self.scored &= content
         spans = [gathered.spans]
         if readers.reads_tokens:
             spans.append(self._tokens(content & ~repeat, readers.tokens, prefix))

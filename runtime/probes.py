@@ -1,5 +1,11 @@
 """Probes, maps and learned anchors: what rules train along and no model has. `classify` reads with a probe, `through` maps the
-state before."""
+state before.
+
+A map is W x + b, or W2 gelu(W1 x + b1) + b2 with gelu(x) = x (1 + erf(x / sqrt 2)) / 2. Maps that are trained along and thrown
+away: the regressors of Romero et al. 2014, "FitNets", https://arxiv.org/abs/1412.6550, and, before a contrast, the projection
+head of Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations",
+https://arxiv.org/abs/2002.05709. That an anchor is learned is this project's: v / |v| of a vector that is trained along.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from ..compiler.manifest import file_digest
@@ -32,14 +32,15 @@ def device_of(name: str | None) -> torch.device:
 
 
 def new_model(config: Path, dataset: Dataset, seed: int, device: torch.device | str = "cpu") -> PreTrainedModel:
-    """A causal language model with random weights from a Hugging Face config.json. Nothing is fetched from anywhere.
+    """A language model with random weights from a Hugging Face config.json, causal or masked as the plan's is. Nothing is fetched
+    from anywhere.
 
     Raises Failure where the file is no such config, or the model has fewer positions than the shards have tokens in a row.
     """
     torch.manual_seed(seed)
     try:
         found = AutoConfig.from_pretrained(config, local_files_only=True, trust_remote_code=False)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(found, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        model: PreTrainedModel = _kind(dataset).from_config(found, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise Failure(
@@ -51,7 +52,8 @@ def new_model(config: Path, dataset: Dataset, seed: int, device: torch.device | 
 
 
 def saved_model(path: Path, dataset: Dataset, device: torch.device | str = "cpu") -> PreTrainedModel:
-    """The causal language model that transformers saved in the folder `path`, in float32. Nothing is fetched, nothing unpickled.
+    """The language model, causal or masked as the plan's is, that transformers saved in the folder `path`, in float32. Nothing is
+    fetched, nothing unpickled.
 
     Raises Failure where the folder holds no such model, or it has fewer positions than the shards have tokens in a row.
     """
@@ -61,7 +63,7 @@ def saved_model(path: Path, dataset: Dataset, device: torch.device | str = "cpu"
         raise Failure(codes.SAVED_MODEL.at(place, message, help="`mcd train` and `save_pretrained` write one"))
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        model: PreTrainedModel = _kind(dataset).from_pretrained(
             path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
@@ -70,6 +72,10 @@ def saved_model(path: Path, dataset: Dataset, device: torch.device | str = "cpu"
     check_positions(model, path.name, dataset)
     nn.Module.to(model, device)
     return model
+
+
+def _kind(dataset: Dataset) -> Any:
+    return AutoModelForCausalLM if dataset.plan.model.causal else AutoModelForMaskedLM
 
 
 def model_digest(path: Path) -> str:

@@ -22,7 +22,7 @@ from .batch import Batch
 from .capture import Captured, Hooks
 from .flow import Flow
 from .groups import AttendGroup, group_rules
-from .losses.token import token_losses
+from .masking import check_masked
 from .online import Known, Online
 from .precision import without_autocast
 from .probes import Probes
@@ -31,6 +31,7 @@ from .rule_losses import RuleLosses
 from .schedule import check_ramps, multipliers
 from .scores import token_measures
 from .terms import AttendTerm, Term, hidden_term
+from .token_loss import Predicted, TokenLoss
 from .totals import ALONE, Losses, Reduction, Totals, all_ranks, ratio
 from .weights import TokenWeights
 
@@ -47,6 +48,7 @@ class Supervised(nn.Module):
         records: int,
         adapter: Adapter | None,
         known: Known,
+        chunk: int | None = None,
     ) -> None:
         super().__init__()
         parts = locate(model, adapter)
@@ -72,6 +74,7 @@ class Supervised(nn.Module):
         self._rules.to(self.device)
         self.receipts = Receipts([*self._rules.rules, *self._weighing], expected, records, self.device)
         self._hooks: Hooks | None = Hooks(model, parts, *self._rules.layers())
+        self._tokens = TokenLoss(model, parts, chunk)
         # After the hooks that read hidden states, since it cuts what flows on from them.
         self.flow = Flow(model, parts, plan, self)
         self._checked_ids = False
@@ -98,9 +101,10 @@ class Supervised(nn.Module):
 
         `totals`: the denominators of the whole step, from `totals`; None: this batch is the step, of every rank in training
         mode and of this rank alone otherwise. A rule whose factor is 0 is computed for the record, without a gradient. In
-        training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710.
+        training mode receipts are kept, and a dead rule stops the run. Fails with MCD703, MCD704, MCD706, MCD707, MCD710, MCD714.
         """
         batch = self._taken(batch)
+        check_masked(self.plan, batch)
         scale = multipliers(self.plan, time)
         if totals is None:
             totals = self.totals([batch], time, reduce=None if self.training else ALONE)
@@ -108,15 +112,16 @@ class Supervised(nn.Module):
         factors = tuple(rule.weight * scale.rules[rule.id] for rule in self._rules.rules)
         taught = self._online(batch, {r.id for r, f in zip(self._rules.rules, factors, strict=True) if f}, self.device)
         with self.flow.passing(time):
-            seen, logits = self._pass(batch, taught)
+            seen, predicted = self._pass(batch, taught)
         awake = self._rules.awake(factors, self.flow.depth(time), taught)
         every = [True] * len(self._weighing)
         self.receipts.hear([*self._rules.heard(seen), *every], [*awake, *every])
+        early = self._weights(batch, scale) if self._weights.fixed(scale) else None
+        losses = self._tokens.losses(predicted, batch, batch.scored if early is None else early.weights > 0)
         with without_autocast(self.device):
             sums = self._rules.sums(batch, seen, factors, awake)
             values = ratio(sums, totals.rules)
-            losses = token_losses(logits, batch.input_ids)
-            weighed = self._weights(batch, scale, losses.detach())
+            weighed = self._weights(batch, scale, losses.detach()) if early is None else early
             token = ratio((losses * weighed.weights).sum(), totals.token_weight(weighed.weights))
             acting = (values * values.new_tensor(factors)).sum() + self._idle_probes(factors)
         counts, shares = self._counts(batch), self._rules.shares(batch)
@@ -127,7 +132,7 @@ class Supervised(nn.Module):
             self.receipts.check()
         loss = self.flow.total(scale.token * token * totals.ranks, acting * totals.ranks, totals)
         kept = (weighed.ranked, weighed.kept)
-        return Losses(loss, token, values, factors, counts, *kept, tuple(self.receipts), logits)
+        return Losses(loss, token, values, factors, counts, *kept, tuple(self.receipts), predicted.logits)
 
     def totals(self, batches: Iterable[Batch], time: float, reduce: Reduction | None = None) -> Totals:
         """The denominators of an optimiser step over `batches`, all its micro-batches on this rank, at `time`.
@@ -157,9 +162,8 @@ class Supervised(nn.Module):
     def _losses_of(self, batch: Batch, time: float) -> Tensor:
         """The loss of every token by a pass of its own: [B, T]."""
         with self.flow.passing(time):
-            logits = self._parts[0].logits(self.model, batch)
-        with without_autocast(self.device):
-            return token_losses(logits, batch.input_ids)
+            predicted = self._tokens.run(self.model, batch)
+        return self._tokens.losses(predicted, batch, batch.scored)
 
     def _same_draws(self) -> AbstractContextManager[None]:
         """Within it, random numbers are drawn that will be drawn again after it."""
@@ -171,10 +175,11 @@ class Supervised(nn.Module):
         return dict(zip(self.receipts, self._counts(batch).tolist(), strict=True))
 
     def observe(self, batch: Batch) -> tuple[Batch, Captured, Tensor]:
-        """A forward pass for other numbers than losses: the batch where the model is, what it left for the terms, and its logits
-        [B, T, V]. Fails with MCD704 and MCD710."""
+        """A forward pass for other numbers than losses of rules: the batch where the model is, what it left for the terms, and
+        the loss of every token [B, T]. Fails with MCD704 and MCD710."""
         batch = self._taken(batch)
-        return batch, *self._pass(batch, self._online(batch, {rule.id for rule in self._rules.rules}, self.device))
+        seen, predicted = self._pass(batch, self._online(batch, {rule.id for rule in self._rules.rules}, self.device))
+        return batch, seen, self._tokens.losses(predicted, batch, batch.scored)
 
     def gradient_norms(self, losses: Losses) -> dict[str, float]:
         """The norm, over all trainable parameters, of the gradient of each rule's weight x multiplier x loss, and of `token`.
@@ -209,6 +214,7 @@ class Supervised(nn.Module):
             self._hooks.close()
             self._hooks = None
             self.flow.close()
+            self._tokens.close()
             self._online.close()
 
     def __enter__(self) -> Self:
@@ -226,12 +232,12 @@ class Supervised(nn.Module):
         self._check(batch)
         return batch.to(self.device)
 
-    def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Tensor]:
-        """What the model leaves for the terms, beside what teachers did, and its logits."""
+    def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Predicted]:
+        """What the model leaves for the terms, beside what teachers did, and for the token loss."""
         assert self._hooks is not None, "`_taken` looks"
         with self._hooks.listen(self._rules.requests(batch)) as seen:
-            logits = self._parts[0].logits(self.model, batch)
-        return replace(seen, taught=taught), logits
+            predicted = self._tokens.run(self.model, batch)
+        return replace(seen, taught=taught), predicted
 
     def _counts(self, batch: Batch) -> Tensor:
         """Rows of each rule, weigh and keep rules last: [rules + weigh and keep rules] int64."""
@@ -250,7 +256,8 @@ class Supervised(nn.Module):
         self._rules.check(batch)
         # A batch that is on an accelerator would have to be waited for: there the first one answers for all.
         if batch.input_ids.device.type == "cpu" or not self._checked_ids:
-            largest, vocab = int(batch.input_ids.max()), self.plan.model.vocab
+            read = batch.input_ids if batch.labels is None else torch.stack([batch.input_ids, batch.labels])
+            largest, vocab = int(read.max()), self.plan.model.vocab
             if largest >= vocab:
                 message = f"the batch has token id {largest}, the model has a vocabulary of {vocab}"
                 raise Failure(FOREIGN_BATCH.at(None, message, help="were the shards made with the model's tokenizer?"))

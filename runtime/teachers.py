@@ -2,6 +2,9 @@
 
 A teacher is found by the adapters that the trained model is found by, and by those of encoders. It runs without gradients, in
 evaluation mode and in the number format that its weights are kept in; its hidden states are given in float32.
+
+Hidden states of another model as targets: Romero et al. 2014, "FitNets", https://arxiv.org/abs/1412.6550. The target has no
+gradient: the loss is mse or cosine of a state and t = teacher(x), held constant.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ class Losses:
     `loss` []: what to call `backward` on: token x its multiplier + sum over rules of weight x multiplier x loss, times the
     number of ranks. `token` []: sum(w l) / sum(w). `values` [rules]: each rule's mean over its rows. `factors`: weight x
     multiplier of each. `counts` [rules + weigh and keep rules]: rows. `ranked`, `kept` [keep rules]: tokens. `ids`: of all
-    rules, as in `counts`. `logits` [B, T, V].
+    rules, as in `counts`. `logits` [B, T, V], None where the token loss is
+    computed in chunks.
     """
 
     loss: Tensor
@@ -74,7 +75,7 @@ class Losses:
     ranked: Tensor
     kept: Tensor
     ids: tuple[str, ...]
-    logits: Tensor
+    logits: Tensor | None
 
     @property
     def rules(self) -> dict[str, Tensor]:

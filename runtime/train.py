@@ -21,6 +21,7 @@ from .batch import Batch
 from .collate import Collator
 from .dataset import Dataset
 from .loader.loader import Loader
+from .masking import masking_of
 from .supervise import supervise
 from .supervised import Supervised
 from .teachers import GivenTeachers
@@ -120,7 +121,8 @@ def step_batches(dataset: Dataset, settings: Settings) -> Iterator[list[Batch]]:
         raise Failure(
             codes.NO_ROWS.at(DataPlace(str(dataset.path)), f"`{dataset.path.name}` has no record to train on")
         )
-    loader = Loader(dataset, settings.batch_size, seed=settings.seed)
+    collate = Collator(dataset.plan, masking=masking_of(dataset.plan, settings.seed))
+    loader = Loader(dataset, settings.batch_size, seed=settings.seed, collate=collate)
     batches = chain.from_iterable(repeat(loader))
     for _ in range(settings.steps):
         yield list(islice(batches, settings.accumulate))
@@ -145,8 +147,8 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def evaluate(supervised: Supervised, dataset: Dataset, time: float, batch_size: int = 16) -> Sums:
-    """The losses over all rows of `dataset`, as one optimiser step would have them."""
-    collate = Collator(dataset.plan)
+    """The losses over all rows of `dataset`, as one optimiser step would have them. What is masked is always the same."""
+    collate = Collator(dataset.plan, masking=masking_of(dataset.plan))
     starts = range(0, len(dataset), batch_size)
     batches = [collate(dataset.rows(range(at, min(at + batch_size, len(dataset))))) for at in starts]
     training = supervised.training

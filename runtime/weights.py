@@ -43,17 +43,20 @@ class TokenWeights:
         found = torch.zeros(self.weighs + len(self._keep), dtype=torch.int64, device=rule.device)
         return found.index_add(0, rule, torch.ones_like(rule))
 
+    def fixed(self, scale: Multipliers) -> bool:
+        """Whether the weights of a batch are known before its forward pass: nothing live acts."""
+        scores = [(rule.id, rule.score) for rule in self._weigh] + [(rule.id, rule.score) for rule in self._keep]
+        return not any(reads_live(score) for rule, score in scores if scale.rules[rule])
+
     def foreseen(self, scale: Multipliers) -> bool:
         """Whether the sum of the weights of a batch is known before its forward pass.
 
         So it is where nothing live acts; and where a single `keep` acts and no `weigh`, since how many tokens it keeps does not
         depend on which.
         """
-        weigh = [rule for rule in self._weigh if scale.rules[rule.id]]
-        keep = [rule for rule in self._keep if scale.rules[rule.id]]
-        if not weigh and len(keep) == 1:
-            return True
-        return not any(reads_live(score) for score in [*(r.score for r in weigh), *(r.score for r in keep)])
+        weigh = any(scale.rules[rule.id] for rule in self._weigh)
+        keep = sum(bool(scale.rules[rule.id]) for rule in self._keep)
+        return (not weigh and keep == 1) or self.fixed(scale)
 
     def __call__(self, batch: Batch, scale: Multipliers, losses: Tensor | None = None) -> Weighed:
         """The weights at the multipliers `scale`. `losses` [B, T]: of each token in the training model; None: not known yet, and

@@ -30,6 +30,9 @@ from .chunks import chunks_of
 from .lengths import Texts, Tokens
 from .whole import SAMPLES, WholeTexts, in_order
 
+MASKS = ("[MASK]", "<mask>")
+"""What BERT and RoBERTa, and those that followed them, call the token that stands for a masked one."""
+
 
 class Encoder:
     """A tokenizer as its file defines it, but for truncation, padding and dropout. `digest` is the file's, `size` one more than
@@ -89,6 +92,13 @@ class Encoder:
         found = np.zeros(self.size, np.bool_)
         found[[id for id, token in self._tokenizer.get_added_tokens_decoder().items() if token.special]] = True
         return found
+
+    @cached_property
+    def mask(self) -> int | None:
+        """The id of the special token that stands for a masked one, by the names that masked language models give it."""
+        special = self._tokenizer.get_added_tokens_decoder().items()
+        found = [id for id, token in special if token.special and token.content in MASKS]
+        return found[0] if len(found) == 1 else None
 
     def encode(self, texts: pa.StringArray, bare: bool = False) -> TokenTable:
         """The tokens of `texts` (without nulls); positions are bytes in the buffer that holds all of them. `bare`: without those

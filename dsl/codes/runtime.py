@@ -16,6 +16,11 @@ TIME = Code("MCD707", "training-time", "Training time is a share of the optimise
 RAMP = Code("MCD708", "ramp", "An exponential ramp needs two positive ends.")
 PROBES = Code("MCD709", "probes", "The file does not hold the probes of this plan.")
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
+MASKING = Code("MCD714", "masking", "The tokens of a model that is not causal are not masked, or cannot be.")
+NEXT_TOKEN = Code(
+    "MCD715", "next-token", "A measure is of next tokens, which a model that is not causal does not predict."
+)
+CHUNKED_LOSS = Code("MCD716", "chunked-loss", "The token loss of this model cannot be computed in chunks.")
 
 TEACHER_MODEL = Code("MCD720", "teacher-model", "The files of a teacher give no model that is the one of the spec.")
 TEACHER_MISSING = Code("MCD721", "teacher-missing", "The files of a teacher are not where the plan says.")

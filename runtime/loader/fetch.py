@@ -14,6 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from ...compiler.ragged import Ints
 from ...dsl.diagnostics import Failure
 from ..batch import Batch
+from ..collate import Collator
 from ..dataset import Dataset, Row
 from .blank import blank
 
@@ -48,7 +49,10 @@ class Maker(TorchDataset[Any]):
 
     def batch(self, wanted: Wanted) -> Batch:
         """The batch. Raises Failure as the dataset and the collator do."""
-        found = self._collate(self._dataset.rows(np.concatenate(list(wanted.units))))
+        rows = self._dataset.rows(np.concatenate(list(wanted.units)))
+        make = self._collate
+        # In another epoch other tokens are masked.
+        found = make(rows, epoch=wanted.epoch) if isinstance(make, Collator) else make(rows)
         return blank(found) if wanted.blank else found
 
     def __getitem__(self, wanted: Wanted) -> Batch | Failure:

@@ -13,5 +13,7 @@ def avoid(rows: KeyRows) -> Tensor:
 
     1 - p is summed over the other keys, not subtracted, so that it is exact where p is near 1. A row that can attend to
     nothing else cannot avoid its keys and costs nothing.
+
+    Source: this project, as the hinge turned around.
     """
     return (torch.log1p(-rows.mass) - log_mass(rows.log_p, rows.rest)).clamp(min=0)

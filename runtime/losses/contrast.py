@@ -14,7 +14,7 @@ def contrast(similarity: Tensor, positive: Tensor, others: Tensor) -> Tensor:
     `similarity` [..., M, A]: cosines over the temperature; `positive`, `others` bool alike: whom an anchor is pulled to, and
     whom it is compared with, positives among them and itself not. An anchor without a positive costs nothing.
 
-    The supervised contrastive loss with the sum outside of the logarithm: Khosla et al. 2020, "Supervised Contrastive
+    Source: the supervised contrastive loss with the sum outside of the logarithm: Khosla et al. 2020, "Supervised Contrastive
     Learning", equation 2, https://arxiv.org/abs/2004.11362.
     """
     count = positive.sum(-1)

@@ -8,5 +8,8 @@ from .rows import KeyRows, log_mass
 
 
 def hinge(rows: KeyRows) -> Tensor:
-    """max(0, log(mass) - log p(query -> keys)): [B, H, Q]."""
+    """max(0, log(mass) - log p(query -> keys)): [B, H, Q].
+
+    Source: this project, as nll less the bound that is met.
+    """
     return (rows.mass.log() - log_mass(rows.log_p, rows.keys)).clamp(min=0)

@@ -12,6 +12,9 @@ def kl(rows: KeyRows) -> Tensor:
     """KL(t || p) = sum over keys of t log t - t log p: [B, H, Q].
 
     t is the row's weights over those of its n keys that the model allows, scaled to a sum of 1; without weights t = 1/n.
+
+    Source: as the cross-entropy of attention, of which it is less by the target's own: Liu et al. 2016, "Neural Machine
+    Translation with Supervised Attention", https://arxiv.org/abs/1609.04186, section 3.
     """
     weight = rows.keys if rows.weight is None else rows.weight.masked_fill(~rows.keys, 0.0)
     weight = weight.to(rows.log_p.dtype)

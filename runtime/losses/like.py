@@ -13,5 +13,8 @@ from .cosine import cosine_similarity
 
 
 def like(offset: Tensor, target: Tensor, margin: Tensor) -> Tensor:
-    """max(0, margin - cos(offset, target)), of offsets [R, d] and margins [R]: [R]. With margin 1 it is 1 - cos."""
+    """max(0, margin - cos(offset, target)): [R], of offsets [R, d] and margins [R]. With margin 1 it is 1 - cos.
+
+    Source: this project, after Mikolov et al. 2013, https://aclanthology.org/N13-1090.
+    """
     return (margin - cosine_similarity(offset, target)).clamp(min=0)

@@ -9,9 +9,9 @@ from ..precision import widen
 
 
 def predict(logits: Tensor, token: Tensor) -> Tensor:
-    """Cross-entropy in nats, in float32, of the head's logits [R, V] at `token` [R]: [R].
+    """-log softmax(logits)[token] in nats, in float32, of the head's logits [R, V] and tokens [R]: [R].
 
-    Deep supervision of a decoder: Lee et al. 2015, "Deeply-Supervised Nets", https://arxiv.org/abs/1409.5185; with the head
-    shared by all layers: Elhoushi et al. 2024, "LayerSkip", https://arxiv.org/abs/2404.16710.
+    Source: deep supervision of a decoder: Lee et al. 2015, "Deeply-Supervised Nets", https://arxiv.org/abs/1409.5185; with the
+    head shared by all layers: Elhoushi et al. 2024, "LayerSkip", https://arxiv.org/abs/2404.16710.
     """
     return functional.cross_entropy(widen(logits), token, reduction="none")

@@ -49,8 +49,10 @@ def take(
 
     `columns`: which of `MEASURES`, with a word on what each is made with. Rows come in their order, `batch_size` at a time, and
     the models in the precision that they have: the same models give the same bytes on the same machine. A token without a loss
-    (a row's first, what `split` repeats) has none of any measure, NaN. Raises Failure for a token that a model does not know.
+    (a row's first, what `split` repeats) has none of any measure, NaN. Raises Failure for a token that a model does not know, and
+    where the plan's model is not causal.
     """
+    check_causal(dataset)
     plan = dataset.plan.model_copy(update={"rules": (), "mix": {}, "order": None})
     dataset = dataset.with_plan(plan)
     run = _Run(dataset, Collator(plan), tuple(columns), model.eval(), None if reference is None else reference.eval())
@@ -71,6 +73,14 @@ def take(
                 there = numbers[~np.isnan(numbers)]
                 sums[column] += len(there), there.sum(dtype=np.float64)
     return {column: Taken(int(count), total / count if count else 0.0) for column, (count, total) in sums.items()}
+
+
+def check_causal(dataset: Dataset) -> None:
+    """Fails with MCD715 where the plan's model predicts no next token."""
+    if not dataset.plan.model.causal:
+        message = f"measures are of next tokens, and `{dataset.path.name}` was compiled for a model that is not causal"
+        help = "compile the spec for a causal model, or write the measure yourself: `MeasureWriter`"
+        raise Failure(codes.NEXT_TOKEN.at(DataPlace(str(dataset.path)), message, help=help))
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from ..batch import Batch
 from ..collate import Collator
 from ..dataset import Dataset, Row
 from ..loader.loader import Loader
+from ..masking import masking_of
 from ..train import Settings
 from .processes import ALONE, Place
 
@@ -31,7 +32,7 @@ class Feed:
             message = f"`{dataset.path.name}` has no record to train on"
             raise Failure(codes.NO_ROWS.at(DataPlace(str(dataset.path)), message))
         given: dict[str, Any] = {"rank": place.rank, "ranks": place.ranks, "workers": workers}
-        collate = Checked(Collator(dataset.plan), Files(dataset))
+        collate = Checked(dataset, settings.seed)
         self._loader = Loader(dataset, settings.batch_size, seed=settings.seed, collate=collate, **given)
         self._accumulate = settings.accumulate
         self._batches = self._endless()
@@ -57,15 +58,16 @@ class Feed:
         self._loader.close()
 
 
-class Checked:
+class Checked(Collator):
     """A collator that looks at the files which its rows lie in before it reads them."""
 
-    def __init__(self, collate: Collator, files: Files) -> None:
-        self._collate, self._files = collate, files
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        super().__init__(dataset.plan, masking=masking_of(dataset.plan, seed))
+        self._files = Files(dataset)
 
-    def __call__(self, rows: Sequence[Row]) -> Batch:
+    def __call__(self, rows: Sequence[Row], *, epoch: int = 0) -> Batch:
         self._files.check({row.chunk.shard for row in rows})
-        return self._collate(rows)
+        return super().__call__(rows, epoch=epoch)
 
 
 class Files:

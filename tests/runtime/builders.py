@@ -185,7 +185,7 @@ def make_plan(
     **contract: Any,
 ) -> Plan:
     numbers: dict[str, Any] = {"layers": LAYERS, "heads": HEADS, "hidden": WIDTH, "vocab": VOCAB, "context": CONTEXT}
-    model = Contract(architecture=None, causal=True, **(numbers | contract))
+    model = Contract(architecture=None, **(numbers | {"causal": True} | contract))
     return Plan(
         version="0", edition=1, spec="a.mcd", model=model, tokenizer=Tokenizer(digest="0"), columns=(), sets={},
         anchors={}, learned=learned, rules=rules, stages=stages, gradient=gradient,

@@ -73,7 +73,7 @@ def naive(
                     for r in which
                 ]
             )
-    found["token"] = _token(out.logits, batch)
+    found["token"] = _token(out.logits, batch, plan.model.causal)
     found["total"] = found["token"] + sum(
         r.weight * found[r.id] for g in groups.attend + groups.hidden for r in g.rules
     )
@@ -83,7 +83,8 @@ def naive(
 def looked(twin: nn.Module, plan: Plan, batch: Batch) -> tuple[Any, dict[Any, Tensor]]:
     """What the model gives, with all attention matrices, and the residual stream [B, T, d] by layer."""
     last: list[Tensor] = []
-    block = twin.get_submodule("transformer.h" if hasattr(twin, "transformer") else "model.layers")[-1]
+    paths = {"transformer": "transformer.h", "bert": "bert.encoder.layer"}
+    block = twin.get_submodule(next((path for name, path in paths.items() if hasattr(twin, name)), "model.layers"))[-1]
     handle = block.register_forward_hook(lambda _, args, out: last.append(out[0] if isinstance(out, tuple) else out))
     out = twin(
         input_ids=batch.input_ids,
@@ -214,12 +215,13 @@ def _like(rule: LikePlan, states: Tensor, rows: Any, tokens: list[int], anchors:
     return (rule.margin - (offset @ target) / (offset.norm() * target.norm())).clamp(min=0)
 
 
-def _token(logits: Tensor, batch: Batch) -> Tensor:
+def _token(logits: Tensor, batch: Batch, causal: bool = True) -> Tensor:
     weights = batch.scored.double()
     for record, position, factor in zip(batch.weigh.record, batch.weigh.position, batch.weigh.factor, strict=True):
         weights[record, position] *= factor
+    tokens, before = (batch.input_ids, 1) if causal else (batch.labels, 0)
     terms = [
-        (weights[b, i], -torch.log_softmax(logits[b, i - 1], 0)[batch.input_ids[b, i]])
+        (weights[b, i], -torch.log_softmax(logits[b, i - before], 0)[tokens[b, i]])
         for b, i in weights.nonzero().tolist()
     ]
     return _mean(terms)

@@ -34,8 +34,11 @@ class SlowRow:
         self.stored = list(zip(*(row[name] for name in columns), strict=True))
         self.blank = self._covered("blank")
         self.repeat = self._covered("repeat")
-        self.scored = [t for t in range(1, self.length) if t not in self.repeat]
         self.content = range(plan.tokenizer.prefix, self.length - plan.tokenizer.suffix)
+        able = (
+            range(1, self.length) if plan.model.causal else self.content
+        )  # all of them masked, where a model is not causal
+        self.scored = [t for t in able if t not in self.repeat]
 
     def _covered(self, key):
         return {t for name, start, end, *_ in self.stored if name == key for t in range(start, end)}

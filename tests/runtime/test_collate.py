@@ -16,6 +16,7 @@ from mcd.dsl import checked as c
 from mcd.runtime.collate import Collator
 from mcd.runtime.dataset import load
 from mcd.runtime.groups import LikeGroup, group_rules
+from mcd.runtime.masking import Masking
 
 from ..compiler.alignment import edges, spans, texts
 from .datasets import (
@@ -349,7 +350,9 @@ def test_agrees_with_one_rule_span_and_token_at_a_time(tmp_path, overflow, added
     write(tmp_path / "out", random_recipe(context, how, causal), made, {"train": batches})
     dataset = load(tmp_path / "out", split="train")
     slow = [SlowRow(made, row) for row in read_rows(tmp_path / "out", "train")]
-    collator = Collator(made)
+    # Every token of a text is predicted, and stays what it is.
+    masking = None if causal else Masking(share=1.0, random=0.0, keep=1.0, mask_id=999)
+    collator = Collator(made, masking=masking)
     order = random.permutation(len(dataset))
     for start in range(0, len(order), 6):
         chosen = order[start : start + 6]
