@@ -136,7 +136,7 @@ class Log:
             sink.write(entry)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the log of a run that is taken up again goes on with. Flushes the sinks."""
+        """What the log of a run that is taken up again goes on with. Flushes the sinks. Every rank has to call this."""
         for sink in self._sinks:
             sink.flush()
         pulls = (
@@ -144,7 +144,7 @@ class Log:
         )
         counts = {
             "seconds": self.seconds,
-            "tokens": self._tokens,
+            "tokens": int(summed(torch.tensor(self._tokens), self._place)),
             "total": self.total,
             "first": self.first,
             "last": self.last,
@@ -153,8 +153,10 @@ class Log:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from `state_dict`."""
-        self._before, self._tokens, self.total = state["seconds"], state["tokens"], state["total"]
-        self._rate = (self._tokens * self._place.ranks, self.seconds)
+        # What all ranks had is the first one's now.
+        self._before, self.total = state["seconds"], state["total"]
+        self._tokens = state["tokens"] if self._place.first else 0
+        self._rate = (state["tokens"], self.seconds)
         self.first, self.last = dict(state["first"]), dict(state["last"])
         if state["pulls"] is not None:
             step, pulls = state["pulls"]
