@@ -21,6 +21,8 @@ HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 HIDDEN = ("hidden_size", "n_embd", "d_model", "n_embed", "dim")
 VOCAB = ("vocab_size",)
 POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+TWO_STACKS = frozenset({"t5"})
+"""Models of an encoder and a decoder of which a spec supervises one: the one that `causal` names."""
 
 # fmt: off
 ENCODERS = frozenset(
@@ -31,6 +33,8 @@ ENCODERS = frozenset(
         "xlm-roberta-xl"
     }
 )
+BEHIND_PADDING = frozenset({"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"})
+"""Encoders whose first token has the place behind that of padding, so that as many fewer are left for tokens."""
 DECODERS = frozenset(
     {
         "bloom", "codegen", "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "falcon", "gemma", "gemma2", "gemma3",
@@ -60,12 +64,24 @@ class Contract:
     windows: Windows = ()
 
 
-def read_contract(path: Path, place: Place | DataPlace, shown: str) -> Contract:
-    """The contract of the config at `path`; `place` is where findings point, `shown` what they call the file.
+def is_two_stacks(path: Path) -> bool:
+    """Whether the config at `path` is of an encoder and a decoder, of which `causal` names one."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and _two_stacks(config)
+
+
+def read_contract(path: Path, place: Place | DataPlace, shown: str, causal: bool | None = None) -> Contract:
+    """The contract of the config at `path`; `place` is where findings point, `shown` what they call the file. `causal`: whether
+    the decoder is meant of a model of two stacks; None where nobody said.
 
     Raises Failure with every number that is missing or makes no sense.
     """
     config = _read(path, place, shown)
+    if causal and _two_stacks(config) and config.get("num_decoder_layers") is not None:
+        config = {**config, "num_layers": config["num_decoder_layers"]}
     wrong: list[Diagnostic] = []
 
     def number(keys: tuple[str, ...], meaning: str) -> int:
@@ -85,8 +101,8 @@ def read_contract(path: Path, place: Place | DataPlace, shown: str) -> Contract:
         heads=number(HEADS, "number of heads"),
         hidden=number(HIDDEN, "hidden size"),
         vocab=number(VOCAB, "vocabulary size"),
-        causal=_causal(config, place, shown, wrong),
-        positions=_positive(_first(config, POSITIONS)),
+        causal=_causal(config, causal, place, shown, wrong),
+        positions=_positions(config),
         windows=_windows(config, layers, place, shown, wrong),
     )
     if wrong:
@@ -131,14 +147,32 @@ def _number(config: dict[str, Any], keys: tuple[str, ...]) -> int | str | None:
     return _positive(value) or f"`{key}` is {json.dumps(value)[:40]}, expected a whole number above 0"
 
 
-def _causal(config: dict[str, Any], place: Place | DataPlace, shown: str, wrong: list[Diagnostic]) -> bool:
+def _positions(config: dict[str, Any]) -> int | None:
+    positions = _positive(_first(config, POSITIONS))
+    if positions is None or _kind(config) not in BEHIND_PADDING:
+        return positions
+    padding = config.get("pad_token_id", 1)
+    return max(1, positions - padding - 1) if isinstance(padding, int) and padding >= 0 else positions
+
+
+def _two_stacks(config: dict[str, Any]) -> bool:
+    return config.get("is_encoder_decoder", True) is True and _kind(config) in TWO_STACKS
+
+
+def _causal(
+    config: dict[str, Any], said: bool | None, place: Place | DataPlace, shown: str, wrong: list[Diagnostic]
+) -> bool:
     kind = _kind(config)
-    if config.get("is_encoder_decoder") is True:
+    if said is not None and _two_stacks(config):
+        return said
+    if config.get("is_encoder_decoder") is True or _two_stacks(config):
         message = f"`{shown}` is an encoder-decoder model (`{kind}`); a spec supervises a model of one stack of blocks"
         help = "give the config of a decoder or of an encoder"
+        if _two_stacks(config):
+            help = "of a model, write `causal = false` beside it for the encoder, `causal = true` for the decoder"
         wrong.append(codes.NOT_A_DECODER.at(place, message, help=help))
         return True
-    if kind in ENCODERS:
+    if kind in ENCODERS or kind in TWO_STACKS:
         return config.get("is_decoder") is True
     named = config.get("architectures")
     names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []

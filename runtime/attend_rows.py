@@ -27,6 +27,8 @@ class AttendCollator:
 
     def __call__(self, layout: Layout, edges: FlatEdges) -> tuple[AttendRows, ...]:
         """One AttendRows per group. All pairs that share rule, record and query token are one row, but with `each`."""
+        if not len(self._slots):
+            return ()
         stored, weight = self._stored(layout, edges)
         pair = join([stored, *self._crossed(layout)])
         if weight is None:
@@ -80,6 +82,8 @@ class AttendCollator:
     def _crossed(self, layout: Layout) -> list[Ints]:
         """The same of the pairs of sets. What acted in a part before meets only what did not."""
         read = self._readers
+        if not len(read.by_query.slots):
+            return []
         query, key = self._tokens(layout, read.by_query), self._tokens(layout, read.by_key)
         query_again, key_again = self._tokens(layout, read.by_query_again), self._tokens(layout, read.by_key_again)
         every_key = distinct(join([key, key_again])) if len(key_again) else key

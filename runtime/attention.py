@@ -37,8 +37,8 @@ class Observed:
     """What one attention layer computed with. References, not copies.
 
     `query` [B, H, T, d]; `key` [B, H / g, T, d], shared by g query heads each; `mask`: None, or [B or 1, 1 or H, T, T], bool or
-    additive; `causal` and `window` matter without a mask. Scores are softcap * tanh(scale q.k / softcap); `sinks` [H] are scores
-    of no key.
+    additive; `causal` and `window` matter without a mask. Scores are softcap * tanh(scale q.k / softcap) + bias; `bias`: [1 or B,
+    1 or H, T, T]; `sinks` [H] are scores of no key.
     """
 
     query: Tensor
@@ -49,6 +49,7 @@ class Observed:
     softcap: float | None = None
     sinks: Tensor | None = None
     window: int | None = None
+    bias: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def observe(
     softcap: float | None = None,
     sinks: Tensor | None = None,
     window: int | None = None,
+    bias: Tensor | None = None,
 ) -> None:
     """Called by an attention module with what it is about to compute with; see `Observed`.
 
@@ -87,7 +89,7 @@ def observe(
         raise _unsupported(module, "it runs without gradients, as under reentrant checkpointing", help=REENTRANT)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     sink.observed[sink.layers[module]] = Observed(
-        query, key, scale, _full(module, mask), causal, softcap, sinks, window
+        query, key, scale, _full(module, mask), causal, softcap, sinks, window, bias
     )
 
 
@@ -157,8 +159,6 @@ def _observed_attention(
     attention_mask: Tensor | None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    if kwargs.get("position_bias") is not None:
-        raise _unsupported(module, "it adds a position bias to its scores")
     causal = kwargs.get("is_causal")
     observe(
         module,
@@ -170,6 +170,7 @@ def _observed_attention(
         softcap=kwargs.get("softcap"),
         sinks=kwargs.get("s_aux"),
         window=kwargs.get("sliding_window"),
+        bias=kwargs.get("position_bias"),
     )
     if kernel != "eager":
         function = ALL_ATTENTION_FUNCTIONS[kernel]
@@ -199,15 +200,16 @@ def key_rows(
     position: Tensor,
     keys: Tensor,
     mass: Tensor,
-    padding: Tensor,
+    segments: Tensor,
     heads: tuple[int, ...] | None = None,
     weight: Tensor | None = None,
 ) -> KeyRows:
     """The attention rows of one layer at `position` [B, Q], of all query heads or of `heads`.
 
-    `keys` [B, Q, T] bool: each row's key set; `mass` [B, Q]; `padding` [B, T]: nonzero for tokens; `weight` [B, Q, T] of keys.
+    `keys` [B, Q, T] bool: each row's key set; `mass` [B, Q]; `segments` [B, T]: 0 for padding, and in a row equal
+    numbers for the tokens of one record; `weight` [B, Q, T] of keys.
     """
-    allowed, bias = _allowed(seen, position, padding)
+    allowed, bias = _allowed(seen, position, segments)
     if heads is not None and allowed.shape[1] > 1:
         allowed, bias = _pick(allowed, heads, 1), None if bias is None else _pick(bias, heads, 1)
     scores = _scores(seen, position, heads)
@@ -232,14 +234,25 @@ def _scores(seen: Observed, position: Tensor, heads: tuple[int, ...] | None) -> 
     shape = (batch, rows.shape[1], position.shape[1], length)
     rows = (widen(rows) * seen.scaling).reshape(batch, key.shape[1], shape[1] // key.shape[1] * shape[2], width)
     scores = torch.matmul(rows, widen(key).mT).reshape(shape)
-    return scores if seen.softcap is None else seen.softcap * torch.tanh(scores / seen.softcap)
+    if seen.softcap is not None:
+        scores = seen.softcap * torch.tanh(scores / seen.softcap)
+    return scores if seen.bias is None else scores + _bias(seen.bias, position, heads)
 
 
-def _allowed(seen: Observed, position: Tensor, padding: Tensor) -> tuple[Tensor, Tensor | None]:
+def _bias(bias: Tensor, position: Tensor, heads: tuple[int, ...] | None) -> Tensor:
+    """The rows [B, 1 or H, Q, T] of a bias on scores, in float32 or better."""
+    if heads is not None and bias.shape[1] > 1:
+        bias = _pick(bias, heads, 1)
+    every = bias.expand(len(position), -1, -1, -1)
+    return widen(every.gather(2, position[:, None, :, None].expand(-1, every.shape[1], -1, every.shape[-1])))
+
+
+def _allowed(seen: Observed, position: Tensor, segments: Tensor) -> tuple[Tensor, Tensor | None]:
     """Which keys the model lets each row see [B, 1 or H, Q, T], and what its mask adds to the scores, if anything."""
-    batch, length = padding.shape
+    batch, length = segments.shape
     if seen.mask is None:
-        allowed = padding.bool()[:, None, None, :].expand(-1, 1, position.shape[1], -1)
+        mine = segments.gather(1, position)[:, None, :, None]
+        allowed = (segments[:, None, None, :] == mine) & (mine > 0)
         behind = position[:, None, :, None] - torch.arange(length, device=position.device)
         if seen.causal:
             allowed = allowed & (behind >= 0)

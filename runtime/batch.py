@@ -94,6 +94,27 @@ class Batch:
         None  # [B, T] int64, place in `ids` of each token's record, -1 for padding; None: row b is record b
     )
 
+    @property
+    def segments(self) -> Tensor:
+        """Which tokens belong together: [B, T] int64, 0 for padding, and in a row equal numbers for the tokens of one record."""
+        return self.attention_mask if self.document is None else self.document + 1
+
+    def by_record(self, values: Tensor, fill: float = 0) -> Tensor:
+        """Values of tokens [B, T] with a row for each record: themselves, or of a packed batch [len(ids), T]."""
+        if self.document is None or self.position_ids is None:
+            return values
+        there = self.document >= 0
+        found = values.new_full((len(self.ids), values.shape[1]), fill)
+        found[self.document[there], self.position_ids[there]] = values[there]
+        return found
+
+    def by_row(self, values: Tensor, fill: float = 0) -> Tensor:
+        """What `by_record` gave, at the tokens' own places again: [B, T]."""
+        if self.document is None or self.position_ids is None:
+            return values
+        found = values[self.document.clamp(min=0), self.position_ids]
+        return torch.where(self.document >= 0, found, torch.full_like(found, fill))
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch with every tensor on `device`."""
         moved: Batch = _map(self, lambda t: t.to(device, non_blocking=non_blocking))

@@ -62,7 +62,7 @@ class Hooks:
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._take(layer, output if isinstance(output, Tensor) else output[0])
 
-        return (parts.norm if layer == "final" else parts.blocks[layer - 1]).register_forward_hook(after)
+        return (parts.final if layer == "final" else parts.blocks[layer - 1]).register_forward_hook(after)
 
     def _take(self, layer: Layer, states: Tensor) -> None:
         request = self._requests.get(layer)

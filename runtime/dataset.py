@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,32 @@ class Row:
         return [(self.chunk.sets[key], a, b) for key, a, b in zip(*columns, strict=True)]
 
 
+class Rows(Sequence[Row]):
+    """Rows of a dataset: each the place `at` in a record batch of `chunks`."""
+
+    def __init__(self, chunks: Sequence[Chunk], at: Sequence[int]) -> None:
+        self.chunks, self.at = chunks, at
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Rows:
+        """The same rows."""
+        return rows if isinstance(rows, Rows) else cls([row.chunk for row in rows], [row.at for row in rows])
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Rows: ...
+
+    def __getitem__(self, place: int | slice) -> Row | Rows:
+        if isinstance(place, slice):
+            return Rows(self.chunks[place], self.at[place])
+        return Row(self.chunks[place], self.at[place])
+
+
 def load(path: str | Path, *, split: str | None = None, verify: Verify = "digest") -> Dataset:
     """Open a compiled directory, or one split of it.
 
@@ -89,6 +115,7 @@ class Dataset:
         self._opened = opened
         self._chunks = [chunk for split in splits for chunk in opened.chunks(split)]
         self._ends = np.cumsum([chunk.rows for chunk in self._chunks], dtype=np.int64)
+        self._begins = np.concatenate([np.zeros(1, np.int64), self._ends])
         self._splits = tuple(splits)
         self._measured = False
         self.path: Path = opened.directory
@@ -148,16 +175,15 @@ class Dataset:
         """The record batches of the rows, in their order."""
         return self._chunks
 
-    def rows(self, index: npt.ArrayLike) -> list[Row]:
+    def rows(self, index: npt.ArrayLike) -> Rows:
         """The rows at positions `index`, in that order. Raises Failure as `read_measures` does."""
         self.read_measures()
         places = np.asarray(index, dtype=np.int64) % max(len(self), 1)
         chunk = np.searchsorted(self._ends, places, side="right")
-        begin = np.concatenate(([0], self._ends))[chunk]
-        pairs = zip(chunk.tolist(), (places - begin).tolist(), strict=True)
-        return [Row(self._chunks[number], at) for number, at in pairs]
+        at = places - self._begins[chunk]
+        return Rows([self._chunks[number] for number in chunk.tolist()], at.tolist())
 
-    def __getitems__(self, index: Sequence[int]) -> list[Row]:
+    def __getitems__(self, index: Sequence[int]) -> Rows:
         """What torch's DataLoader calls for a batch."""
         return self.rows(index)
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from ..compiler.plan import WeighPlan
+from ..dsl.codes.runtime import NO_HEAD
+from ..dsl.diagnostics import Failure
 from .batch import AttendRows, Batch, HiddenRows
 from .capture import Captured
 from .collate import Collator
@@ -56,7 +58,10 @@ class Scores:
 
 
 def scores_of(supervised: Supervised, batches: Iterable[Batch]) -> Scores:
-    """The metrics of `supervised` on batches that were collated for its plan."""
+    """The metrics of `supervised` on batches that were collated for its plan. Fails with MCD711 for a model without a head."""
+    if not supervised.has_head:
+        message = "what is measured of every model is its token loss, and this one has no language-model head"
+        raise Failure(NO_HEAD.at(None, message, help="measure one with its head, or read `rules` of what a pass gives"))
     sums = _Sums(supervised)
     training = supervised.training
     supervised.eval()
@@ -114,8 +119,8 @@ class _TermSums:
         self._means = [(metric, _Mean.of(len(term.rules), device)) for metric in metrics_of(term.rules[0], term.loss)]
         self._rows = torch.zeros(len(term.rules), dtype=torch.int64, device=device)
 
-    def add(self, rows: AttendRows | HiddenRows, seen: Captured, padding: Tensor) -> None:
-        found = self._term.read(rows, seen, padding)
+    def add(self, rows: AttendRows | HiddenRows, seen: Captured, segments: Tensor) -> None:
+        found = self._term.read(rows, seen, segments)
         for metric, mean in self._means:
             mean.add(rows.rule.flatten(), self._term.over(found, rows, metric.of), rows.share.flatten())
         self._rows += count(self._term, rows)
@@ -187,7 +192,7 @@ class _Sums:
         with without_autocast(self._supervised.device):
             every: tuple[AttendRows | HiddenRows, ...] = (*batch.attend, *batch.hidden)
             for term, rows in zip(self._terms, every, strict=True):
-                term.add(rows, seen, batch.attention_mask)
+                term.add(rows, seen, batch.segments)
             self._tokens.add(batch, losses)
 
     def scores(self) -> Scores:

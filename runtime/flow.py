@@ -54,7 +54,7 @@ class Flow:
             *(["scale"] if gradient.scale else []),
             *(["conflicts = project"] if self._conflicts else []),
         ]
-        self._limited = bool(gradient.stop) or any(stage.train is not None for stage in plan.stages)
+        self._limited = bool(gradient.stop) or any(s.train is not None for s in plan.stages) or parts.head is None
         self._last: tuple[str | None, int, tuple[Layer, ...] | None] = (None, len(parts.blocks), None)
 
     def depth(self, time: float) -> int:

@@ -1,21 +1,22 @@
 """The sparse records of a batch, gathered from the record batches that hold them into flat arrays.
 
-The loop is over record batches, not over records, spans or tokens. Flat arrays say to which record of the batch an entry belongs;
-their order says nothing.
+The loop is over records, whose lists are taken as slices and joined, not over spans or tokens: records that are shuffled lie in
+as many record batches. Flat arrays say to which record of the batch an entry belongs; their order says nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..compiler.files.shard_reader import Chunk, Lists
-from ..compiler.ragged import Bools, Ints, join, offsets, owners, ranges
-from .dataset import Row
+from ..compiler.ragged import Bools, Ints, offsets, owners, ranges
+from .dataset import Rows
 from .readers import Readers, Source
 
 
@@ -64,143 +65,144 @@ class States:
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """A batch of `B` records: `length[B]`; `bare[B]`, whether the tokenizer added nothing to a text; token ids and what they
-    belong to, and the measures of the tokens, one row for each; spans, edges, sources and stored states, by `HiddenOf.key`, that
-    rules read."""
+    """A batch of `B` records: `length[B]`; `bare[B]`, whether the tokenizer added nothing to a text; the `tokens` of each, and of
+    each measure what it says of them; spans, edges, sources and stored states, by `HiddenOf.key`, that rules read."""
 
     length: Ints
     bare: Bools
-    token: Ints
-    token_record: Ints
-    token_position: Ints
+    tokens: list[npt.NDArray[np.int32]]
     spans: Flat
     edges: FlatEdges
     values: dict[Source, Values]
-    measures: npt.NDArray[np.float32]
+    measures: list[list[npt.NDArray[np.float32]]]
     states: dict[str, States]
 
 
-def gather(rows: Sequence[Row], readers: Readers) -> Gathered:
+class Reach:
+    """Where the lists of some rows lie, in columns that share their offsets."""
+
+    def __init__(self, columns: Sequence[Lists], at: Sequence[int]) -> None:
+        offsets = [lists.offsets for lists in columns]
+        self.bounds = [(each.item(row), each.item(row + 1)) for each, row in zip(offsets, at, strict=True)]
+
+    @cached_property
+    def count(self) -> Ints:
+        """Elements of each list: [rows]."""
+        return np.array([end - start for start, end in self.bounds], dtype=np.int64)
+
+    @property
+    def longest(self) -> int:
+        """Elements of the longest list."""
+        return max(end - start for start, end in self.bounds)
+
+    def slices(self, columns: Sequence[Lists]) -> list[npt.NDArray[Any]]:
+        """The list of each row, a view."""
+        pairs = zip(columns, self.bounds, strict=True)
+        return [lists.values[start:end] for lists, (start, end) in pairs]
+
+    def numbers(self, columns: Sequence[Lists]) -> Ints:
+        """Whole numbers of all rows, one list after another."""
+        return np.concatenate(self.slices(columns), dtype=np.int64)
+
+    def values(self, columns: Sequence[Lists]) -> npt.NDArray[Any]:
+        """Values of all rows, in the type that they have."""
+        return np.concatenate(self.slices(columns))
+
+
+def gather(rows: Rows, readers: Readers) -> Gathered:
     """What the rules of `readers` read of the rows."""
-    places: dict[Chunk, tuple[list[int], list[int]]] = {}
-    for place, row in enumerate(rows):
-        records, at = places.setdefault(row.chunk, ([], []))
-        records.append(place)
-        at.append(row.at)
-    pieces = [
-        _Piece(chunk, np.array(records, dtype=np.int64), np.array(at, dtype=np.int64), readers)
-        for chunk, (records, at) in places.items()
-    ]
-    tokens = [piece.lists(piece.chunk.tokens) for piece in pieces]
-    record, position, ids = (join([columns[i] for columns in tokens]) for i in range(3))
-    spans = Flat(*(join(list(columns)) for columns in zip(*(piece.spans for piece in pieces), strict=True)))
-    ends = [join(list(columns)) for columns in zip(*(piece.edges for piece in pieces), strict=True)]
-    weight = np.concatenate([piece.weights() for piece in pieces]) if readers.reads_weights else None
-    edges = FlatEdges(ends[0], ends[1], ends[2], ends[3], ends[4], ends[5], weight)
-    values = {source: _values(source, pieces, len(rows)) for source in readers.sources}
-    measures = np.zeros((len(readers.measures), len(ids)), dtype=np.float32)
-    for place, term in enumerate(readers.measures):
-        found = [piece.lists(piece.chunk.measures[term.file, term.column])[2] for piece in pieces]
-        measures[place] = np.concatenate(found)
-    length = np.bincount(record, minlength=len(rows))
-    states = {key: _states([piece.states(key) for piece in pieces]) for key in readers.targets}
-    bare = _bare(rows, readers)
-    return Gathered(length, bare, ids, record, position, spans, edges, values, measures, states)
+    found = _Rows(rows, readers)
+    tokens = [chunk.tokens for chunk in rows.chunks]
+    reach = Reach(tokens, rows.at)
+    spans, of_spans = found.spans()
+    edges = found.edges()
+    values = {source: found.of_source(source, of_spans) for source in readers.sources}
+    states = {key: found.states(key) for key in readers.targets}
+    measures = [found.measure(term.file, term.column) for term in readers.measures]
+    return Gathered(reach.count, found.bare(), reach.slices(tokens), spans, edges, values, measures, states)
 
 
-def _bare(rows: Sequence[Row], readers: Readers) -> Bools:
-    if not readers.bare:
-        return np.zeros(len(rows), np.bool_)
-    return np.fromiter((row.source in readers.bare for row in rows), np.bool_, len(rows))
+class _Rows:
+    """The rows of a batch, column by column."""
 
+    def __init__(self, rows: Rows, readers: Readers) -> None:
+        self._rows, self._readers = rows, readers
+        self._chunks, self._at = rows.chunks, rows.at
 
-class _Piece:
-    """The rows of a batch that one record batch holds. `record`: their places in the batch."""
+    def bare(self) -> Bools:
+        readers = self._readers
+        if not readers.bare:
+            return np.zeros(len(self._rows), np.bool_)
+        return np.fromiter((row.source in readers.bare for row in self._rows), np.bool_, len(self._rows))
 
-    def __init__(self, chunk: Chunk, record: Ints, at: Ints, readers: Readers) -> None:
-        self.chunk = chunk
-        self.record = record
-        self._at = at
-        self._numbers = readers.numbered(chunk.sets)
-        self._span_places, self.spans = self._spans()
-        self._edge_places, self.edges = self._edges()
+    def spans(self) -> tuple[Flat, Callable[[Sequence[Lists]], npt.NDArray[Any]]]:
+        """The spans that anything reads, and what takes another column at them."""
+        sets, starts, ends = zip(*(chunk.spans for chunk in self._chunks), strict=True)
+        reach = Reach(sets, self._at)
+        record, key, read = self._read(reach, sets)
 
-    def reach(self, lists: Lists) -> tuple[Ints, Ints]:
-        """Where the list of each row begins, and its length."""
-        start = lists.offsets[self._at].astype(np.int64)
-        return start, lists.offsets[self._at + 1] - start
+        def taken(columns: Sequence[Lists]) -> npt.NDArray[Any]:
+            return reach.values(columns)[read]
 
-    def lists(self, lists: Lists) -> tuple[Ints, Ints, Ints]:
-        """Record, place in its list and value of every element."""
-        start, length = self.reach(lists)
-        places = ranges(start, length)
-        return np.repeat(self.record, length), places - np.repeat(start, length), lists.values[places]
+        indices = [chunk.columns.get("span.at.index") for chunk in self._chunks]
+        known = [lists for lists in indices if lists is not None]
+        index = taken(known).astype(np.int64) if len(known) == len(indices) else np.full(len(read), -1)
+        return Flat(record, key, reach.numbers(starts)[read], reach.numbers(ends)[read], index), taken
 
-    def _read(self, columns: tuple[Lists, ...]) -> tuple[Ints, Ints, Ints]:
-        """Place, record and key of the entries that anything reads; the first column holds the sets."""
-        start, length = self.reach(columns[0])
-        places = ranges(start, length)
-        key = self._numbers[columns[0].values[places]]
-        read = np.flatnonzero(key >= 0)
-        return places[read], self.record[owners(length)[read]], key[read]
-
-    def _spans(self) -> tuple[Ints, tuple[Ints, ...]]:
-        _, start, end = self.chunk.spans
-        places, record, key = self._read(self.chunk.spans)
-        index = self.chunk.columns.get("span.at.index")
-        ranks = np.full(len(places), -1) if index is None else index.values[places]
-        return places, (record, key, start.values[places], end.values[places], ranks)
-
-    def _edges(self) -> tuple[Ints, tuple[Ints, ...]]:
-        if not self.chunk.edges:
+    def edges(self) -> FlatEdges:
+        if not self._chunks[0].edges:
             nothing = np.zeros(0, dtype=np.int64)
-            return nothing, (nothing,) * 6
-        places, record, key = self._read(self.chunk.edges)
-        return places, (record, key, *(lists.values[places] for lists in self.chunk.edges[1:]))
+            return FlatEdges(*(nothing,) * 6, weight=None)
+        sets, *ends = zip(*(chunk.edges for chunk in self._chunks), strict=True)
+        reach = Reach(sets, self._at)
+        record, key, read = self._read(reach, sets)
+        weight = None
+        if self._readers.reads_weights:
+            weights = [chunk.weights for chunk in self._chunks if chunk.weights is not None]
+            weight = reach.values(weights)[read]
+        query_start, query_end, key_start, key_end = (reach.numbers(column)[read] for column in ends)
+        return FlatEdges(record, key, query_start, query_end, key_start, key_end, weight)
 
-    def weights(self) -> npt.NDArray[np.float32]:
-        """The weights of the edges that anything reads."""
-        assert self.chunk.weights is not None, "the plan requires a column that some rule reads"
-        found: npt.NDArray[np.float32] = self.chunk.weights.values[self._edge_places]
-        return found
+    def _read(self, reach: Reach, sets: Sequence[Lists]) -> tuple[Ints, Ints, Ints]:
+        """Record and key of the entries that anything reads, and their places among all entries of the rows."""
+        maps = [self._readers.numbered(chunk) for chunk in self._chunks]
+        if all(each is maps[0] for each in maps):
+            key = maps[0][reach.values(sets)]
+        else:
+            key = np.concatenate([each[part] for each, part in zip(maps, reach.slices(sets), strict=True)])
+        read = np.flatnonzero(key >= 0)
+        return owners(reach.count)[read], key[read], read
+
+    def of_source(self, source: Source, of_spans: Callable[[Sequence[Lists]], npt.NDArray[Any]]) -> Values:
+        """A source's values in these rows; along spans, those of the spans that are read."""
+        columns = [_column(chunk, source) for chunk in self._chunks]
+        if source.along_spans:
+            nothing = np.zeros(len(self._rows), dtype=np.int64)
+            return Values(of_spans(columns), nothing, nothing)
+        reach = Reach(columns, self._at)
+        count = reach.count // source.width
+        return Values(reach.values(columns), offsets(count)[:-1], count)
 
     def states(self, key: str) -> States:
         """The stored states of these rows."""
-        targets = self.chunk.targets[key]
-        start, length = self.reach(targets.positions)
-        places = ranges(start, length)
-        return States(np.repeat(self.record, length), targets.positions.values[places], targets.states[places])
+        targets = [chunk.targets[key] for chunk in self._chunks]
+        positions = [each.positions for each in targets]
+        reach = Reach(positions, self._at)
+        states = [each.states[start:end] for each, (start, end) in zip(targets, reach.bounds, strict=True)]
+        return States(owners(reach.count), reach.numbers(positions), np.concatenate(states))
 
-    def values(self, source: Source) -> tuple[npt.NDArray[Any], Ints]:
-        """A source's values in these rows, and the number of them in each (along spans: of the spans that are read)."""
-        column = self._column(source)
-        if source.along_spans:
-            return column.values[self._span_places], np.zeros(0, dtype=np.int64)
-        start, length = self.reach(column)
-        return column.values[ranges(start, length)], length // source.width
-
-    def _column(self, source: Source) -> Lists:
-        if source.key:
-            return self.chunk.keys(source.column)
-        if source.classes is not None:
-            return self.chunk.labels(source.column, source.classes)
-        return self.chunk.columns[source.column]
+    def measure(self, file: str, column: str) -> list[npt.NDArray[np.float32]]:
+        """A measure of the tokens of each row."""
+        columns = [chunk.measures[file, column] for chunk in self._chunks]
+        return Reach(columns, self._at).slices(columns)
 
 
-def _states(pieces: Sequence[States]) -> States:
-    record, position = (join([getattr(piece, name) for piece in pieces]) for name in ("record", "position"))
-    return States(record, position, np.concatenate([piece.states for piece in pieces]))
-
-
-def _values(source: Source, pieces: Sequence[_Piece], records: int) -> Values:
-    found = [piece.values(source) for piece in pieces]
-    flat = np.concatenate([values for values, _ in found])
-    start, count = np.zeros(records, dtype=np.int64), np.zeros(records, dtype=np.int64)
-    if not source.along_spans:
-        lengths = join([lengths for _, lengths in found])
-        record = join([piece.record for piece in pieces])
-        start[record], count[record] = offsets(lengths)[:-1], lengths
-    return Values(flat, start, count)
+def _column(chunk: Chunk, source: Source) -> Lists:
+    if source.key:
+        return chunk.keys(source.column)
+    if source.classes is not None:
+        return chunk.labels(source.column, source.classes)
+    return chunk.columns[source.column]
 
 
 def paint(mask: Bools, record: Ints, start: Ints, end: Ints) -> None:

@@ -83,7 +83,9 @@ class Stops:
     def _after(self, _: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if not self._active:
             return None
-        return (output[0].detach(), *output[1:]) if isinstance(output, tuple) else output.detach()
+        if isinstance(output, tuple):  # Whatever a block hands on flows: T5's gives its position bias to the next.
+            return tuple(each.detach() if isinstance(each, Tensor) else each for each in output)
+        return output.detach()
 
     def _before(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._active:

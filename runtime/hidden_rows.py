@@ -47,6 +47,8 @@ class HiddenCollator:
 
         `ids` [B, T]: the tokens of the batch.
         """
+        if not len(self._slots):
+            return ()
         spans = layout.spans
         entry, slot = self._table.expand(spans.key)
         load, keys = self._loads(layout, gathered, entry, slot)

@@ -28,6 +28,8 @@ class LikeCollator:
 
     def __call__(self, layout: Layout) -> tuple[HiddenRows, ...]:
         """One HiddenRows per group, with `weight`."""
+        if not len(self._slots):
+            return ()
         spans = layout.spans
         entry, side = self._table.expand(spans.key)
         slot, record = side // 2, spans.record[entry]

@@ -57,7 +57,7 @@ class Online:
             if isinstance(found, nn.Module) and found is not model:
                 self._teachers[name] = given_teacher(name, asked, found, layers)
             elif asked.weights is None or isinstance(found, nn.Module):
-                self._teachers[name] = frozen_copy(name, model, adapter, layers)
+                self._teachers[name] = frozen_copy(name, model, adapter, layers, plan.model.causal)
             else:
                 head = any(isinstance(rule, DistilPlan) and rule.teacher == name for rule in plan.rules)
                 folder, config = find_teacher(name, asked, found, known.beside, known.manifest)
@@ -76,8 +76,9 @@ class Online:
         return found
 
     def heads(self) -> Mapping[str, nn.Module]:
-        """The heads of the teachers, by name."""
-        return {name: teacher.parts.head for name, teacher in self._teachers.items()}
+        """The heads of the teachers that have one, by name."""
+        heads = {name: teacher.parts.head for name, teacher in self._teachers.items()}
+        return {name: head for name, head in heads.items() if head is not None}
 
     def close(self) -> None:
         """Takes every hook off."""

@@ -79,8 +79,12 @@ def pack(batch: Batch, bins: Bins, width: int, *, pad_id: int = 0) -> Batch:
     start, full = moves.before(there.sum(1))
     if int(full.max()) > width:
         raise _too_long(int(full.max()), width, "the records of a row have")
+    first = there.int().argmax(1)
+    shift = start - first
     record, position = there.nonzero(as_tuple=True)
-    at = moves.row[record], start[record] + position
+    at = moves.row[record], shift[record] + position
+    place = torch.arange(there.shape[1], device=there.device) - first[:, None]
+    number = torch.arange(there.shape[0], device=there.device)[:, None].expand(there.shape)
 
     def moved(values: Tensor, fill: float) -> Tensor:
         """Values [.., B, T] of tokens at their new places, and `fill` elsewhere."""
@@ -90,7 +94,7 @@ def pack(batch: Batch, bins: Bins, width: int, *, pad_id: int = 0) -> Batch:
 
     def along(rows: R) -> R:
         """The same rows at their tokens' new places."""
-        return replace(rows, record=moves.row[rows.record], position=start[rows.record] + rows.position)
+        return replace(rows, record=moves.row[rows.record], position=shift[rows.record] + rows.position)
 
     return replace(
         batch,
@@ -99,12 +103,12 @@ def pack(batch: Batch, bins: Bins, width: int, *, pad_id: int = 0) -> Batch:
         scored=moved(batch.scored, False),
         weigh=along(batch.weigh),
         keep=along(batch.keep),
-        attend=tuple(_attention(rows, moves, start) for rows in batch.attend),
+        attend=tuple(_attention(rows, moves, shift) for rows in batch.attend),
         hidden=tuple(along(rows) for rows in batch.hidden),
         measures=None if batch.measures is None else moved(batch.measures, torch.nan),
         labels=None if batch.labels is None else moved(batch.labels, pad_id),
-        position_ids=moved(torch.arange(there.shape[1], device=there.device).expand(there.shape), 0),
-        document=moved(torch.arange(there.shape[0], device=there.device)[:, None].expand(there.shape), -1),
+        position_ids=moved(place, 0),
+        document=moved(number, -1),
     )
 
 
@@ -140,8 +144,8 @@ class _Moves:
         return found - (full.cumsum(0) - full)[self.row], full
 
 
-def _attention(rows: AttendRows, moves: _Moves, start: Tensor) -> AttendRows:
-    """The rows of the records of each packed row, one behind another, padded again. `start` [B]: where records begin."""
+def _attention(rows: AttendRows, moves: _Moves, shift: Tensor) -> AttendRows:
+    """The rows of the records of each packed row, one behind another, padded again. `shift` [B]: of the tokens of records."""
     before, full = moves.before(rows.valid.sum(1))
     rank = rows.valid.cumsum(1) - 1 + before[:, None]
     record, old = rows.valid.nonzero(as_tuple=True)
@@ -153,13 +157,13 @@ def _attention(rows: AttendRows, moves: _Moves, start: Tensor) -> AttendRows:
         return found
 
     return AttendRows(
-        position=laid(rows.position + start[:, None]),
+        position=laid(rows.position + shift[:, None]),
         valid=laid(rows.valid),
         rule=laid(rows.rule),
         share=laid(rows.share),
         pair_record=moves.row[rows.pair_record],
         pair_row=rank[rows.pair_record, rows.pair_row],
-        pair_key=start[rows.pair_record] + rows.pair_key,
+        pair_key=shift[rows.pair_record] + rows.pair_key,
         pair_weight=rows.pair_weight,
     )
 

@@ -20,7 +20,7 @@ def by_layer(model: nn.Module, parts: Parts) -> ByLayer:
     found: dict[Layer, Iterable[nn.Parameter]] = {
         layer: block.parameters() for layer, block in enumerate(parts.blocks, 1)
     }
-    found["final"] = [*parts.norm.parameters(), *parts.head.parameters()]
+    found["final"] = [*parts.norm.parameters(), *(() if parts.head is None else parts.head.parameters())]
     sorted_ = {layer: tuple(dict.fromkeys(own)) for layer, own in found.items()}
     elsewhere = {parameter for own in sorted_.values() for parameter in own}
     rest = [parameter for parameter in model.parameters() if parameter not in elsewhere]

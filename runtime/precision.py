@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def widen(tensor: Tensor) -> Tensor:
@@ -17,3 +17,8 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Within it, operations keep the precision of their inputs."""
     kind = device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+def taken_by(module: nn.Module, values: Tensor) -> Tensor:
+    """The values in the number format of the module's first parameter."""
+    return values.to(next(module.parameters()).dtype)

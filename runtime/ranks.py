@@ -17,8 +17,11 @@ from torch.nn import functional
 from .batch import HiddenRows
 
 
-def joined(rows: HiddenRows, per_record: bool) -> HiddenRows:
-    """The rows of one rule with the labels of all ranks, and the shares that follow: a positive may be on another rank."""
+def joined(rows: HiddenRows, per_record: bool, document: Tensor | None = None) -> HiddenRows:
+    """The rows of one rule with the labels of all ranks, and the shares that follow: a positive may be on another rank.
+
+    `document`: of the batch, where its rows hold several records.
+    """
     assert rows.label is not None
     most = torch.tensor(len(rows.label), device=rows.label.device)
     dist.all_reduce(most, dist.ReduceOp.MAX)
@@ -28,7 +31,7 @@ def joined(rows: HiddenRows, per_record: bool) -> HiddenRows:
     counted = (rows.label[:, None] == among).sum(1) > 1
     share = counted.to(rows.share.dtype)
     if per_record:
-        share = share / _in_record(rows, share).clamp(min=1)
+        share = share / _in_record(rows, share, document).clamp(min=1)
     return replace(rows, share=share, among=among, own=own)
 
 
@@ -59,9 +62,9 @@ def _every(own: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _in_record(rows: HiddenRows, share: Tensor) -> Tensor:
+def _in_record(rows: HiddenRows, share: Tensor, document: Tensor | None) -> Tensor:
     """For every row, the sum of `share` in its record."""
     first = torch.searchsorted(rows.row, torch.arange(len(share), device=share.device))
-    record = rows.record[first]
-    sums = share.new_zeros(int(rows.record.max()) + 1 if len(record) else 0).index_add(0, record, share)
+    record = rows.record[first] if document is None else document[rows.record[first], rows.position[first]]
+    sums = share.new_zeros(int(record.max()) + 1 if len(record) else 0).index_add(0, record, share)
     return sums[record]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from ..compiler.files.opening import label_column, stored_keys
+from ..compiler.files.shard_reader import Chunk
 from ..compiler.plan import (
     AttendPlan,
     ClassifyPlan,
@@ -159,12 +161,16 @@ class Readers:
         self.targets = stored_keys(self.hidden.rules)
         self.reads_weights = any(group.weighted for group in self.groups.attend)
         self._maps: dict[tuple[str, ...], Ints] = {}
+        self._by_chunk: WeakKeyDictionary[Chunk, Ints] = WeakKeyDictionary()
 
-    def numbered(self, sets: tuple[str, ...]) -> Ints:
-        """The number of each key of a shard, -1 where nothing reads it."""
-        if sets not in self._maps:
-            self._maps[sets] = np.array([self.numbers.get(key, -1) for key in sets], dtype=np.int64)
-        return self._maps[sets]
+    def numbered(self, chunk: Chunk) -> Ints:
+        """The number of each key of a record batch, -1 where nothing reads it: one array for equal lists of keys."""
+        found = self._by_chunk.get(chunk)
+        if found is None:
+            if chunk.sets not in self._maps:
+                self._maps[chunk.sets] = np.array([self.numbers.get(key, -1) for key in chunk.sets], dtype=np.int64)
+            found = self._by_chunk[chunk] = self._maps[chunk.sets]
+        return found
 
 
 def _visible(keys: _Keys, slots: Slots) -> list[tuple[int, int]]:

@@ -55,7 +55,7 @@ class RuleLosses(nn.Module):
         if ranks == 1 or not torch.distributed.is_initialized():
             return batch
         pairs = zip(self._hidden, batch.hidden, strict=True)
-        return replace(batch, hidden=tuple(term.joined(rows) for term, rows in pairs))
+        return replace(batch, hidden=tuple(term.joined(rows, batch.document) for term, rows in pairs))
 
     def awake(self, factors: Sequence[float], depth: int, taught: Mapping[int, Tensor]) -> list[bool]:
         """Whether what each rule reads runs at all: not where it lies above `depth` and the rule has factor 0, nor where a
@@ -84,7 +84,7 @@ class RuleLosses(nn.Module):
                 sums.append(torch.zeros(len(term.rules), device=device))
                 continue
             with torch.set_grad_enabled(any(factors[mine]) and torch.is_grad_enabled()):
-                losses = term(rows, seen, batch.attention_mask)
+                losses = term(rows, seen, batch.segments)
                 sums.append(by_rule(term, rows, losses * rows.share.flatten()))
         return torch.cat(sums)
 

@@ -12,18 +12,18 @@ from typing import Self, cast
 import torch
 from torch import Tensor, nn
 
-from ..compiler.plan import Contract, HiddenRule, Plan
-from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH, UNSUPPORTED_ATTENTION
+from ..compiler.plan import HiddenRule, Plan
+from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH
 from ..dsl.diagnostics import Failure
-from ..dsl.source import DataPlace
-from .adapters import Adapter, Parts, check_attention, check_contract, locate
+from .adapters import Adapter, Parts, check_attention, check_contract, check_heads, locate
 from .anchors import Vectors
 from .batch import Batch
 from .capture import Captured, Hooks
 from .flow import Flow
-from .groups import AttendGroup, group_rules
+from .groups import group_rules
 from .masking import check_masked
 from .online import Known, Online
+from .packed import check_apart, kernel_of
 from .precision import without_autocast
 from .probes import Probes
 from .receipts import Receipts
@@ -51,12 +51,13 @@ class Supervised(nn.Module):
         chunk: int | None = None,
     ) -> None:
         super().__init__()
-        parts = locate(model, adapter)
+        parts = locate(model, adapter, causal=plan.model.causal)
         groups = group_rules(plan)
         check_contract(model, parts, plan.model)
+        check_heads(model, parts, plan.rules)
         check_ramps(plan)
         if groups.attend:
-            _check_attention(model, bool(parts.attention), groups.attend[0], plan.model)
+            check_attention(model, parts, plan.model, groups.attend[0].rules[0])
         self.plan = plan
         self.model = model
         hidden_rules = [rule for rule in plan.rules if isinstance(rule, HiddenRule)]
@@ -78,6 +79,7 @@ class Supervised(nn.Module):
         # After the hooks that read hidden states, since it cuts what flows on from them.
         self.flow = Flow(model, parts, plan, self)
         self._checked_ids = False
+        self._apart: set[str] = set()  # the kernels with which the model was seen to keep packed records apart
 
     @property
     def terms(self) -> Sequence[Term]:
@@ -93,6 +95,11 @@ class Supervised(nn.Module):
     def device(self) -> torch.device:
         """Where the model's embedding is: batches are moved there."""
         return cast(Tensor, self._parts[0].embedding.weight).device
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the model gives logits, and so has a token loss."""
+        return self._parts[0].head is not None
 
     # --- an optimiser step ---
 
@@ -151,6 +158,7 @@ class Supervised(nn.Module):
         tokens, rules = torch.zeros((), device=self.device), torch.zeros(len(self._rules.rules), device=self.device)
         with torch.no_grad(), nullcontext() if foreseen else self._same_draws():
             for batch in found:
+                self._check_packed(batch)
                 moved = self._rules.joined(batch.to(self.device), reduce.ranks)
                 rules = rules + self._rules.shares(moved)
                 if known:
@@ -230,6 +238,7 @@ class Supervised(nn.Module):
         if self._hooks is None:
             raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
         self._check(batch)
+        self._check_packed(batch)
         return batch.to(self.device)
 
     def _pass(self, batch: Batch, taught: dict[int, Tensor]) -> tuple[Captured, Predicted]:
@@ -251,6 +260,15 @@ class Supervised(nn.Module):
         parameters += self.probes.anchors.values()  # several rules may read one, so that nobody says when it is idle
         return torch.stack([torch.zeros((), device=self.device), *(0 * p.sum() for p in parameters)]).sum()
 
+    def _check_packed(self, batch: Batch) -> None:
+        """Fails with MCD729 where the batch is packed and the model does not keep records apart."""
+        kernel = kernel_of(self.model)
+        if batch.document is None or kernel in self._apart:
+            return
+        parts = self._parts[0]
+        check_apart(self.model, lambda rows: parts.logits(self.model, rows), self.plan.model.vocab, self.device)
+        self._apart.add(kernel)
+
     def _check(self, batch: Batch) -> None:
         """Fails with MCD704 where the batch was collated for another plan, or holds ids outside the vocabulary."""
         self._rules.check(batch)
@@ -262,15 +280,3 @@ class Supervised(nn.Module):
                 message = f"the batch has token id {largest}, the model has a vocabulary of {vocab}"
                 raise Failure(FOREIGN_BATCH.at(None, message, help="were the shards made with the model's tokenizer?"))
             self._checked_ids = True
-
-
-def _check_attention(model: nn.Module, found: bool, group: AttendGroup, contract: Contract) -> None:
-    """Fails with MCD701 or MCD703 where attention rows cannot be had from the model as the plan takes it."""
-    if not found:
-        rule = group.rules[0]
-        message = (
-            f"rule `{rule.id}` reads attention, and the adapter of `{type(model).__name__}` does not say where it is"
-        )
-        help = "give the adapter `attention=`, a path below a block, and call `attention.observe` in it"
-        raise Failure(UNSUPPORTED_ATTENTION.at(DataPlace(rule.line.file, rule.line.line), message, help=help))
-    check_attention(model, contract)

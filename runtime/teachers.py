@@ -1,7 +1,7 @@
 """Teachers: other models that are read and never trained.
 
-A teacher is found by the adapters that the trained model is found by, and by those of encoders. It runs without gradients, in
-evaluation mode and in the number format that its weights are kept in; its hidden states are given in float32.
+A teacher is found by the adapters that the trained model is found by. It runs without gradients, in evaluation mode and in the
+number format that its weights are kept in; its hidden states are given in float32.
 
 Hidden states of another model as targets: Romero et al. 2014, "FitNets", https://arxiv.org/abs/1412.6550. The target has no
 gradient: the loss is mse or cosine of a state and t = teacher(x), held constant.
@@ -27,9 +27,10 @@ from ..dsl.checked import Layer
 from ..dsl.codes.runtime import TEACHER_CHANGED, TEACHER_MISSING, TEACHER_MODEL
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
-from .adapters import ADAPTERS, ENCODERS, Adapter, Parts, locate
+from .adapters import Adapter, Parts, locate, unwrap
 from .batch import Batch
 from .capture import Hooks, Request
+from .packed import check_apart
 
 GivenTeachers = Mapping[str, nn.Module | str | Path]
 """Teachers by name: a model, or the folder of one."""
@@ -46,18 +47,25 @@ class TeacherModel:
         self.parts = parts
         self._model = model.requires_grad_(False).eval()
         self._hooks = Hooks(model, parts, (), dict.fromkeys(layers))
+        self._apart = False
 
     @torch.no_grad()
     def states(self, batch: Batch, requests: Mapping[Layer, Request]) -> dict[tuple[int, Layer], Tensor]:
-        """The hidden states that are asked for, [N, d] by reader and layer, of one pass over the batch's tokens."""
+        """The hidden states that are asked for, [N, d] by reader and layer, of one pass over the batch's tokens.
+
+        Fails with MCD729 where the records of a packed batch do not stay apart in it.
+        """
+        if batch.document is not None and not self._apart:
+            check_apart(self._model, self._run, self.parts.shape[0], batch.input_ids.device)
+            self._apart = True
         with self._hooks.listen(requests) as seen:
-            if isinstance(self._model, PreTrainedModel):
-                given: dict[str, Any] = {"use_cache": False} if self.parts.causal else {}
-                trunk = self._model.base_model  # all but the head
-                trunk(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **given)
-            else:
-                self.parts.logits(self._model, batch)
+            self._run(batch)
         return seen.hidden
+
+    def _run(self, batch: Batch) -> Tensor:
+        """One pass: what the model computes of every token, [B, T, ..]."""
+        run = self.parts.states if isinstance(unwrap(self._model), PreTrainedModel) else self.parts.logits
+        return run(self._model, batch)
 
     def to(self, device: torch.device) -> None:
         """Have it on `device`. Does nothing where it is there."""
@@ -69,15 +77,17 @@ class TeacherModel:
         self._hooks.close()
 
 
-def frozen_copy(name: str, model: nn.Module, adapter: Adapter | None, layers: Iterable[Layer]) -> TeacherModel:
-    """`model` as it is now, as a teacher."""
+def frozen_copy(
+    name: str, model: nn.Module, adapter: Adapter | None, layers: Iterable[Layer], causal: bool
+) -> TeacherModel:
+    """`model` as it is now, as a teacher; `causal` as in `locate`."""
     twin = copy.deepcopy(model)
-    return TeacherModel(name, twin, locate(twin, adapter), layers)
+    return TeacherModel(name, twin, locate(twin, adapter, causal=causal), layers)
 
 
 def given_teacher(name: str, plan: TeacherPlan, model: nn.Module, layers: Iterable[Layer]) -> TeacherModel:
     """A model of one's own as a teacher. Fails where it is not supported, or is not the one of the plan."""
-    parts = locate(model, None, ADAPTERS | ENCODERS)
+    parts = locate(model, causal=plan.causal)
     _check(name, plan, parts, DataPlace(type(model).__name__))
     return TeacherModel(name, model, parts, layers)
 
@@ -123,7 +133,7 @@ def load_teacher(
         ) from None
     finally:
         set_verbosity(verbosity)
-    parts = locate(model, None, ADAPTERS | ENCODERS)
+    parts = locate(model, causal=plan.causal)
     heads = () if head else ("lm_head",)
     missing = sorted(key for key in info["missing_keys"] if not key.startswith((*UNREAD, *heads)))
     if missing:

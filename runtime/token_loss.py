@@ -8,7 +8,6 @@ for a loss of its own: no `labels` are passed, and a forward pass that fuses hea
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +46,18 @@ class TokenLoss:
         self._name = type(model).__name__
         self._chunk = chunk
         self._given: list[Tensor] | None = None
-        self._after = _Finish(model)
         self._checked = False
-        self._handle = None if chunk is None else parts.head.register_forward_pre_hook(self._narrow)
+        self._handle = None
+        if chunk is not None:
+            if parts.entry is None:
+                raise self._refusal("it has no language-model head here")
+            self._handle = parts.entry.register_forward_pre_hook(self._narrow)
 
     def run(self, model: nn.Module, batch: Batch) -> Predicted:
         """One forward pass. Fails with MCD716 where a chunked loss would not be that of the model's own logits."""
         if self._chunk is None:
-            return Predicted(self._parts.logits(model, batch))
+            whole = self._parts.logits(model, batch)
+            return Predicted(None if self._parts.head is None else whole)
         given: list[Tensor] = []
         self._given = given
         try:
@@ -70,8 +73,11 @@ class TokenLoss:
         return Predicted(None, given[0])
 
     def losses(self, predicted: Predicted, batch: Batch, wanted: Tensor) -> Tensor:
-        """The loss of every token, at the token, in float32: [B, T]. Those that are not `wanted` [B, T] may be 0."""
+        """The loss of every token, at the token, in float32: [B, T]. Those that are not `wanted` [B, T] may be 0, and all are in
+        a model without a head."""
         tokens = batch.input_ids if batch.labels is None else batch.labels
+        if self._parts.head is None:
+            return torch.zeros(tokens.shape, device=tokens.device)
         if predicted.states is None:
             assert predicted.logits is not None, "a pass leaves one or the other"
             with without_autocast(tokens.device):
@@ -95,7 +101,8 @@ class TokenLoss:
         """The losses of some tokens: [N], from states [N, d]."""
 
         def losses(states: Tensor) -> Tensor:
-            logits = self._after(self._parts.head(states))
+            assert self._parts.head is not None, "a model without one has no chunk"
+            logits = self._parts.head(states)
             with without_autocast(target.device):
                 return cross_entropies(logits, target)
 
@@ -110,8 +117,9 @@ class TokenLoss:
 
     @torch.no_grad()
     def _check(self, states: Tensor, logits: Tensor) -> None:
-        """Fails with MCD716 where the head and what is known to come behind it do not give the model's own logits [B, 1, V]."""
-        ours = self._after(self._parts.head(states[:, :1]))
+        """Fails with MCD716 where what is known of the head does not give the model's own logits [B, 1, V]."""
+        assert self._parts.head is not None, "a model without one has no chunk"
+        ours = self._parts.head(states[:, :1])
         step = max(torch.finfo(dtype).eps for dtype in (logits.dtype, ours.dtype))
         fits = logits.shape == ours.shape
         if not fits or not torch.allclose(ours.float(), logits.float(), rtol=16 * step, atol=16 * step * _most(logits)):
@@ -120,36 +128,6 @@ class TokenLoss:
 
     def _refusal(self, why: str) -> Failure:
         return Failure(CHUNKED_LOSS.at(None, f"the token loss of `{self._name}` cannot be chunked: {why}", help=WHOLE))
-
-
-class _Finish:
-    """What a model does to the logits of its head, as its config says: a factor (`logit_scale`, `logits_scaling`), and a cap
-    (`final_logit_softcapping`)."""
-
-    def __init__(self, model: nn.Module) -> None:
-        config: Any = getattr(model, "config", None)
-        if hasattr(config, "get_text_config"):
-            config = config.get_text_config()
-        steps: list[Callable[[Tensor], Tensor]] = []
-        scale, divisor = _number(config, "logit_scale"), _number(config, "logits_scaling")
-        cap = _number(config, "final_logit_softcapping")
-        if scale is not None:
-            steps.append(lambda logits: logits * scale)
-        if divisor is not None:
-            steps.append(lambda logits: logits / divisor)
-        if cap is not None:
-            steps.append(lambda logits: torch.tanh(logits / cap) * cap)
-        self._steps = tuple(steps)
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        for step in self._steps:
-            logits = step(logits)
-        return logits
-
-
-def _number(config: object, name: str) -> float | None:
-    found = getattr(config, name, None)
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 def _most(logits: Tensor) -> float:

@@ -63,8 +63,7 @@ class Losses:
     `loss` []: what to call `backward` on: token x its multiplier + sum over rules of weight x multiplier x loss, times the
     number of ranks. `token` []: sum(w l) / sum(w). `values` [rules]: each rule's mean over its rows. `factors`: weight x
     multiplier of each. `counts` [rules + weigh and keep rules]: rows. `ranked`, `kept` [keep rules]: tokens. `ids`: of all
-    rules, as in `counts`. `logits` [B, T, V], None where the token loss is
-    computed in chunks.
+    rules, as in `counts`. `logits` [B, T, V], None where the token loss is computed in chunks, and of a model without a head.
     """
 
     loss: Tensor

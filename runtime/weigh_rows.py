@@ -13,6 +13,9 @@ from .layout import Layout
 from .lookup import Lookup
 from .readers import Readers, Slots
 
+_NOTHING = torch.zeros(0, dtype=torch.int64)
+NO_WEIGHTS, NO_KEEP = WeighRows(_NOTHING, _NOTHING, _NOTHING, _NOTHING.float()), KeepRows(_NOTHING, _NOTHING, _NOTHING)
+
 
 def _constant(rule: WeighPlan) -> float:
     """The factor that the plan knows, NaN where a field has it; 1 where a score of the token will be multiplied to it."""
@@ -34,6 +37,8 @@ class WeighCollator:
     def __call__(self, layout: Layout, gathered: Gathered) -> WeighRows:
         """One entry per rule and token that has a loss. A number holds once for a token; values along spans multiply where
         spans overlap."""
+        if not len(self._slots):
+            return NO_WEIGHTS
         spans = layout.spans
         entry, slot = self._table.expand(spans.key)
         factor, once = self._factors(layout, gathered, entry, slot)
@@ -82,9 +87,12 @@ class KeepCollator:
 
     def __init__(self, readers: Readers) -> None:
         self._table = readers.by_keep
+        self._rules = len(readers.keep)
 
     def __call__(self, layout: Layout) -> KeepRows:
         """One entry per rule and token of its set that has a loss."""
+        if not self._rules:
+            return NO_KEEP
         spans = layout.spans
         entry, slot = self._table.expand(spans.key)
         place, position = layout.tokens(spans.record[entry], spans.start[entry], spans.end[entry])

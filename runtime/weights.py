@@ -74,7 +74,8 @@ class TokenWeights:
                 ranked = torch.zeros_like(positive)
                 ranked[batch.keep.record[mine], batch.keep.position[mine]] = True
                 ranked &= positive
-                kept = kept_tokens(rule, self._score(rule.score, batch, losses), ranked)
+                score = batch.by_record(self._score(rule.score, batch, losses))
+                kept = batch.by_row(kept_tokens(rule, score, batch.by_record(ranked)))
                 counts.append(torch.stack([ranked.sum(), kept.sum()]))
                 factor = max(1 - scale.rules[rule.id], 0.0)
                 weights = torch.where(ranked & ~kept, weights * factor, weights)

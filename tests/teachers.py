@@ -15,7 +15,11 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedModel,
+    RobertaConfig,
+    RobertaModel,
 )
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
@@ -37,6 +41,8 @@ KINDS: dict[str, Any] = {
     "gpt2": (GPT2LMHeadModel, GPT2Config, _GPT2),
     "llama": (LlamaForCausalLM, LlamaConfig, _LLAMA),
     "bert": (BertModel, BertConfig, _BERT),
+    "roberta": (RobertaModel, RobertaConfig, _BERT | {"max_position_embeddings": 120, "pad_token_id": 60}),
+    "modernbert": (ModernBertModel, ModernBertConfig, _BERT | {"pad_token_id": 60}),
 }
 
 
@@ -72,8 +78,9 @@ def write_letters(path: Path, *merges: str, around: bool = False) -> None:
 def states(model: PreTrainedModel, ids: list[int], layer: int | str) -> Tensor:
     """Hidden states [T, d] of one text; the last layer but for `final` is read in front of the final norm."""
     found: list[Tensor] = []
-    if layer == model.config.num_hidden_layers and not isinstance(model, BertModel):
-        blocks = model.transformer.h if isinstance(model, GPT2LMHeadModel) else model.model.layers
+    if layer == model.config.num_hidden_layers and not isinstance(model, BertModel | RobertaModel):
+        trunk = model.base_model
+        blocks = trunk.h if isinstance(model, GPT2LMHeadModel) else trunk.layers
         handle = blocks[-1].register_forward_hook(
             lambda _, args, out: found.append(out if isinstance(out, Tensor) else out[0])
         )

@@ -118,11 +118,14 @@ signal along: tokens {{ layers = 2  toward = live.hidden(layer: 2)  per = record
     )
 
 
-def test_an_encoder_with_a_tokenizer_of_its_own_and_another_width(tmp_path):
+@pytest.mark.parametrize(
+    "kind", ["bert", *(pytest.param(k, marks=pytest.mark.slow) for k in ("roberta", "modernbert"))]
+)
+def test_an_encoder_with_a_tokenizer_of_its_own_and_another_width(tmp_path, kind):
     """`the cat saw a red bird .` in letters, with `at` as one token and one added on either side: [ t h e c at s a w a r e d b i
     r d . ]: `cat` goes with the mean of places 4 and 5, `a red bird` with those of 9, 10..12 and 13..16, a mean per token.
     """
-    teacher = write_teacher(tmp_path / "reader", "bert")
+    teacher = write_teacher(tmp_path / "reader", kind)
     write_letters(tmp_path / "reader" / "tokenizer.json", "at", around=True)
     spec = f"""teacher reader {{ weights = "reader" }}
 {SOURCE}signal group: cat {{ layers = 2  toward = reader.hidden(layer: 2)  through = mlp(hidden: 5)  pool = mean }}

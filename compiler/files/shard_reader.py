@@ -141,7 +141,7 @@ class Chunk:
     def id(self, row: int) -> str:
         """The record's id."""
         offsets, data = self._ids
-        return bytes(data[offsets[row] : offsets[row + 1]]).decode()
+        return str(data[offsets.item(row) : offsets.item(row + 1)], "utf-8")
 
     def source(self, row: int) -> str:
         """The name of the record's source."""
@@ -183,6 +183,11 @@ class Chunk:
         """The offsets of any list column."""
         found: npt.NDArray[np.int32] = self._batch.column(column).offsets.to_numpy()
         return found
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """The keys of which some row holds a span. Reads the column once."""
+        return frozenset(self.sets[number] for number in np.unique(self.spans[0].used).tolist())
 
     @cached_property
     def _ids(self) -> tuple[npt.NDArray[np.int32], memoryview]:

@@ -14,7 +14,7 @@ from pathlib import Path
 GROUPS = {
     "Learn": ("README", "tutorial"),
     "How to": ("howto", "migration"),
-    "Reference": ("language", "check", "changes", "editors", "runtime", "format", "diagnostics"),
+    "Reference": ("language", "check", "changes", "editors", "runtime", "packing", "format", "diagnostics"),
     "Project": ("decisions",),
 }
 """Caption -> pages and folders of docs/, in order. Those not named here follow at the end of the reference."""

@@ -15,7 +15,7 @@ from .. import checked as c
 from ..codes import model as codes
 from ..codes import names as name_codes
 from ..codes import values as value_codes
-from ..contract import Contract, read_contract
+from ..contract import Contract, is_two_stacks, read_contract
 from ..diagnostics import Failure, did_you_mean
 from ..load import near_files
 from ..source import DataPlace
@@ -65,18 +65,18 @@ def check_model(env: Env, override: Path | None) -> None:
 
 def _contract(env: Env, item: ast.Model, given: Given, override: Path | None) -> Contract:
     inline = [name for name in MODEL_NUMBERS if name in given]
-    if "config" in given and inline:
+    if "config" in given and inline and not (inline == ["causal"] and is_two_stacks(override or given["config"])):
         message = f"{choice(inline)} cannot stand beside `config`, which gives them all"
         raise env.fail(codes.CONFIG_AND_NUMBERS.at(given.written[inline[0]].name_place, message))
     if override is None and "config" not in given:
         return _inline(env, item, given)
     try:
         if override is not None:
-            return read_contract(override, DataPlace(str(override)), override.name)
+            return read_contract(override, DataPlace(str(override)), override.name, given["causal"])
         env.state.read.add(given["config"])
         written = given.written["config"].value
         shown = written.value if isinstance(written, ast.String) else given["config"].name
-        return read_contract(given["config"], written.place, shown)
+        return read_contract(given["config"], written.place, shown, given["causal"])
     except Failure as failure:
         env.state.findings.items.extend(failure.diagnostics)
         raise Reported from None

@@ -16,6 +16,8 @@ TIME = Code("MCD707", "training-time", "Training time is a share of the optimise
 RAMP = Code("MCD708", "ramp", "An exponential ramp needs two positive ends.")
 PROBES = Code("MCD709", "probes", "The file does not hold the probes of this plan.")
 CLOSED = Code("MCD710", "closed", "Supervision was closed.")
+NO_HEAD = Code("MCD711", "no-head", "A rule acts on the logits of a model that has none.")
+WRAPPED_MODEL = Code("MCD712", "wrapped-model", "A model is wrapped in what hides it from its rules.")
 MASKING = Code("MCD714", "masking", "The tokens of a model that is not causal are not masked, or cannot be.")
 NEXT_TOKEN = Code(
     "MCD715", "next-token", "A measure is of next tokens, which a model that is not causal does not predict."

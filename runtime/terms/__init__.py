@@ -55,6 +55,7 @@ def hidden_term(
     if isinstance(group, ContrastGroup):
         return ContrastTerm(reader, group, maps)
     if isinstance(group, PredictGroup):
+        assert parts.head is not None, "`check_heads` looks"
         return PredictTerm(reader, group, maps, parts.norm, parts.head)
     if isinstance(group, DistilGroup):
         return DistilTerm(reader, group, maps, parts, heads[group.rules[0].teacher])

@@ -35,14 +35,14 @@ class AttendTerm(Term):
         mass = [unbounded if rule.mass is None else rule.mass for rule in group.rules]
         self.register_buffer("mass", torch.tensor(mass), persistent=False)
 
-    def read(self, rows: AttendRows, seen: Captured, padding: Tensor) -> list[tuple[KeyRows]]:
-        keys = torch.zeros((*rows.position.shape, padding.shape[1]), dtype=torch.bool, device=padding.device)
+    def read(self, rows: AttendRows, seen: Captured, segments: Tensor) -> list[tuple[KeyRows]]:
+        keys = torch.zeros((*rows.position.shape, segments.shape[1]), dtype=torch.bool, device=segments.device)
         keys[rows.pair_record, rows.pair_row, rows.pair_key] = True
         weight = None
         if rows.pair_weight is not None:
-            weight = torch.zeros(keys.shape, dtype=rows.pair_weight.dtype, device=padding.device)
+            weight = torch.zeros(keys.shape, dtype=rows.pair_weight.dtype, device=segments.device)
             weight[rows.pair_record, rows.pair_row, rows.pair_key] = rows.pair_weight
-        given = (rows.position, keys, self.mass[rows.rule], padding)
+        given = (rows.position, keys, self.mass[rows.rule], segments)
         found = [key_rows(seen.attention[k], *given, heads, weight) for k, heads in self._chosen.items()]
         return [(layer,) for layer in ([_averaged(found)] if self.heads == "mean" else found)]
 

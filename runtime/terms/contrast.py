@@ -29,8 +29,8 @@ class ContrastTerm(HiddenTerm):
         self.register_buffer("temperature", temperature, persistent=False)
         self.loss = contrast
 
-    def joined(self, rows: HiddenRows) -> HiddenRows:
-        return joined(rows, self.per == "record") if self.scope == "batch" else rows
+    def joined(self, rows: HiddenRows, document: Tensor | None) -> HiddenRows:
+        return joined(rows, self.per == "record", document) if self.scope == "batch" else rows
 
     def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         unit = functional.normalize(state, dim=-1)

@@ -13,6 +13,7 @@ from ..adapters import Parts
 from ..batch import HiddenRows
 from ..groups import DistilGroup
 from ..losses.distil import distil
+from ..precision import taken_by
 from .hidden import HiddenTerm
 
 
@@ -26,6 +27,7 @@ class DistilTerm(HiddenTerm):
         self, reader: int, group: DistilGroup, maps: Mapping[Layer, nn.Module], parts: Parts, head: nn.Module
     ) -> None:
         super().__init__(reader, group, maps)
+        assert parts.head is not None, "`check_heads` looks"
         self._model = (parts.norm, parts.head, head)  # A tuple, as for maps.
         self.loss = distil
         temperature = torch.tensor([rule.temperature for rule in group.rules])
@@ -34,6 +36,6 @@ class DistilTerm(HiddenTerm):
     def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         norm, head, other = self._model
         with torch.no_grad():
-            wanted = other(cast(Tensor, rows.vector).to(cast(Tensor, other.weight).dtype))
-        state = state.to(cast(Tensor, head.weight).dtype)
+            wanted = other(taken_by(other, cast(Tensor, rows.vector)))
+        state = taken_by(head, state)
         return head(state if layer == "final" else norm(state)), wanted, self.temperature[rows.rule]

@@ -31,7 +31,7 @@ class HiddenTerm(Term):
         self.rules, self.layers = group.rules, group.rules[0].layers
         self._maps = tuple(maps.items())  # A tuple, so that they are not registered a second time here.
 
-    def read(self, rows: HiddenRows, seen: Captured, padding: Tensor) -> list[tuple[Any, ...]]:
+    def read(self, rows: HiddenRows, seen: Captured, segments: Tensor) -> list[tuple[Any, ...]]:
         if self.reader in seen.taught:
             rows = replace(rows, vector=pool(rows, seen.taught[self.reader]))
         return [self.at(layer, rows, self._state(layer, rows, seen)) for layer in self.layers]
@@ -39,8 +39,8 @@ class HiddenTerm(Term):
     def over(self, found: list[tuple[Any, ...]], rows: HiddenRows, function: Callable[..., Tensor]) -> Tensor:
         return torch.stack([self.by_row(rows, function(*layer)) for layer in found]).mean(0)
 
-    def joined(self, rows: HiddenRows) -> HiddenRows:
-        """The rows together with what their losses depend on at other ranks."""
+    def joined(self, rows: HiddenRows, document: Tensor | None) -> HiddenRows:
+        """The rows together with what their losses depend on at other ranks. `document`: of their batch."""
         return rows
 
     def _state(self, layer: Layer, rows: HiddenRows, seen: Captured) -> Tensor:

@@ -11,6 +11,7 @@ from ...dsl.checked import Layer
 from ..batch import HiddenRows
 from ..groups import PredictGroup
 from ..losses.predict import predict
+from ..precision import taken_by
 from .hidden import HiddenTerm
 
 
@@ -26,5 +27,5 @@ class PredictTerm(HiddenTerm):
 
     def at(self, layer: Layer, rows: HiddenRows, state: Tensor) -> tuple[Tensor, Tensor]:
         norm, head = self._model
-        state = state.to(cast(Tensor, head.weight).dtype)
+        state = taken_by(head, state)
         return head(state if layer == "final" else norm(state)), cast(Tensor, rows.label)

@@ -23,11 +23,11 @@ class Term(nn.Module):
     layers: tuple[Layer, ...]
     loss: Callable[..., Tensor]
 
-    def forward(self, rows: Any, seen: Captured, padding: Tensor) -> Tensor:
-        """`rows` of a batch, what its pass left in `seen`, and `padding` [B, T]: nonzero for tokens."""
-        return self.over(self.read(rows, seen, padding), rows, self.loss)
+    def forward(self, rows: Any, seen: Captured, segments: Tensor) -> Tensor:
+        """`rows` of a batch, what its pass left in `seen`, and `segments` [B, T]: as `Batch.segments`."""
+        return self.over(self.read(rows, seen, segments), rows, self.loss)
 
-    def read(self, rows: Any, seen: Captured, padding: Tensor) -> list[tuple[Any, ...]]:
+    def read(self, rows: Any, seen: Captured, segments: Tensor) -> list[tuple[Any, ...]]:
         """The arguments of `loss` at each layer, of all rows."""
         raise NotImplementedError
 

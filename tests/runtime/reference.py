@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,10 +26,23 @@ from mcd.runtime.batch import Batch
 from mcd.runtime.groups import group_rules
 
 
+@dataclass(frozen=True)
+class Body:
+    """Where a model keeps what the reference reads, written by hand: `blocks`, the path of its blocks; `run`, its output with
+    attentions and hidden states, from the embedding's on to what the head reads; `read`, the logits of a state [d], of an inner
+    block or of that."""
+
+    blocks: str
+    run: Callable[[nn.Module, Batch], Any]
+    read: Callable[[Any, Tensor, bool], Tensor] | None
+
+
 def in_float64(model: nn.Module) -> nn.Module:
     """A copy of the model in float64 with eager attention."""
     twin = copy.deepcopy(model).double()
     twin.set_attn_implementation("eager")
+    if hasattr(twin.config, "_experts_implementation"):
+        twin.set_experts_implementation("eager")  # The fast products of experts have no float64.
     for module in twin.modules():
         if hasattr(module, "reorder_and_upcast_attn"):  # The same numbers in another order, which refuses float64.
             module.reorder_and_upcast_attn = False
@@ -42,10 +57,13 @@ def naive(
     anchors: dict[str, Tensor] | None = None,
     maps: Any = None,
     teacher: nn.Module | None = None,
+    body: Body | None = None,
 ) -> dict[str, Tensor]:
     """The loss of each rule by id, `token`, and `total` with all multipliers 1. `probes[rule, layer]`: weight and bias;
-    `maps[rule, layer]`: weights and biases, one after another. `teacher`: as from `in_float64`."""
-    out, states = looked(twin, plan, batch)
+    `maps[rule, layer]`: weights and biases, one after another. `teacher`: as from `in_float64`. `body`: of other models
+    than those that are laid out as GPT-2 or Llama. A model without logits has no `token`."""
+    body = body or _laid_out(twin)
+    out, states = looked(twin, plan, batch, body)
     taught = None
     if teacher is not None:
         with torch.no_grad():
@@ -68,30 +86,43 @@ def naive(
                 [
                     (
                         rows.share[r].double(),
-                        _hidden(rule, twin, states, rows, r, probes, anchors or {}, maps or {}, taught),
+                        _hidden(rule, twin, states, rows, r, probes, anchors or {}, maps or {}, taught, body),
                     )
                     for r in which
                 ]
             )
-    found["token"] = _token(out.logits, batch, plan.model.causal)
+    found["token"] = torch.zeros(()) if body.read is None else _token(out.logits, batch, plan.model.causal)
     found["total"] = found["token"] + sum(
         r.weight * found[r.id] for g in groups.attend + groups.hidden for r in g.rules
     )
     return found
 
 
-def looked(twin: nn.Module, plan: Plan, batch: Batch) -> tuple[Any, dict[Any, Tensor]]:
-    """What the model gives, with all attention matrices, and the residual stream [B, T, d] by layer."""
-    last: list[Tensor] = []
-    paths = {"transformer": "transformer.h", "bert": "bert.encoder.layer"}
-    block = twin.get_submodule(next((path for name, path in paths.items() if hasattr(twin, name)), "model.layers"))[-1]
-    handle = block.register_forward_hook(lambda _, args, out: last.append(out[0] if isinstance(out, tuple) else out))
-    out = twin(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        output_attentions=True,
-        output_hidden_states=True,
+def _laid_out(twin: nn.Module) -> Body:
+    if hasattr(twin, "bert"):
+        return Body("bert.encoder.layer", run_decoder, lambda model, h, final: model.cls(h))
+    blocks, norm = (
+        ("transformer.h", "transformer.ln_f") if hasattr(twin, "transformer") else ("model.layers", "model.norm")
     )
+
+    def read(model: Any, h: Tensor, final: bool) -> Tensor:
+        return model.lm_head.weight @ (h if final else model.get_submodule(norm)(h))
+
+    return Body(blocks, run_decoder, read)
+
+
+def run_decoder(twin: nn.Module, batch: Batch, **given: Any) -> Any:
+    given |= {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    return twin(**given, output_attentions=True, output_hidden_states=True)
+
+
+def looked(twin: nn.Module, plan: Plan, batch: Batch, body: Body | None = None) -> tuple[Any, dict[Any, Tensor]]:
+    """What the model gives, with all attention matrices, and the residual stream [B, T, d] by layer."""
+    body = body or _laid_out(twin)
+    last: list[Tensor] = []
+    block = twin.get_submodule(body.blocks)[-1]
+    handle = block.register_forward_hook(lambda _, args, out: last.append(out[0] if isinstance(out, tuple) else out))
+    out = body.run(twin, batch)
     handle.remove()
     states = dict(enumerate(out.hidden_states[:-1])) | {plan.model.layers: last[0], "final": out.hidden_states[-1]}
     return out, states
@@ -109,7 +140,7 @@ def _attend(rule: Any, attentions: tuple[Tensor, ...], rows: Any, b: int, q: int
     where = rule.pairs or [(k, h) for k in rule.layers for h in heads]
     at = int(rows.position[b, q])
     inside = {
-        k: [j for j in keys if not windows or windows[k - 1] is None or at - j < windows[k - 1]] for k, _ in where
+        k: [j for j in keys if not windows or windows[k - 1] is None or abs(at - j) < windows[k - 1]] for k, _ in where
     }
     each = [(attentions[k - 1][b, h, at].double(), inside[k]) for k, h in where if inside[k]]
     if rule.heads == "mean":
@@ -167,6 +198,7 @@ def _hidden(
     anchors: Any,
     maps: Any,
     taught: Any,
+    body: Any,
 ) -> Tensor:
     losses = []
     for layer in rule.layers:
@@ -179,8 +211,7 @@ def _hidden(
             continue
         h = state_of(rule, layer, states, rows, r, maps)
         if isinstance(rule, PredictPlan):
-            norm = twin.transformer.ln_f if hasattr(twin, "transformer") else twin.model.norm
-            logits = twin.lm_head.weight @ (h if layer == "final" else norm(h))
+            logits = body.read(twin, h, layer == "final")
             losses.append(-torch.log_softmax(logits, 0)[rows.label[r]])
             continue
         if isinstance(rule, ClassifyPlan):
@@ -188,8 +219,7 @@ def _hidden(
             losses.append(-torch.log_softmax(weight @ h + bias, 0)[rows.label[r]])
             continue
         if isinstance(rule, DistilPlan):
-            norm = twin.transformer.ln_f if hasattr(twin, "transformer") else twin.model.norm
-            q = torch.log_softmax(twin.lm_head.weight @ (h if layer == "final" else norm(h)) / rule.temperature, 0)
+            q = torch.log_softmax(body.read(twin, h, layer == "final") / rule.temperature, 0)
             logits = sum(taught.logits[rows.record[n], rows.position[n]] for n in tokens) / len(tokens)
             p = torch.softmax(logits / rule.temperature, 0)
             losses.append(rule.temperature**2 * (p * (p.log() - q)).sum())

@@ -79,6 +79,15 @@ def test_model_mask_decides_which_keys_count(additive: bool) -> None:
     assert probabilities(seen, 2)[0].tolist() == pytest.approx(expected)
 
 
+def test_bias_is_added_to_the_scores() -> None:
+    """Scores 0 and ln 2 with biases ln 6 and 0 at row 1: 6 and 2 parts of 8. Of two heads, the second has its own: 0 and ln 2."""
+    scores = make_scores([0.0, math.log(2)], bias=torch.tensor([[0.0, 0.0], [math.log(6), 0.0]]).view(1, 1, 2, 2))
+    assert probabilities(scores, 1)[0].tolist() == pytest.approx([6 / 8, 2 / 8])
+    both = torch.stack([scores.bias[0, 0], torch.tensor([[0.0, 0.0], [0.0, math.log(2)]])])[None]
+    two = Observed(scores.query.expand(-1, 2, -1, -1), scores.key, 1.0, None, True, bias=both)
+    assert probabilities(two, 1, (1,))[0].tolist() == pytest.approx([1 / 5, 4 / 5])
+
+
 def test_query_heads_share_keys_by_groups() -> None:
     """4 query heads over 2 key heads: heads 0, 1 read key head 0, heads 2, 3 key head 1, whichever of them are asked for."""
     torch.manual_seed(0)
@@ -221,7 +230,7 @@ def test_flex_attention_is_refused_by_name() -> None:
 
 
 def test_attention_that_cannot_be_computed_again_is_refused_by_name() -> None:
-    """A mask that is no tensor, and a bias that a kernel adds by itself."""
+    """A mask that is no tensor."""
     module, q = make_model("llama").model.layers[0].self_attn, torch.zeros(1, HEADS, 3, 4)
     config = module.config
     with capturing([config], {module: 1}):
@@ -230,8 +239,6 @@ def test_attention_that_cannot_be_computed_again_is_refused_by_name() -> None:
             Failure, match="MCD703 attention rules cannot read `LlamaAttention`: a mask of type `object`"
         ):
             kernel(module, q, q, q, object())
-        with pytest.raises(Failure, match=r"MCD703 .* it adds a position bias to its scores"):
-            kernel(module, q, q, q, None, position_bias=q)
     assert config._attn_implementation == "sdpa"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel, GPT2Model
+from transformers import BloomConfig, BloomForCausalLM, GPT2Model
 
 from mcd.compiler.manifest import Counts
 from mcd.dsl.codes.runtime import CONTRACT
@@ -130,7 +130,7 @@ def test_each_number_of_the_contract_is_compared(number: dict[str, Any]) -> None
 
 
 def test_unknown_model_class_is_refused_with_what_to_do() -> None:
-    for model in (nn.Linear(2, 2), BertModel(BertConfig(num_hidden_layers=1, hidden_size=12, intermediate_size=8))):
+    for model in (nn.Linear(2, 2), BloomForCausalLM(BloomConfig(n_layer=1, hidden_size=16, n_head=2))):
         (found,) = failure_of(model, make_plan()).diagnostics
         assert found.code.id == "MCD702"
         assert found.message.startswith(f"model class `{type(model).__name__}` is not supported: known are")

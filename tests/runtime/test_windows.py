@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel
 
 from mcd.dsl.diagnostics import Failure
 from mcd.dsl.windows import Windows, felt, read_windows
-from mcd.runtime.adapters import LLAMA
 from mcd.runtime.attention import Observed
 from mcd.runtime.supervise import supervise
 
@@ -136,11 +135,3 @@ def test_rules_that_read_no_attention_do_not_ask_for_windows() -> None:
 def test_a_window_as_long_as_the_context_is_none() -> None:
     assert felt(read_windows(make_model("mistral").config.to_dict(), 3), CONTEXT) == ()
     supervise(make_model("mistral", sliding_window=CONTEXT), make_plan(make_attend())).close()
-
-
-def test_a_model_without_an_adapter_is_refused_by_name() -> None:
-    model = make_model("gemma2", attention="eager")
-    with pytest.raises(Failure, match="MCD702 model class `Gemma2ForCausalLM` is not supported"):
-        supervise(model, make_plan(make_attend()))
-    assert isinstance(model, AutoModelForCausalLM._model_mapping[type(model.config)])
-    supervise(model, make_plan(make_attend()), adapter=LLAMA).close()
