@@ -43,14 +43,15 @@ class TaskProgress:
         if progress.done:
             left = progress.total - progress.kept - progress.done
             rate = (progress.tokens - self._before) / max(progress.seconds, 1e-9)
-            parts += [f"{rate:,.0f} tokens/s", f"{_clock(progress.seconds / progress.done * left)} left"]
+            parts += [f"{rate:,.0f} tokens/s", f"{clock(progress.seconds / progress.done * left)} left"]
         parts += [f"{progress.records:,} records", f"{progress.tokens:,} tokens"]
         if progress.dropped:
             parts.append(f"{progress.dropped:,} dropped")
         return ", ".join(parts)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as `1:02:03`, or `2:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

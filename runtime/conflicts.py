@@ -68,6 +68,18 @@ class Conflicts:
         cosine = None if self._cosine is None else float(self._cosine)
         return Conflict(self._steps, opposed, None if cosine != cosine else cosine)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was done so far, between two steps."""
+        return {"steps": self._steps, "opposed": self._opposed, "cosine": self._cosine}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from `state_dict`."""
+        device = next(iter(self._parameters())).device
+        self._steps = state["steps"]
+        self._opposed, self._cosine = (
+            None if state[name] is None else state[name].to(device) for name in ("opposed", "cosine")
+        )
+
     def _take(self, token: Tensor, rules: Tensor, factor: Tensor, totals: Totals) -> None:
         """Adds the gradients of a micro-batch. Fails with MCD743 where the step before still waits for some, and forgets it."""
         trained = [parameter for parameter in self._parameters() if parameter.requires_grad]

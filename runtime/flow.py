@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,15 @@ class Flow:
         """The model as it stood in the last pass. Under `project` it waits for the device."""
         conflict = None if self._conflicts is None else self._conflicts.receipt()
         return FlowReceipt(*self._last, self._freezer.frozen, conflict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What projections found so far, for a checkpoint: what else there is follows from the time of the next pass."""
+        return {} if self._conflicts is None else self._conflicts.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from `state_dict`."""
+        if self._conflicts is not None:
+            self._conflicts.load_state_dict(state)
 
     def close(self) -> None:
         """Takes every hook off, and trains again what the last stage froze."""

@@ -1,12 +1,11 @@
-"""What `mcd train` puts around the loop: a model from a config, a log, and the directory of a run."""
+"""The directory of a run, and the models that come from configs and from such directories."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import time as clock
-from collections.abc import Callable
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,7 @@ from ..dsl.codes import runtime as codes
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
 from .dataset import Dataset
-from .schedule import multipliers
 from .supervised import Supervised
-from .train import Settings, Sums
 
 PROBES_FILE = "probes.safetensors"
 
@@ -95,37 +92,20 @@ def check_positions(model: PreTrainedModel, name: str, dataset: Dataset) -> None
         raise Failure(codes.CONTEXT_OF_MODEL.at(DataPlace(name), message))
 
 
-class Log:
-    """train.jsonl: one JSON object per logged step. `show` is called with each."""
+def save(directory: Path, model: PreTrainedModel, supervised: Supervised) -> None:
+    """Write the model as transformers does, the probes beside it, and the receipts."""
+    write_model(directory, model, supervised)
+    receipts = [asdict(receipt) for receipt in supervised.receipts.all()]
+    text = json.dumps(plain(receipts), indent=1) + "\n"
+    (directory / "receipts.json").write_text(text, encoding="utf-8")
 
-    def __init__(self, path: Path, settings: Settings, every: int, show: Callable[[dict[str, Any]], None]) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="\n")
-        self._settings = settings
-        self._every = every
-        self._show = show
-        self._began = clock.monotonic()
 
-    def __call__(self, step: int, supervised: Supervised, sums: Sums, rate: float) -> None:
-        """Log a step, where it is due. Raises Failure where the loss is no number."""
-        if step % self._every and step != self._settings.steps:
-            return
-        time = (step - 1) / self._settings.steps
-        entry = {"step": step, "time": time, **summary(supervised, sums, time), **standing(supervised), "lr": rate}
-        self.write(entry)
-        if not math.isfinite(entry["loss"]):
-            message = f"the loss of step {step} is {entry['loss']}"
-            raise Failure(codes.DIVERGED.at(None, message, help="try a lower `--lr`, or a longer `--warmup`"))
-
-    def write(self, entry: dict[str, Any]) -> None:
-        """Add an entry, with the seconds since the start."""
-        entry["seconds"] = round(clock.monotonic() - self._began, 3)
-        self._file.write(json.dumps(plain(entry)) + "\n")
-        self._file.flush()
-        self._show(entry)
-
-    def close(self) -> None:
-        """No more entries."""
-        self._file.close()
+def write_model(directory: Path, model: PreTrainedModel, supervised: Supervised) -> None:
+    """Write the model as transformers does, and the probes beside it."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    model.save_pretrained(directory)
+    if next(supervised.probes.parameters(), None) is not None:
+        supervised.save_probes(directory / PROBES_FILE)
 
 
 def plain(value: Any) -> Any:
@@ -139,42 +119,6 @@ def plain(value: Any) -> Any:
             return value if math.isfinite(value) else None
         case _:
             return value
-
-
-def summary(supervised: Supervised, sums: Sums, time: float) -> dict[str, Any]:
-    """The losses of a step for a log. `weigh` and `keep` rules have rows and no loss, the latter also tokens ranked and kept."""
-    scale = multipliers(supervised.plan, time)
-    losses, rows = sums.rules.tolist(), sums.rows.tolist()
-    rules = {
-        rule: {"loss": losses[i] if i < len(losses) else None, "rows": rows[i], "multiplier": scale.rules[rule]}
-        for i, rule in enumerate(sums.ids)
-    }
-    ranked, kept = sums.ranked.tolist(), sums.kept.tolist()
-    for i, rule in enumerate(sums.ids[len(sums.ids) - len(kept) :]):
-        rules[rule] |= {"ranked": ranked[i], "kept": kept[i]}
-    return {"loss": float(sums.loss), "token": float(sums.token), "rules": rules}
-
-
-def standing(supervised: Supervised) -> dict[str, Any]:
-    """The model as it stood in the last pass, for a log: its stage, and what `project` found, if its plan has them."""
-    found = supervised.flow.receipt()
-    entry: dict[str, Any] = {}
-    if found.stage is not None:
-        entry["stage"] = {"name": found.stage, "depth": found.depth, "train": found.train, "frozen": found.frozen}
-    if found.conflict is not None:
-        entry["conflict"] = asdict(found.conflict)
-    return entry
-
-
-def save(directory: Path, model: PreTrainedModel, supervised: Supervised) -> None:
-    """Write the model as transformers does, the probes beside it, and the receipts."""
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    model.save_pretrained(directory)
-    if next(supervised.probes.parameters(), None) is not None:
-        supervised.save_probes(directory / PROBES_FILE)
-    receipts = [asdict(receipt) for receipt in supervised.receipts.all()]
-    text = json.dumps(plain(receipts), indent=1) + "\n"
-    (directory / "receipts.json").write_text(text, encoding="utf-8")
 
 
 def claim(directory: Path, overwrite: bool) -> None:
@@ -194,17 +138,26 @@ def claim(directory: Path, overwrite: bool) -> None:
         message = f"`{directory.name}` holds an earlier run"
         raise Failure(codes.RUN_EXISTS.at(place, message, help="`--overwrite` replaces it"))
     for path in held:
-        path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     directory.mkdir(parents=True, exist_ok=True)
 
 
 _OURS = (
     "train.jsonl",
     "receipts.json",
+    "summary.json",
+    "wandb.json",
+    "checkpoints",
+    "best",
+    "tensorboard",
+    "wandb",
     PROBES_FILE,
     "model*.safetensors",
     "model.safetensors.index.json",
     "config.json",
     "generation_config.json",
 )
-"""The files of a run."""
+"""The files and folders of a run."""

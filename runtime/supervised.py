@@ -16,7 +16,7 @@ from ..compiler.plan import HiddenRule, Plan
 from ..dsl.codes.runtime import CLOSED, FOREIGN_BATCH
 from ..dsl.diagnostics import Failure
 from .accelerated import check_divided
-from .adapters import Adapter, check_attention, check_contract, check_heads, locate
+from .adapters import Adapter, Parts, check_attention, check_contract, check_heads, locate
 from .anchors import Vectors
 from .batch import Batch
 from .capture import Captured, Hooks
@@ -102,6 +102,11 @@ class Supervised(nn.Module):
     def terms(self) -> Sequence[Term]:
         """The groups of rules, in the order of a batch's `attend` and `hidden`."""
         return self._rules.terms
+
+    @property
+    def parts(self) -> Parts:
+        """Where the model keeps its blocks."""
+        return self._parts[0]
 
     @property
     def device(self) -> torch.device:
@@ -211,6 +216,11 @@ class Supervised(nn.Module):
     def _same_draws(self) -> AbstractContextManager[None]:
         """Within it, random numbers are drawn that will be drawn again after it."""
         return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+
+    def rows_of(self, batch: Batch) -> dict[str, int]:
+        """Rows of each rule in a batch, `weigh` and `keep` rules last. Waits for the device, if the batch is on it."""
+        batch = batch.to(self.device)
+        return dict(zip(self.receipts, self._counts(batch).tolist(), strict=True))
 
     def observe(self, batch: Batch) -> tuple[Batch, Captured, Tensor]:
         """A forward pass for other numbers than losses of rules: the batch where the model is, what it left for the terms, and

@@ -1,4 +1,4 @@
-"""A bare training loop, to be read and copied; `mcd train` is this loop."""
+"""A bare training loop, to be read and copied. `mcd train` takes the same steps, with what `training` puts around them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..dsl.source import DataPlace
 from .batch import Batch
 from .collate import Collator
 from .dataset import Dataset
+from .loader.loader import Loader
 from .masking import masking_of
-from .order import Sampler
 from .supervise import supervise
 from .supervised import Supervised
 from .teachers import GivenTeachers
@@ -116,16 +116,16 @@ def backward(losses: Losses) -> Losses:
 
 
 def step_batches(dataset: Dataset, settings: Settings) -> Iterator[list[Batch]]:
-    """The micro-batches of every optimiser step, rows in the order of `Sampler`, epoch after epoch."""
+    """The micro-batches of every optimiser step, in the order of `Loader`, epoch after epoch."""
     if not len(dataset):
         raise Failure(
             codes.NO_ROWS.at(DataPlace(str(dataset.path)), f"`{dataset.path.name}` has no record to train on")
         )
     collate = Collator(dataset.plan, masking=masking_of(dataset.plan, settings.seed))
-    places = chain.from_iterable(repeat(Sampler(dataset, settings.seed)))
-    for step in range(settings.steps):
-        rows = [dataset.rows(list(islice(places, settings.batch_size))) for _ in range(settings.accumulate)]
-        yield [collate(micro, epoch=step) for micro in rows]
+    loader = Loader(dataset, settings.batch_size, seed=settings.seed, collate=collate)
+    batches = chain.from_iterable(repeat(loader))
+    for _ in range(settings.steps):
+        yield list(islice(batches, settings.accumulate))
 
 
 def learning_rate(step: int, settings: Settings) -> float:

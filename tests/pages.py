@@ -22,7 +22,7 @@ from mcd.dsl.render import render_text
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^```(\w[^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NUMBER = re.compile(r"\b[0-9a-f]{8}\b|\d[\d,.]*(?:e[-+]?\d+)?%?")
+NUMBER = re.compile(r"\b[0-9a-f]{8}\b|(?:(?<!\w)[-+])?\d[\d,.]*(?:e[-+]?\d+)?%?")
 ELLIPSIS = "..."
 
 

@@ -27,7 +27,7 @@ LIBRARIES = {
         "safetensors",
         "tokenizers",
     },
-    "runtime": {"datasets", "numpy", "pydantic", "safetensors", "torch", "transformers", "trl"},
+    "runtime": {"datasets", "numpy", "pydantic", "safetensors", "torch", "transformers", "trl", "wandb"},
     "cli": {"click", "lsprotocol", "pygls", "tokenizers"},
 }
 
@@ -40,6 +40,7 @@ HOMES = {
     "ray": {"compiler/build/cluster.py"},
     "datasets": {"runtime/trainer/sft.py"},
     "trl": {"runtime/trainer/sft.py"},
+    "wandb": {"runtime/training/wandb.py"},
     "ahocorasick_rs": {"compiler/selectors/phrases.py"},
 }
 """Libraries that stand behind the interface of one module, or of few."""
@@ -59,6 +60,7 @@ READ_BY_RUNTIME = {
     ("stored",),
     ("verify",),
     ("files", "cached"),
+    ("files", "disk"),
     ("files", "listed"),
     ("files", "opening"),
     ("files", "shard_reader"),

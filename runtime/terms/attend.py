@@ -17,6 +17,9 @@ from ..losses import ATTENTION
 from ..losses.rows import NEVER, KeyRows, log_mass
 from .term import Term
 
+ALL = 1e-6
+"""How far below 0 the logarithm of a probability of 1 may come out in float32."""
+
 
 class AttendTerm(Term):
     """Attention rules with the same layers, heads, loss and direction: [B * Q]."""
@@ -66,8 +69,12 @@ def _chosen(rule: AttendPlan, layer: int) -> tuple[int, ...] | None:
 @torch.no_grad()
 def _best(found: list[KeyRows]) -> Tensor:
     """Per row, which of all layers and heads places the most on the keys, the lowest on a tie: [B, 1, Q]. A layer that sees none
-    of them is no choice."""
+    of them is no choice.
+
+    Where a row's keys are all that it sees, every head places 1 on them, and rounding has no say in which is the lowest.
+    """
     mass = torch.cat([log_mass(layer.log_p, layer.keys) for layer in found], 1)
+    mass = mass.masked_fill(mass > -ALL, 0.0)
     return mass.masked_fill(~_sees(found), -math.inf).argmax(1, keepdim=True)
 
 

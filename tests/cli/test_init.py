@@ -29,7 +29,9 @@ def test_the_project_checks_compiles_and_trains(tmp_path):
         ["told", "2,000", "2,000", "2,000"],
     ]
     code, out, _ = run("train", new / "out", "--config", new / "config.json", "-o", new / "run", "--steps", "3")
-    assert code == 0 and {line.split()[0] for line in out.splitlines()} == {
+    *table, end = out.splitlines()
+    assert " tokens in " in end and str(new / "run") in end
+    assert code == 0 and {line.split()[0] for line in table} == {
         "rule",
         "holder",
         "lookup",

@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from mcd.cli.main import mcd
 from mcd.dsl.diagnostics import Failure
 from mcd.runtime.dataset import load
-from mcd.runtime.run import Log, claim, new_model, save, summary
+from mcd.runtime.run import claim, new_model, save
 from mcd.runtime.train import Settings, evaluate, learning_rate, step_batches, train
+from mcd.runtime.training.logs import summary
 
 from .datasets import COLUMNS, HIDDEN, attend, classify, plan, random_batch, random_recipe, relate, weigh, write
 
@@ -123,13 +124,9 @@ def test_a_split_without_a_record_is_an_error(project, tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(project, tmp_path):
-    log = Log(tmp_path / "train.jsonl", SETTINGS, 1, lambda entry: None)
-    with pytest.raises(Failure) as caught:
-        run(project, Settings(steps=4, batch_size=4, lr=1e9, clip=1e9), log)
-    log.close()
-    assert caught.value.diagnostics[0].code.id == "MCD752"
-    last = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[-1])
-    assert last["loss"] is None
+    arguments = (project / "data", "--config", project / "config.json", "--steps", 4, "-o", tmp_path / "run")
+    found = command(*arguments, "--batch-size", 4, "--lr", 1e30, "--log-every", 1, "--device", "cpu")
+    assert found.exit_code == 1 and "MCD752" in found.stderr
 
 
 # --- the command
@@ -140,20 +137,28 @@ def test_a_run_writes_model_probes_receipts_and_log(project, tmp_path):
     arguments = (project / "data", "--config", project / "config.json", "--steps", 4, "-o", out)
     found = command(*arguments, "--batch-size", 4, "--log-every", 2, "--eval-every", 4, "--device", "cpu")
     assert found.exit_code == 0, found.output
-    names = ["config.json", "model.safetensors", "probes.safetensors", "receipts.json", "train.jsonl"]
+    names = ["config.json", "model.safetensors", "probes.safetensors", "receipts.json", "summary.json", "train.jsonl"]
     assert [path.name for path in sorted(out.iterdir()) if path.name != "generation_config.json"] == names
     entries = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
-    assert [(entry["step"], entry.get("split")) for entry in entries] == [(2, None), (4, None), (4, "valid")]
-    assert set(entries[0]) == {"step", "time", "loss", "token", "lr", "rules", "seconds"}
-    assert entries[0]["time"] == 0.25
-    assert set(entries[0]["rules"]) == {"look", "axis", "kind", "more"}
-    assert set(entries[0]["rules"]["look"]) == {"loss", "rows", "multiplier"}
-    assert entries[0]["rules"]["more"]["loss"] is None
+    assert [(entry["step"], entry.get("split")) for entry in entries] == [
+        (1, None),
+        (2, None),
+        (4, None),
+        (4, "valid"),
+    ]
+    counted = {"lr", "gradient_norm", "tokens", "tokens_per_second", "seconds"}
+    assert set(entries[1]) == {"step", "time", "loss", "token", "rules", *counted}
+    assert set(entries[0]) == {*entries[1], "inspected"}
+    assert entries[1]["time"] == 0.25
+    assert set(entries[1]["rules"]) == {"look", "axis", "kind", "more"}
+    assert set(entries[1]["rules"]["look"]) == {"loss", "rows", "multiplier"}
+    assert set(entries[0]["rules"]["look"]) == {*entries[1]["rules"]["look"], "gradient", "token_gradient", "cosine"}
+    assert entries[1]["rules"]["more"]["loss"] is None
     receipts = json.loads((out / "receipts.json").read_text())
     assert {receipt["rule"] for receipt in receipts} == {"look", "axis", "kind", "more"}
     assert all(receipt["rows"] > 0 for receipt in receipts)
     assert load_file(out / "probes.safetensors")
-    assert "step 4/4" in found.stderr
+    assert "4/4 " in found.stderr
     assert "look" in found.stdout
 
 
