@@ -14,6 +14,7 @@ def run(*arguments) -> tuple[int, str]:
     return found.exit_code, found.output
 
 
+@pytest.mark.slow
 def test_shares_and_then_the_dataset(spec, tmp_path):  # noqa: F811
     out = tmp_path / "out"
     code, said = run(spec, "-o", out, "--task", 1, "--of", 5)

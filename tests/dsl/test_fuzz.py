@@ -9,7 +9,7 @@ from .fuzz import MUTATIONS, _tokens, case, corpus, run
 PART = 1000
 
 
-@pytest.mark.parametrize("first", range(0, 2000, PART))
+@pytest.mark.parametrize("first", [0, pytest.param(PART, marks=pytest.mark.slow)])
 def test_only_diagnostics_come(first: int) -> None:
     codes, failed = run(first, PART)
     assert failed == []

@@ -281,7 +281,7 @@ def test_peft_model_is_seen_through() -> None:
     assert trained and all("lora_" in name or name.startswith("probes") for name in trained)
     assert sum("lora_" in name for name in trained) == 4 * LAYERS
     supervised.close()
-    merged = losses_of(model.merge_and_unload(), plan)
+    merged = losses_of(model.merge_and_unload().requires_grad_(), plan)
     for rule, loss in out.rules.items():
         assert loss.item() == pytest.approx(merged.rules[rule].item(), rel=1e-4), rule
     assert out.loss.item() == pytest.approx(merged.loss.item(), rel=1e-4)
@@ -297,7 +297,7 @@ def test_peft_around_other_kinds(name: str) -> None:
     loss.backward()
     assert any(p.grad is not None and p.grad.any() for n, p in model.named_parameters() if "lora_" in n)
     supervised.close()
-    assert loss.item() == pytest.approx(losses_of(model.merge_and_unload(), plan).loss.item(), rel=1e-4)
+    assert loss.item() == pytest.approx(losses_of(model.merge_and_unload().requires_grad_(), plan).loss.item(), rel=1e-4)
 
 
 def test_peft_that_puts_tokens_before_the_text_is_refused_by_name() -> None:
