@@ -189,12 +189,15 @@ class Supervised(nn.Module):
 
         Where weights depend on the losses of tokens (`live.loss`), their sum is found by a forward pass without a gradient over
         each micro-batch, which draws the random numbers that the passes to come will draw; a step of one micro-batch needs none.
+        Fails with MCD742 where FSDP keeps parameters in parts, which no pass outside of the wrapper gathers.
         """
         reduce = all_ranks() if reduce is None else reduce
         scale = multipliers(self.plan, time)
         found = list(batches)
         foreseen = self._weights.foreseen(scale)
         known = foreseen or len(found) > 1
+        if known and not foreseen:
+            check_whole("live.loss over several micro-batches", self)
         tokens, rules = torch.zeros((), device=self.device), torch.zeros(len(self._rules.rules), device=self.device)
         with torch.no_grad(), nullcontext() if foreseen else self._same_draws():
             for batch in found:

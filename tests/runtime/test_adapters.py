@@ -297,7 +297,9 @@ def test_peft_around_other_kinds(name: str) -> None:
     loss.backward()
     assert any(p.grad is not None and p.grad.any() for n, p in model.named_parameters() if "lora_" in n)
     supervised.close()
-    assert loss.item() == pytest.approx(losses_of(model.merge_and_unload().requires_grad_(), plan).loss.item(), rel=1e-4)
+    assert loss.item() == pytest.approx(
+        losses_of(model.merge_and_unload().requires_grad_(), plan).loss.item(), rel=1e-4
+    )
 
 
 def test_peft_that_puts_tokens_before_the_text_is_refused_by_name() -> None:

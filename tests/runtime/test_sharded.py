@@ -21,7 +21,7 @@ from mcd.dsl.diagnostics import Failure
 from mcd.runtime.supervise import supervise
 from mcd.runtime.supervised import Supervised
 
-from .builders import make_anchors, make_classify, make_model, make_plan, make_predict, make_stage
+from .builders import LIVE, make_anchors, make_classify, make_model, make_plan, make_predict, make_stage, make_weigh
 from .parts import PLAN, RANKS_PLAN, distance, gradients_of, make_part, supervised_of
 
 STEPS = {"one batch": 1, "accumulated": 4}
@@ -108,7 +108,7 @@ def run(rank: int, folder: str) -> None:
         ]
     _, found["ddp", "live"] = train(RANKS_PLAN, mine, 1, ddp)
     _, found["parted", "live"] = train(RANKS_PLAN, mine, 1, parted)
-    for name in ("alone", "norms"):
+    for name in ("alone", "norms", "live"):
         try:
             found["refused", name] = refused(name, mine)
         except Failure as failure:
@@ -129,6 +129,10 @@ def refused(name: str, records: list[int]) -> str:
     if name == "alone":
         fully_shard(supervised.model, mesh=dist.init_device_mesh("cpu", (2,)))
         supervised(make_part(PLAN, records), time=0.0)
+    elif name == "live":
+        lively = supervise(make_model("llama"), make_plan(make_weigh(factor=None, score=(LIVE,))))
+        parted(lively)
+        lively.totals([make_part(PLAN, records)] * 2, time=0.0)
     else:
         out = parted(supervised)(make_part(PLAN, records), time=0.0)
         supervised.gradient_norms(out)
@@ -209,6 +213,7 @@ def test_what_parts_do_not_allow_is_refused(found: list[dict[Any, Any]]) -> None
     for each in found:
         assert "MCD724 `fully_shard` was called on the model and not on what is supervised" in each["refused", "alone"]
         assert "MCD742 `gradient_norms` is not supported for parameters that FSDP keeps" in each["refused", "norms"]
+        assert "MCD742 `live.loss over several micro-batches` is not supported" in each["refused", "live"]
 
 
 def test_wrappers_inside_are_refused_by_name() -> None:
