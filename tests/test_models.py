@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tokenizers import Tokenizer
 
 import mcd
 from mcd.cli.main import mcd as commands
@@ -20,6 +22,12 @@ attend look: cat -> tokens where key before query { layers = [1, -1]  heads = an
 signal early: cat { layers = 50%  predict = next(1)  weight = 0.2 }
 signal near: cat { layers = final  classify = .label  classes = 2 }
 """
+MASKED = """source pets = jsonl("data.jsonl") { id = .id  text = .text }
+span cat = phrases("cat", "dog")
+attend look: cat -> tokens where key before query { layers = 2  heads = any  lost = drop }
+signal near: cat { layers = final  classify = .label  classes = 2 }
+"""
+CONFIG = 'config = "model/config.json"'
 RULES = ("look", "early", "near")
 RECORDS = [
     {"id": str(n), "text": "the red bird saw a cat and it ran off because of the dog", "label": n % 2} for n in range(8)
@@ -66,6 +74,27 @@ def test_model_is_trained_from_its_config(tmp_path: Path, name: str) -> None:
     assert result.exit_code == 0, result.output
     log = [json.loads(line) for line in (tmp_path / "run" / "train.jsonl").read_text().splitlines()]
     assert all(log[-1]["rules"][rule]["loss"] > 0 for rule in RULES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bert", "roberta", "modernbert"])
+def test_encoder_is_trained_on_masked_tokens_from_its_config(tmp_path: Path, name: str) -> None:
+    """`mcd train` masks by the tokenizer's own `[MASK]`: a token loss near ln 23 at first, beside the losses of rules."""
+    path = project(tmp_path, MASKED, RECORDS)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tokenizer.add_special_tokens(["[MASK]"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    KINDS[name].make().config.save_pretrained(tmp_path / "model")
+    path.write_text(path.read_text().replace("layers = 4  heads = 2  hidden = 8  vocab = 64  causal = true", CONFIG))
+    result = CliRunner().invoke(commands, ["compile", str(path), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    given = ["train", str(tmp_path / "out"), "--config", str(tmp_path / "model" / "config.json"), "--steps", "20"]
+    result = CliRunner().invoke(commands, [*given, "--batch-size", "4", "--lr", "0.01", "-o", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    log = [json.loads(line) for line in (tmp_path / "run" / "train.jsonl").read_text().splitlines()]
+    assert log[0]["token"] == pytest.approx(math.log(23), rel=0.2)
+    assert log[-1]["token"] < log[0]["token"]
+    assert all(log[-1]["rules"][rule]["loss"] < log[0]["rules"][rule]["loss"] for rule in ("look", "near"))
 
 
 @pytest.mark.slow
