@@ -6,7 +6,7 @@ see `attention`. The hooks stay on the model between passes, where they do nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,22 +53,9 @@ class Hooks:
         self._requests: Mapping[Layer, Request] = {}
         self._hidden: dict[tuple[int, Layer], Tensor] | None = None
         self._learning = False
-        self._handles = [self._attach(parts, layer) for layer in hidden]
+        self._handles = [at_layer(parts, layer, self._take) for layer in hidden]
         self._model = model
         forget(model)
-
-    def _attach(self, parts: Parts, layer: Layer) -> torch.utils.hooks.RemovableHandle:
-        if layer == 0:
-
-            def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                self._take(layer, args[0] if args else kwargs["hidden_states"])
-
-            return parts.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
-
-        def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            self._take(layer, output if isinstance(output, Tensor) else output[0])
-
-        return (parts.final if layer == "final" else parts.blocks[layer - 1]).register_forward_hook(after)
 
     @outside
     def _take(self, layer: Layer, states: Tensor) -> None:
@@ -104,6 +91,24 @@ class Hooks:
         self._handles = []
         unmark(self._attention)
         forget(self._model)
+
+
+def at_layer(
+    parts: Parts, layer: Layer, take: Callable[[Layer, Tensor], None], *, first: bool = False
+) -> torch.utils.hooks.RemovableHandle:
+    """Has `take` called with the hidden state at a layer, in every pass. `first`: before the hooks that are there."""
+    if layer == 0:
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            take(layer, args[0] if args else kwargs["hidden_states"])
+
+        return parts.blocks[0].register_forward_pre_hook(before, with_kwargs=True, prepend=first)
+
+    def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        take(layer, output if isinstance(output, Tensor) else output[0])
+
+    module = parts.final if layer == "final" else parts.blocks[layer - 1]
+    return module.register_forward_hook(after, prepend=first)
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:

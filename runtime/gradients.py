@@ -127,8 +127,13 @@ def _cut(states: Tensor) -> Tensor:
     return cast(Tensor, _Cut.apply(states))  # type: ignore[no-untyped-call]
 
 
+def in_parts(module: nn.Module) -> bool:
+    """Whether FSDP keeps parameters of `module` in parts over ranks."""
+    return any(isinstance(each, FSDPModule | FullyShardedDataParallel) for each in module.modules())
+
+
 def check_whole(what: str, module: nn.Module) -> None:
     """Fails with MCD742 where parameters of `module` lie in parts over ranks, whose gradients no hook and no second pass sees."""
-    if any(isinstance(each, FSDPModule | FullyShardedDataParallel) for each in module.modules()):
+    if in_parts(module):
         message = f"`{what}` is not supported for parameters that FSDP keeps in parts"
         raise Failure(SHARDED.at(None, message, help="train under DDP, or without it"))

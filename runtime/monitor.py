@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 
 from ..compiler.plan import AttendPlan, HiddenRule
 from ..dsl.checked import Layer
 from ..dsl.codes.runtime import NOT_INSPECTED, SHARDED
 from ..dsl.diagnostics import Failure
+from .capture import at_layer
+from .gradients import in_parts
 from .precision import widen
 from .supervised import Supervised
 from .totals import Losses
@@ -104,26 +105,11 @@ class Monitor:
         self._layer = {rule.id: layer_of(rule) for rule, _ in self._rules}
         self.tallies = {rule.id: Tally() for rule, _ in self._rules}
         parts = supervised.parts
-        self._handles = [self._attach(parts, layer) for layer in dict.fromkeys(self._layer.values())]
+        # Before every other hook: a state is seen as the block gives it, above a `stop` as below.
+        self._handles = [
+            at_layer(parts, layer, self._keep, first=True) for layer in dict.fromkeys(self._layer.values())
+        ]
         self._handles += [term.register_forward_hook(self._keep_rows(n)) for n, term in enumerate(supervised.terms)]
-
-    def _attach(self, parts: Any, layer: Layer) -> torch.utils.hooks.RemovableHandle:
-        """Before every other hook: a state is seen as the block gives it, above a `stop` as below."""
-        if layer == 0:
-
-            def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                self._keep(layer, args[0] if args else kwargs["hidden_states"])
-
-            handle: torch.utils.hooks.RemovableHandle
-            handle = parts.blocks[0].register_forward_pre_hook(before, with_kwargs=True, prepend=True)
-            return handle
-
-        def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            self._keep(layer, output if isinstance(output, Tensor) else output[0])
-
-        module = parts.norm if layer == "final" else parts.blocks[layer - 1]
-        handle = module.register_forward_hook(after, prepend=True)
-        return handle
 
     def _keep(self, layer: Layer, state: Tensor) -> None:
         if self._seen is not None and state.requires_grad:
@@ -215,7 +201,7 @@ def _pulls(numbers: Sequence[Tensor]) -> list[Pull]:
 
 
 def _check(supervised: Supervised) -> None:
-    if any(isinstance(each, FSDPModule | FullyShardedDataParallel) for each in supervised.modules()):
+    if in_parts(supervised):
         message = "gradients of single rules are not inspected for parameters that FSDP keeps in parts"
         raise Failure(SHARDED.at(None, message, help="train under DDP, or do not inspect"))
     if getattr(supervised.model, "_compiled_call_impl", None) is not None:

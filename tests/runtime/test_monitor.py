@@ -23,6 +23,7 @@ from .builders import (
     make_stage,
     make_toward,
 )
+from .models import KINDS
 from .reference import in_float64, naive
 
 RULES = [rule for rule in EVERYTHING if rule.id != "boost"]
@@ -81,6 +82,20 @@ def test_norms_and_cosines_are_those_of_autograd_over_the_naive_losses():
         assert [found.norm, found.token, found.cosine] == pytest.approx(
             [float(own.norm()), float(token.norm()), float(cosine)], rel=1e-5
         ), rule.id
+
+
+def test_a_rule_on_the_final_state_of_an_encoder_is_inspected():
+    """Whose blocks norm their own output, so that no module behind them has it. Of cross-entropy under a probe with matrix W the
+    gradient at the one state that is read is W^T (p - onehot)."""
+    plan = make_plan(make_classify("read", layers=("final",)), causal=False)
+    batch = make_batch(plan, [9, 6], {"read": [(0, [2])]}, labels={"read": [1]})
+    model = KINDS["bert"].make().double()
+    supervised = supervise(model, plan).train()
+    probe = supervised.probes["read", "final"].double()
+    state = model(batch.input_ids, batch.attention_mask, output_hidden_states=True).hidden_states[-1][0, 2]
+    wrong = probe(state).softmax(-1) - torch.tensor([0.0, 1.0, 0.0])
+    expected = (probe.weight.T @ wrong).norm().item()
+    assert inspected(supervised, batch)[1]["read"].norm == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_inspection_changes_no_gradient_and_no_loss():
