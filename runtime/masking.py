@@ -3,8 +3,7 @@
 Of the tokens of a text a share is predicted; most of these are replaced by the mask token, some by a random one, and some stay as
 they are: Devlin et al. 2019, "BERT", https://arxiv.org/abs/1810.04805, section 3.1. Each token is drawn for by itself, as
 RoBERTa's training does (Liu et al. 2019, https://arxiv.org/abs/1907.11692), and the draw is a function of seed, epoch, record,
-part and position alone: no state, so that other batches, workers or an interruption change no mask. Numbers come of SplitMix64
-(Steele et al. 2014, "Fast Splittable Pseudorandom Number Generators"), which gives the n-th of a stream without those before it.
+part and position alone: no state, so that other batches, workers or an interruption change no mask.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from ..dsl.codes.runtime import MASKING
 from ..dsl.diagnostics import Failure
 from .batch import Batch
 from .dataset import Row
-
-Words = npt.NDArray[np.uint64]
+from .splitmix import GOLDEN, Words, mixed
 
 DRAWS = 3
 """Numbers that a token needs: whether it is predicted, what becomes of it, which random token it gets."""
@@ -129,9 +127,5 @@ def _keys(rows: Sequence[Row], seed: int, epoch: int) -> Words:
 def _uniform(keys: Words, width: int) -> npt.NDArray[np.float64]:
     """Numbers from 0 up to 1 for every token: [DRAWS, B, width]."""
     place = np.arange(1, DRAWS * width + 1, dtype=np.uint64).reshape(width, DRAWS).T
-    found = keys[None, :, None] + place[:, None, :] * np.uint64(0x9E3779B97F4A7C15)
-    found = (found ^ (found >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    found = (found ^ (found >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    found ^= found >> np.uint64(31)
-    uniform: npt.NDArray[np.float64] = (found >> np.uint64(11)) * 2.0**-53
-    return uniform
+    found = mixed(keys[None, :, None] + place[:, None, :] * GOLDEN)
+    return (found >> np.uint64(11)).astype(np.float64) * 2.0**-53
