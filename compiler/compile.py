@@ -30,10 +30,10 @@ from .build.worker import Job, Request
 from .cache.cache import CacheFolder
 from .counted import as_counts
 from .files.anchors import anchors
-from .files.output import entry_of, finish, link_measures
+from .files.output import finish, link_measures
 from .lessons import learn, lessons, teacher_digests
 from .lower import Lowered
-from .manifest import Counts, InputEntry, Manifest, read_manifest
+from .manifest import Counts, InputEntry, Manifest, entry_of, read_manifest
 from .plan import Digest, Plan
 from .prepare import prepare
 from .recipe import Recipe, label_key

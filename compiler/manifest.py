@@ -180,3 +180,9 @@ def file_digest(path: Path) -> tuple[str, int]:
     """The SHA-256 of a file's content and its size in bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+
+
+def entry_of(path: Path) -> FileEntry:
+    """The entry of a file of the folder that is written."""
+    digest, size = file_digest(path)
+    return FileEntry(path=path.name, bytes=size, sha256=digest)

@@ -79,9 +79,7 @@ class Batch:
 
     input_ids: Tensor  # [B, T] int64
     attention_mask: Tensor  # [B, T] int64: 1 for a token, 0 for padding
-    scored: (
-        Tensor  # [B, T] bool: tokens with a loss: masked, or of a causal model no record's first, no padding, no repeat
-    )
+    scored: Tensor  # [B, T] bool, tokens with a loss: what is masked, or all but a record's first, padding and repeats
     weigh: WeighRows
     keep: KeepRows
     attend: tuple[AttendRows, ...]  # in the order of Groups.attend
@@ -90,9 +88,7 @@ class Batch:
     measures: Tensor | None = None  # [M, B, T] float32, what scores read of measure files; NaN where there is none
     labels: Tensor | None = None  # [B, T] int64, the tokens to predict, where some of input_ids are masked
     position_ids: Tensor | None = None  # [B, T] int64, places within records, where rows hold several
-    document: Tensor | None = (
-        None  # [B, T] int64, place in `ids` of each token's record, -1 for padding; None: row b is record b
-    )
+    document: Tensor | None = None  # [B, T] int64, the record of each token, -1 for padding; None: row b is record b
 
     @property
     def segments(self) -> Tensor:

@@ -36,6 +36,17 @@ class FlowReceipt:
     conflict: Conflict | None
 
 
+def projects(plan: Plan) -> bool:
+    """Whether rules that pull against the token loss are projected, in a backward pass of their own."""
+    return plan.gradient is not None and plan.gradient.conflicts == "project"
+
+
+def trains_partly(plan: Plan) -> bool:
+    """Whether some passes reach some parameters alone: by `depth` or `train` of a stage, or by `stop`."""
+    stages = any(stage.depth is not None or stage.train is not None for stage in plan.stages)
+    return stages or bool(plan.gradient and plan.gradient.stop)
+
+
 class Flow:
     """A plan's stages and `gradient`, applied to a model pass by pass."""
 
@@ -49,7 +60,7 @@ class Flow:
         self._scales = Scales(model, parts, dict(gradient.scale))
         self._stops = Stops(parts, gradient.stop)
         self._freezer = Freezer(model, parts)
-        self._conflicts = Conflicts(supervised.parameters) if gradient.conflicts == "project" else None
+        self._conflicts = Conflicts(supervised.parameters) if projects(plan) else None
         self._unchecked = [
             *(["scale` of `gradient"] if gradient.scale else []),
             *(["conflicts = project` of `gradient"] if self._conflicts else []),

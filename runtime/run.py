@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from ..dsl.codes import runtime as codes
 from ..dsl.diagnostics import Failure
 from ..dsl.source import DataPlace
 from .dataset import Dataset
+from .receipts import Receipt
 from .supervised import Supervised
 
 PROBES_FILE = "probes.safetensors"
+RECEIPTS_FILE = "receipts.json"
 
 
 def device_of(name: str | None) -> torch.device:
@@ -95,9 +98,13 @@ def check_positions(model: PreTrainedModel, name: str, dataset: Dataset) -> None
 def save(directory: Path, model: PreTrainedModel, supervised: Supervised) -> None:
     """Write the model as transformers does, the probes beside it, and the receipts."""
     write_model(directory, model, supervised)
-    receipts = [asdict(receipt) for receipt in supervised.receipts.all()]
-    text = json.dumps(plain(receipts), indent=1) + "\n"
-    (directory / "receipts.json").write_text(text, encoding="utf-8")
+    write_receipts(directory, supervised.receipts.all())
+
+
+def write_receipts(directory: Path, receipts: Sequence[Receipt]) -> None:
+    """Write what every rule did."""
+    text = json.dumps(plain([asdict(receipt) for receipt in receipts]), indent=1) + "\n"
+    (directory / RECEIPTS_FILE).write_text(text, encoding="utf-8")
 
 
 def write_model(directory: Path, model: PreTrainedModel, supervised: Supervised) -> None:
@@ -147,7 +154,7 @@ def claim(directory: Path, overwrite: bool) -> None:
 
 _OURS = (
     "train.jsonl",
-    "receipts.json",
+    RECEIPTS_FILE,
     "summary.json",
     "wandb.json",
     "checkpoints",

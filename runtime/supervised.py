@@ -111,12 +111,12 @@ class Supervised(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the model's embedding is: batches are moved there."""
-        return cast(Tensor, self._parts[0].embedding.weight).device
+        return cast(Tensor, self.parts.embedding.weight).device
 
     @property
     def has_head(self) -> bool:
         """Whether the model gives logits, and so has a token loss."""
-        return self._parts[0].head is not None
+        return self.parts.head is not None
 
     # --- an optimiser step ---
 
@@ -282,7 +282,7 @@ class Supervised(nn.Module):
         if self._hooks is None:
             raise Failure(CLOSED.at(None, "this supervision was closed", help="call `supervise` again"))
         if not self._checked_parts:
-            check_parted(self, self.model, self._parts[0], self.probes)
+            check_parted(self, self.model, self.parts, self.probes)
             self._checked_parts = True
         self._check(batch)
         self._check_packed(batch)
@@ -313,8 +313,7 @@ class Supervised(nn.Module):
         kernel = kernel_of(self.model)
         if batch.document is None or kernel in self._apart:
             return
-        parts = self._parts[0]
-        check_apart(self.model, lambda rows: parts.logits(self.model, rows), self.plan.model.vocab, self.device)
+        check_apart(self.model, lambda rows: self.parts.logits(self.model, rows), self.plan.model.vocab, self.device)
         self._apart.add(kernel)
 
     def _check(self, batch: Batch) -> None:

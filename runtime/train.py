@@ -14,9 +14,6 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..dsl.codes import runtime as codes
-from ..dsl.diagnostics import Failure
-from ..dsl.source import DataPlace
 from .batch import Batch
 from .collate import Collator
 from .dataset import Dataset
@@ -117,10 +114,6 @@ def backward(losses: Losses) -> Losses:
 
 def step_batches(dataset: Dataset, settings: Settings) -> Iterator[list[Batch]]:
     """The micro-batches of every optimiser step, in the order of `Loader`, epoch after epoch."""
-    if not len(dataset):
-        raise Failure(
-            codes.NO_ROWS.at(DataPlace(str(dataset.path)), f"`{dataset.path.name}` has no record to train on")
-        )
     collate = Collator(dataset.plan, masking=masking_of(dataset.plan, settings.seed))
     loader = Loader(dataset, settings.batch_size, seed=settings.seed, collate=collate)
     batches = chain.from_iterable(repeat(loader))

@@ -226,6 +226,6 @@ def _removed(path: Path) -> bool:
 def _alone(path: Path) -> Iterator[None]:
     """Waits until no other process is in a block of this name."""
     disk.make(path.parent)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    path.touch()
+    with disk.locked(path):
         yield

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from ...dsl.codes import shards as codes
 from ...dsl.diagnostics import Failure
 from ...dsl.source import DataPlace
-from ..manifest import ANCHORS_FILE, MANIFEST_FILE, MEASURES, PLAN_FILE, FileEntry, Manifest, file_digest
+from ..manifest import ANCHORS_FILE, MANIFEST_FILE, MEASURES, PLAN_FILE, FileEntry, Manifest, entry_of
 from ..plan import Frozen, Plan
 from ..stored import Sealed, sealed
 from . import disk
@@ -56,7 +56,7 @@ def replacing(target: Path, check: Callable[[Path], None]) -> Iterator[Path]:
         check(target)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
     try:
-        with locked(work):
+        with disk.locked(work):
             yield work
             with refusals(target):
                 work.chmod(0o777 & ~_umask())
@@ -126,12 +126,6 @@ def _write_json(path: Path, value: Frozen) -> FileEntry:
     return entry_of(path)
 
 
-def entry_of(path: Path) -> FileEntry:
-    """The entry of a file of the dataset's own folder."""
-    digest, size = file_digest(path)
-    return FileEntry(path=path.name, bytes=size, sha256=digest)
-
-
 def put_in_place(work: Path, target: Path) -> None:
     """Give the finished directory `work` the name `target`; what had it before is removed."""
     disk.sync_tree(work)
@@ -139,7 +133,7 @@ def put_in_place(work: Path, target: Path) -> None:
         disk.rename(work, target)
         disk.sync(target.parent)
         return
-    with locked(target):  # whatever name it has, nobody else takes the old directory for one that is being built
+    with disk.locked(target):  # whatever name it has, nobody else takes the old directory for one that is being built
         if disk.exchange(work, target):
             disk.sync(target.parent)
             disk.clear_away(work)
@@ -153,17 +147,6 @@ def put_in_place(work: Path, target: Path) -> None:
             raise
         disk.sync(target.parent)
     disk.clear_away(aside)
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Holds the lock of a directory, wherever it is renamed to."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _abandoned(directory: Path) -> bool:

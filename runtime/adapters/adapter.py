@@ -25,9 +25,9 @@ class Adapter:
     read from the model's `config` where they are None.
 
     What follows concerns Hugging Face models. `first_position`, of the config: the number of the first token's place, in a model
-    whose places are learned. `scale`, of the config: a factor on the logits of the head; `capped`: whether
-    the caps and factors that a config names are put on them. `decoder`: the other side of a model
-    of two stacks, which a causal plan means. `refused`, of the config: why a model of this kind is not supported, if so.
+    whose places are learned. `scale`, of the config: a factor on the logits of the head; `capped`: whether the caps and factors
+    that a config names are put on them. `decoder`: the other side of a model of two stacks, which a causal plan means.
+    `refused`, of the config: why a model of this kind is not supported, if so.
     """
 
     blocks: str

@@ -32,9 +32,9 @@ class Loader(IterableDataset[Batch]):
     `packed`: the tokens of a packed row, None for records that are padded; then `batch_size` counts packed rows, into which the
     rows of a `window` of the order are put together. `buckets`: rows among which those of about one length are brought
     together, None for no buckets. `collate`: makes a batch of rows, and is given `epoch` if it takes that; by default
-    `Collator(dataset.plan)`. `workers`: processes
-    that make batches ahead, `prefetch` each; `method` starts them (`"fork"`, `"spawn"`, `"forkserver"`). `pin_memory`: in pinned
-    memory, where there is CUDA. `rank` of `ranks`: by default those of torch.distributed.
+    `Collator(dataset.plan)`. `workers`: processes that make batches ahead, `prefetch` each; `method` starts them (`"fork"`,
+    `"spawn"`, `"forkserver"`). `pin_memory`: in pinned memory, where there is CUDA. `rank` of `ranks`: by default those of
+    torch.distributed.
 
     Raises Failure for settings that contradict each other, and as `Sampler`.
     """

@@ -31,6 +31,7 @@ from ..adapters import Adapter
 from ..batch import Batch
 from ..collate import Collator
 from ..dataset import Dataset
+from ..flow import projects
 from ..order import Sampler
 from ..run import PROBES_FILE
 from ..supervise import supervise
@@ -186,10 +187,8 @@ class SupervisedMixin:
 
     def _apart(self, model: nn.Module) -> AbstractContextManager[object]:
         """Under `conflicts = project` ranks are added up by the projection, and by nothing before it."""
-        gradient = self.supervised.plan.gradient
-        projected = gradient is not None and gradient.conflicts == "project"
         ddp: Any = model
-        return ddp.no_sync() if projected and hasattr(model, "no_sync") else nullcontext()
+        return ddp.no_sync() if projects(self.supervised.plan) and hasattr(model, "no_sync") else nullcontext()
 
     def compute_loss(
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,8 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..receipts import Receipt
-from ..run import plain
+from ..run import write_receipts
 from ..supervised import Supervised
-
-RECEIPTS_FILE = "receipts.json"
 
 
 class RuleReport(TrainerCallback):
@@ -42,8 +38,7 @@ class RuleReport(TrainerCallback):
     def _write(self, folder: Path) -> Sequence[Receipt]:
         receipts = self._supervised.receipts.all()
         if folder.is_dir():
-            text = json.dumps(plain([asdict(receipt) for receipt in receipts]), indent=1) + "\n"
-            (folder / RECEIPTS_FILE).write_text(text, encoding="utf-8")
+            write_receipts(folder, receipts)
         return receipts
 
 

@@ -10,6 +10,7 @@ from ...dsl.codes.runtime import TRAINER
 from ...dsl.diagnostics import Failure
 from ..collate import Collator
 from ..dataset import Dataset
+from ..flow import projects, trains_partly
 
 Refused: TypeAlias = tuple[str, str]
 """What was asked for and why it cannot be; what to do."""
@@ -37,13 +38,20 @@ def _refuse(found: list[Refused]) -> None:
         raise Failure(*(TRAINER.at(None, what, help=help) for what, help in found))
 
 
-def _of_options(options: Mapping[str, Any]) -> Iterator[Refused]:
+def _datasets(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What was given as datasets, each with the name of its argument; of `eval_dataset` there may be several."""
     for name in ("train_dataset", "eval_dataset"):
         given = options.get(name)
         for each in given.values() if isinstance(given, Mapping) else [given]:
-            if each is not None and not isinstance(each, Dataset):
-                message = f"`{name}` is a compiled dataset, found a `{type(each).__name__}`"
-                yield message, 'open the compiled directory: `mcd.load("out", split="train")`'
+            if each is not None:
+                yield name, each
+
+
+def _of_options(options: Mapping[str, Any]) -> Iterator[Refused]:
+    for name, each in _datasets(options):
+        if not isinstance(each, Dataset):
+            message = f"`{name}` is a compiled dataset, found a `{type(each).__name__}`"
+            yield message, 'open the compiled directory: `mcd.load("out", split="train")`'
     collator = options.get("data_collator")
     if collator is not None and not isinstance(collator, Collator):
         yield f"`data_collator` is a `mcd.Collator`, found a `{type(collator).__name__}`", "leave it out"
@@ -79,9 +87,8 @@ def _of_arguments(args: Any) -> Iterator[Refused]:
     for name, why, help in _FLAGS:
         if getattr(args, name, None):
             yield f"`{name}` {why}", help
-    strategy = str(
-        getattr(getattr(args, "train_sampling_strategy", ""), "value", getattr(args, "train_sampling_strategy", ""))
-    )
+    strategy = getattr(args, "train_sampling_strategy", "")
+    strategy = str(getattr(strategy, "value", strategy))
     if strategy in _ORDER:
         help = "say `order = length` in the spec" if strategy != "sequential" else "leave it out"
         yield f'`train_sampling_strategy="{strategy}"` sorts the rows: {ROWS}', help
@@ -122,14 +129,12 @@ def _of_sft(args: Any, options: Mapping[str, Any]) -> Iterator[Refused]:
             yield f"`{name}` {why}", help
     if getattr(args, "loss_type", "nll") not in ("nll", "chunked_nll"):
         yield f'`loss_type="{args.loss_type}"` is another loss of tokens: {LOSS}', 'use `loss_type="nll"`'
-    longest = getattr(args, "max_length", None)
-    for name in ("train_dataset", "eval_dataset"):
-        given = options.get(name)
-        for each in given.values() if isinstance(given, Mapping) else [given]:
-            found = int(each.lengths().max(initial=0)) if longest and isinstance(each, Dataset) else 0
-            if longest and found > longest:
-                message = f"`max_length={longest}` would cut rows of `{name}`, which have up to {found} tokens"
-                yield message, f"compile with `context = {longest}`, or set `max_length=None`"
+    longest = getattr(args, "max_length", None) or 0
+    for name, each in _datasets(options) if longest else ():
+        found = int(each.lengths().max(initial=0)) if isinstance(each, Dataset) else 0
+        if found > longest:
+            message = f"`max_length={longest}` would cut rows of `{name}`, which have up to {found} tokens"
+            yield message, f"compile with `context = {longest}`, or set `max_length=None`"
 
 
 def _of_trainer(trainer: Any, plan: Plan) -> Iterator[Refused]:
@@ -141,14 +146,10 @@ def _of_trainer(trainer: Any, plan: Plan) -> Iterator[Refused]:
     if getattr(text, "output_router_logits", False):
         message = f"`{type(trainer.model).__name__}` adds a loss of its router, which no plan has"
         yield message, "set `output_router_logits` of its config to False (`router_aux_loss_coef=0.0` in TRL)"
-    projected = plan.gradient is not None and plan.gradient.conflicts == "project"
-    if projected and trainer.args.fp16:
+    if projects(plan) and trainer.args.fp16:
         yield "`fp16` scales losses, which was not tried with `conflicts = project`", "use `bf16=True`"
     if trainer.compute_metrics is not None and trainer.args.world_size > 1:
         yield "`compute_metrics` gathers logits, of which ranks have unequally many", "evaluate in one process"
-    limited = bool(plan.gradient and plan.gradient.stop) or any(
-        stage.depth is not None or stage.train is not None for stage in plan.stages
-    )
-    if limited and trainer.args.world_size > 1 and trainer.args.ddp_find_unused_parameters is False:
+    if trains_partly(plan) and trainer.args.world_size > 1 and trainer.args.ddp_find_unused_parameters is False:
         message = "`ddp_find_unused_parameters=False` waits for gradients that the plan's `depth`, `train` or `stop` leave out"
         yield message, "leave it out"

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from ...compiler.files.disk import UNFINISHED, clear_away, exchange, make, rename, sync, temporary
 from ...compiler.files.disk import write as write_file
-from ...compiler.manifest import FileEntry, file_digest
+from ...compiler.manifest import FileEntry, entry_of
 from ...compiler.stored import Sealed, read_json, sealed
 from ...dsl.codes import runtime as codes
 from ...dsl.diagnostics import Diagnostic, Failure
@@ -80,7 +80,7 @@ def write(output: Path, training: Training, run: Mapping[str, Any], log: Mapping
             position=training.feed.state_dict(),
             tallies=training.monitor.state_dict(),
             log=dict(log),
-            files=tuple(_entry(path) for path in sorted(work.iterdir())),
+            files=tuple(entry_of(path) for path in sorted(work.iterdir())),
         )
         write_file(work / STATE_FILE, sealed(state.model_dump_json(indent=1)).encode())
 
@@ -182,11 +182,6 @@ def restore(path: Path, state: CheckpointFile, training: Training, dataset: Data
     training.feed.load_state_dict(state.position)
     training.monitor.load_state_dict(state.tallies)
     training.done = state.step
-
-
-def _entry(path: Path) -> FileEntry:
-    sha256, size = file_digest(path)
-    return FileEntry(path=path.name, bytes=size, sha256=sha256)
 
 
 def _shown(value: Any) -> str:

@@ -28,9 +28,6 @@ class Feed:
     """
 
     def __init__(self, dataset: Dataset, settings: Settings, workers: int = 0, place: Place = ALONE) -> None:
-        if not len(dataset):
-            message = f"`{dataset.path.name}` has no record to train on"
-            raise Failure(codes.NO_ROWS.at(DataPlace(str(dataset.path)), message))
         given: dict[str, Any] = {"rank": place.rank, "ranks": place.ranks, "workers": workers}
         collate = Checked(dataset, settings.seed)
         self._loader = Loader(dataset, settings.batch_size, seed=settings.seed, collate=collate, **given)

@@ -16,11 +16,11 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from transformers import PreTrainedModel
 
-from ...compiler.plan import Plan
 from ...dsl.codes.runtime import UNAVAILABLE
 from ...dsl.diagnostics import Failure
 from ..batch import Batch
 from ..dataset import Dataset
+from ..flow import projects, trains_partly
 from ..monitor import Monitor, Pull
 from ..supervise import supervise
 from ..supervised import Supervised
@@ -90,7 +90,7 @@ class Training:
         self.done = 0
         self._pass: nn.Module = self.supervised
         if place.ranks > 1:
-            partly = _partly_trained(dataset.plan)
+            partly = trains_partly(dataset.plan)
             self._pass = DistributedDataParallel(self.supervised, find_unused_parameters=partly)
         self._where = Where()
         torch.manual_seed(settings.seed + place.rank)
@@ -152,7 +152,7 @@ class Training:
     def _apart(self, more: bool) -> AbstractContextManager[object]:
         """Within it ranks do not add up gradients: before the last micro-batch of a step, and where a projection does it."""
         wrapper = self._pass
-        if isinstance(wrapper, DistributedDataParallel) and (more or _projects(self.supervised.plan)):
+        if isinstance(wrapper, DistributedDataParallel) and (more or projects(self.supervised.plan)):
             return cast(AbstractContextManager[object], wrapper.no_sync())
         return nullcontext()
 
@@ -230,16 +230,6 @@ class Training:
         """The names of the optimiser's parameters, in its order."""
         names = {parameter: name for name, parameter in self.supervised.named_parameters()}
         return [names[parameter] for parameter in self._parameters()]
-
-
-def _projects(plan: Plan) -> bool:
-    return plan.gradient is not None and plan.gradient.conflicts == "project"
-
-
-def _partly_trained(plan: Plan) -> bool:
-    """Whether some passes reach some parameters alone."""
-    stages = any(stage.depth is not None or stage.train is not None for stage in plan.stages)
-    return stages or bool(plan.gradient and plan.gradient.stop)
 
 
 def _arrange(model: PreTrainedModel, supervised: Supervised, mode: Mode) -> None:

@@ -10,20 +10,13 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
-from mcd.runtime.adapters import Adapter
+from mcd.runtime.adapters import ADAPTERS
 from mcd.runtime.dataset import Dataset, load
 
 from ..projects import WORDS, compiled, project
 from .builders import CONTEXT, HEADS, LAYERS, VOCAB, WIDTH
 
-BERT = Adapter(
-    blocks="bert.encoder.layer",
-    embedding="bert.embeddings.word_embeddings",
-    norm="bert.encoder",  # its output is the last block's
-    head="cls",
-    attention="attention.self",
-    causal=False,
-)
+BERT = ADAPTERS["bert"]
 NAMES = ["[CLS]", "[SEP]", "[MASK]"]
 SPECIAL = [len(WORDS) + place for place in range(len(NAMES))]
 CLS, SEP, MASK = SPECIAL
