@@ -242,7 +242,10 @@ def test_others_have_no_cuts(kind):
     assert cuts(WITHOUT[kind]()) is None
 
 
-def test_what_was_tokenised_before_changes_nothing(pair, monkeypatch):
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_tokenised_before_changes_nothing(kind, monkeypatch):
+    """With ways of its own: what other tests had them keep, under a higher limit, would be counted here."""
+    pair = both_ways(KINDS[kind]())
     monkeypatch.setattr(chunks, "KEPT", 40)
     monkeypatch.setattr(chunks, "LONGEST", 3)
     rng = random.Random(2)
