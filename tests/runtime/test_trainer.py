@@ -142,6 +142,7 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(data, tmp_path):
             assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_the_model_and_the_probes_beside_it(data, tmp_path):
     trainer = make(data, tmp_path, max_steps=1)
     before = {name: value.clone() for name, value in trainer.supervised.probes.named_parameters()}
@@ -167,6 +168,7 @@ def test_probes_decay_as_the_trainer_decides(data, tmp_path):
     assert groups[id(probe.weight)] == 0.1 and groups[id(probe.bias)] == 0.0
 
 
+@pytest.mark.slow
 def test_no_forward_pass_is_run_for_totals(data, tmp_path):
     trainer = make(data, tmp_path, max_steps=2, per_device_train_batch_size=2, gradient_accumulation_steps=4)
     calls = []
@@ -175,6 +177,7 @@ def test_no_forward_pass_is_run_for_totals(data, tmp_path):
     assert len(calls) == 8
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_order_is_refused(data, tmp_path):
     make(data, tmp_path / "run", max_steps=2, save_strategy="steps", save_steps=1).train()
     checkpoint = tmp_path / "run" / "checkpoint-1"
@@ -186,6 +189,7 @@ def test_a_checkpoint_of_another_order_is_refused(data, tmp_path):
         make(data, tmp_path / "again").train(resume_from_checkpoint=str(checkpoint))
 
 
+@pytest.mark.slow
 def test_an_optimizer_without_the_probes_is_refused(data, tmp_path):
     optimizer = SGD(small_model().parameters(), lr=0.1)
     with pytest.raises(Failure, match="MCD718 the optimiser lacks 3 tensors"):
@@ -256,6 +260,7 @@ def test_a_trainer_without_a_dataset_is_refused(tmp_path):
         SupervisedTrainer(model=small_model(), args=arguments(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_dead_rule_stops_the_run(data, tmp_path):
     """The hooks are there, and the model computes something else."""
 
